@@ -1,0 +1,85 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each installs the Debian packages that are
+# missing (as root), makes .venv and compiles the extension first; a second run finds all that done.
+#
+#   make setup                      everything the demo needs, and nothing more
+#   make demo ARGS='--json my.wav'  the audio path, end to end, without Xen
+#   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
+#   make lint                       style, types, boundaries
+#   make bench                      speed and memory beside the peers'
+#   make clean                      removes all that was made
+#
+# stdout belongs to the commands (`make -s` is not needed): set-up talks on stderr.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SILENT:
+.DELETE_ON_ERROR:
+.PHONY: setup setup-test demo test lint bench clean apt-demo apt-test
+
+VENV := .venv
+PY := $(VENV)/bin/python
+NATIVE := pw_module/xenpvaudio_native/_native.abi3.so
+NATIVE_SOURCES := pw_module/build_native.py setup.py $(wildcard pw_module/src/*)
+PIP := $(PY) -m pip --disable-pip-version-check install -qq
+
+setup: $(VENV)/.demo $(NATIVE)
+	:
+setup-test: apt-test $(VENV)/.test $(NATIVE)
+	:
+
+demo: setup
+	$(VENV)/bin/xen-pv-audio demo $(ARGS)
+
+test: setup-test
+	$(PY) -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
+
+lint: setup-test
+	$(PY) -m pytest -q tests/test_lint.py tests/test_boundaries.py $(PYTEST_ARGS)
+
+bench: setup-test
+	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info bridge/*.egg-info pw_module/*.egg-info $(NATIVE)
+	find bridge pw_module tests -name __pycache__ -prune -exec rm -rf {} +
+
+apt-demo:
+	packaging/setup-debian.sh demo >&2
+apt-test:
+	packaging/setup-debian.sh test >&2
+
+# The system's Python first (its headers are the package python3-dev), then whatever PATH has.
+$(PY): | apt-demo
+	for python in /usr/bin/python3 python3; do \
+	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	        2>/dev/null; then break; fi; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "xen-pv-audio: no Python 3.11 with venv: apt install python3 python3-venv" >&2; exit 3; \
+	fi; \
+	echo "setting up .venv with $$python" >&2; \
+	$$python -m venv $(VENV) >&2
+
+# Without build isolation: the tools are installed once, into .venv, not anew for every build.
+$(VENV)/.demo: pyproject.toml setup.py | $(PY)
+	$(PY) pw_module/build_native.py
+	echo "installing xen-pv-audio into .venv" >&2
+	$(PIP) 'setuptools>=66' wheel 'cffi>=1.15' >&2
+	$(PIP) --no-build-isolation --editable . >&2
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	echo "installing the tests' tools into .venv" >&2
+	$(PIP) --no-build-isolation --editable '.[test]' >&2
+	touch $@
+
+# For sources that changed since pip compiled them. pip may have run a moment ago, after make had looked
+# at the times: so the recipe looks again. --force: setuptools does not track every header.
+$(NATIVE): $(NATIVE_SOURCES) | $(VENV)/.demo
+	if [ ! -e $@ ] || [ -n "$$(find $(NATIVE_SOURCES) -newer $@)" ]; then \
+	    $(PY) pw_module/build_native.py; \
+	    echo "compiling the extension" >&2; \
+	    $(PY) -W ignore setup.py -q build_ext --inplace --force >&2; \
+	fi

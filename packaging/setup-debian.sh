@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs the Debian packages that are missing, and nothing when none is (then it takes milliseconds).
+#   packaging/setup-debian.sh [build|demo|test]      default: demo; each set includes the one before
+# Ends with 3, and one line to copy, where packages are missing and this user may not install them.
+set -eu
+
+build='ca-certificates gcc libc6-dev libpipewire-0.3-dev libxen-dev linux-libc-dev pkg-config
+       python3 python3-dev python3-venv'
+demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulseaudio-utils
+      wireplumber'
+# The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc.
+test='alsa-utils clang-format pipewire-alsa pipewire-jack'
+
+case ${1:-demo} in
+build) wanted=$build ;;
+demo) wanted="$build $demo" ;;
+test) wanted="$build $demo $test" ;;
+*)
+    echo "setup-debian.sh: unknown set '$1': build, demo or test" >&2
+    exit 2
+    ;;
+esac
+wanted=$(echo $wanted)
+
+if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+    echo "setup-debian.sh: not a Debian system; install by hand what these hold: $wanted" >&2
+    exit 0
+fi
+
+# Another package may stand in (pkgconf provides pkg-config), so "Provides" counts too.
+missing=$(
+    dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' | awk -v wanted="$wanted" '
+        $1 == "installed" { gsub(/\([^)]*\)|,/, ""); for (i = 2; i <= NF; i++) have[$i] = 1 }
+        END { n = split(wanted, w, " "); for (i = 1; i <= n; i++) if (!(w[i] in have)) printf " %s", w[i] }'
+)
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if [ "$(id -u)" != 0 ]; then
+    echo "setup-debian.sh: packages are missing, run: sudo apt-get update && sudo $install" >&2
+    exit 3
+fi
+echo "setup-debian.sh: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+# Everything apt prints goes to stderr: the caller's stdout may be JSON.
+apt-get update -q >&2
+$install -q -o Dpkg::Options::=--force-confold >&2
