@@ -1,0 +1,185 @@
+"""The C core alone: rings, queue, loop and clock, built with sanitizers and run (tests/c/).
+
+Each program prints its figures and a closing line 'N passed, N failed'. The twins at the end prove
+that the programs can fail: a copy of the source with one sign or one barrier inverted must be
+caught.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "pw_module" / "src"
+TESTS = ROOT / "tests" / "c"
+CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
+MEMORY = "address,undefined"
+THREAD = "thread"
+
+PROGRAMS = [
+    ("test_ring", ["ring.c"], MEMORY),
+    ("test_ring_oracle", ["ring.c"], MEMORY),
+    ("test_ring_threads", ["ring.c"], MEMORY),
+    ("test_ring_threads", ["ring.c"], THREAD),
+    ("test_queue", [], MEMORY),
+    ("test_queue", [], THREAD),
+    ("test_loop", ["loop.c"], MEMORY),
+    ("test_loop", ["loop.c"], THREAD),
+    ("test_clock", ["clock.c"], MEMORY),
+]
+
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+def compile_program(
+    name: str, sources: list[str], sanitizer: str, out: Path, source_dir: Path = SOURCES
+) -> Path:
+    """Compile tests/c/<name>.c with sources of source_dir (its headers first) into out."""
+    program = out / f"{name}-{sanitizer.split(',')[0] or 'plain'}"
+    command = ["cc", *CFLAGS, f"-I{source_dir}", f"-I{SOURCES}", f"-I{TESTS}"]
+    if sanitizer:
+        command += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    command += [str(TESTS / f"{name}.c"), *(str(source_dir / source) for source in sources)]
+    done = subprocess.run(
+        [*command, "-lm", "-o", str(program)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def run_program(program: Path) -> subprocess.CompletedProcess[str]:
+    # the limit only ends a hang; nothing is timed
+    return subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "sanitizer"),
+    PROGRAMS,
+    ids=[f"{name}-{sanitizer.split(',')[0]}" for name, _, sanitizer in PROGRAMS],
+)
+def test_c_program_passes(name: str, sources: list[str], sanitizer: str, tmp_path: Path) -> None:
+    done = run_program(compile_program(name, sources, sanitizer, tmp_path))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    closing = CLOSING.search(done.stdout)
+    assert closing is not None, done.stdout
+    assert int(closing[1]) > 0
+    assert int(closing[2]) == 0
+
+
+# (program, sources, sanitizer, file, what is changed, into what). Each text occurs exactly once,
+# so that an edit of the source cannot silently switch a twin off.
+TWINS = {
+    "clock_phase_correction_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->ref_phase += gain_phase * error;", "c->ref_phase -= gain_phase * error;",
+    ),
+    "clock_slope_correction_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->slope_ppb += gain_slope * error;", "c->slope_ppb -= gain_slope * error;",
+    ),
+    "clock_covariance_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->p_cross += dt * c->p_slope;", "c->p_cross -= dt * c->p_slope;",
+    ),
+    "clock_fading_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "1.0 + TWO_PI * bandwidth * dt", "1.0 - TWO_PI * bandwidth * dt",
+    ),
+    "clock_bias_correction_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->block_min - bias", "c->block_min + bias",
+    ),
+    "clock_late_start_correction_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->ref_phase += error;", "c->ref_phase -= error;",
+    ),
+    "clock_follows_the_latest_mark": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "error < c->block_min)", "error > c->block_min)",
+    ),
+    "clock_ppm_sign_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "(1.0 / (1.0 + c->slope_ppb * 1e-9) - 1.0)", "(1.0 - 1.0 / (1.0 + c->slope_ppb * 1e-9))",
+    ),
+    "clock_residual_inverted": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "error = (double)(int64_t)(time_nsec - c->ref_nsec) - line_at(c, position_frames);",
+        "error = line_at(c, position_frames) - (double)(int64_t)(time_nsec - c->ref_nsec);",
+    ),
+    "clock_without_clamp": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "error = fmin(fmax(error, -limit), limit);", "",
+    ),
+    "clock_trusts_bursts": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "if (fabs(elapsed_nsec - frames_nsec) <=", "if (elapsed_nsec >= 0 || frames_nsec <=",
+    ),
+    "ring_request_without_overflow_check": (
+        "test_ring", ["ring.c"], "", "ring.c",
+        "if (ready > XPA_RING_SLOTS - xpa_back_ring_unanswered(r))", "if (ready > 0x7fffffff)",
+    ),
+    "ring_response_without_overflow_check": (
+        "test_ring", ["ring.c"], "", "ring.c",
+        "if (ready > r->req_prod_pub - r->rsp_cons)", "if (ready > XPA_RING_SLOTS)",
+    ),
+    "ring_event_slots_without_wrap_rule": (
+        "test_ring", ["ring.c"], "", "ring.c",
+        "r->in_prod < wrap_slots ? wrap_slots", "r->in_prod < wrap_slots ? XPA_EVT_RING_SLOTS",
+    ),
+    "ring_notifies_one_late": (
+        "test_ring_oracle", ["ring.c"], "", "ring.c",
+        "return new_prod - event < new_prod - old_prod;",
+        "return new_prod - event <= new_prod - old_prod;",
+    ),
+    "ring_publishes_without_release": (
+        "test_ring_threads", ["ring.c"], THREAD, "ring.c",
+        "__atomic_store_n(p, value, __ATOMIC_SEQ_CST)",
+        "__atomic_store_n(p, value, __ATOMIC_RELAXED)",
+    ),
+    "ring_events_without_release": (
+        "test_ring_threads", ["ring.c"], THREAD, "ring.c",
+        "__atomic_store_n(p, value, __ATOMIC_RELEASE)",
+        "__atomic_store_n(p, value, __ATOMIC_RELAXED)",
+    ),
+    "ring_consumes_without_acquire": (
+        "test_ring_threads", ["ring.c"], THREAD, "ring.c",
+        "__atomic_load_n(p, __ATOMIC_ACQUIRE)", "__atomic_load_n(p, __ATOMIC_RELAXED)",
+    ),
+    "queue_push_without_release": (
+        "test_queue", [], THREAD, "queue.h",
+        "atomic_store_explicit(&q->tail, tail + 1, memory_order_release);",
+        "atomic_store_explicit(&q->tail, tail + 1, memory_order_relaxed);",
+    ),
+    "queue_pop_without_release": (
+        "test_queue", [], THREAD, "queue.h",
+        "atomic_store_explicit(&q->head, head + 1, memory_order_release);",
+        "atomic_store_explicit(&q->head, head + 1, memory_order_relaxed);",
+    ),
+    "loop_forgets_to_strike_removed_sources": (
+        "test_loop", ["loop.c"], MEMORY, "loop.c",
+        "if (batch[i].data.ptr == src)", "if (batch[i].data.ptr == NULL)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_c_program_catches_its_twin(twin: str, tmp_path: Path) -> None:
+    name, sources, sanitizer, file, original, changed = TWINS[twin]
+    mutated = tmp_path / "src"
+    mutated.mkdir()
+    for source in {*sources, file}:
+        text = (SOURCES / source).read_text()
+        if source == file:
+            assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
+            text = text.replace(original, changed)
+        (mutated / source).write_text(text)
+    done = run_program(compile_program(name, sources, sanitizer, tmp_path, mutated))
+    assert done.returncode != 0, f"{name} did not notice"
