@@ -1,0 +1,190 @@
+/* back_position.c - the guest's position as it is heard, and the timer that reports it; data loop.
+ *
+ * The position is read off the host's clock, not off what the host has taken: a guest that adds
+ * nothing to it reads the true delay. Events are sent when the position is one frame past a period
+ * boundary: the kernel's frontend tests "more than a period", strictly (PROTOCOL.md, CUR_POS (1)).
+ */
+#include "stream_back.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { LATEST_TIMER_NSEC = 100000000, REARM_NSEC = 20000, DELAY_WINDOW_NSEC = 1000000000 };
+
+double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec) {
+    if (!xpa_clock_ready(&b->clock))
+        return 0;
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    double heard = xpa_clock_position_at(&b->clock, now_nsec - behind);
+    double limit = (double)b->host_frames;
+    return heard < limit ? heard : limit;
+}
+
+/* True while the host plays silence because the guest has delivered nothing more. */
+static bool starved(const struct xpa_back *b) {
+    return b->timeline.gap_count > 0 && b->written_frames == b->taken_frames && b->running &&
+           !b->paused;
+}
+
+static double gap_start(const struct xpa_back *b) {
+    return (double)b->timeline.gaps[b->timeline.gap_count - 1].start_frames;
+}
+
+/* A starved position may go on to one frame past the end of the last period, as a hardware pointer
+ * does, and no further: snd_pcm_drain() of a kernel guest waits for just that event. */
+static double starved_limit(const struct xpa_back *b) {
+    uint64_t period = b->config.period_frames ? b->config.period_frames : 1;
+    return (double)((b->written_frames + period - 1) / period * period + 1);
+}
+
+double xpa_back_position(struct xpa_back *b, uint64_t now_nsec) {
+    double position = (double)b->reported_frames;
+    if (!b->timeline.valid)
+        return position;
+    double heard = xpa_back_heard_host_frames(b, now_nsec);
+    double guest = xpa_timeline_guest_at(&b->timeline, heard);
+    if (b->direction == XPA_PLAYBACK && starved(b) && heard > gap_start(b)) {
+        guest = (double)b->written_frames + heard - gap_start(b);
+        guest = fmin(guest, starved_limit(b));
+    }
+    return fmax(guest, position);
+}
+
+/* When the guest's position will be `target_frames`; 0: not without more data. */
+static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_nsec) {
+    if (!b->timeline.valid || !xpa_clock_ready(&b->clock))
+        return now_nsec + LATEST_TIMER_NSEC;
+    double host;
+    if (b->direction == XPA_PLAYBACK && starved(b) && target_frames > (double)b->written_frames) {
+        if (target_frames > starved_limit(b))
+            return 0;
+        host = gap_start(b) + target_frames - (double)b->written_frames;
+    } else {
+        host = xpa_timeline_host_at(&b->timeline, target_frames);
+    }
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    return xpa_clock_time_at(&b->clock, host) + behind;
+}
+
+void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
+    uint64_t at = 0;
+    if (b->running && !b->paused && b->config.period_frames > 0) {
+        at = time_of(b, (double)b->next_event_frames, now_nsec);
+        if (at > now_nsec + LATEST_TIMER_NSEC)
+            at = now_nsec + LATEST_TIMER_NSEC;
+    }
+    uint64_t moved = at > b->armed_nsec ? at - b->armed_nsec : b->armed_nsec - at;
+    if (at == b->armed_nsec || (at && b->armed_nsec > now_nsec && moved < REARM_NSEC))
+        return;
+    b->armed_nsec = at;
+    xpa_timer_set(b->timer_fd, at);
+}
+
+static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
+    double delay = b->direction == XPA_PLAYBACK
+                       ? (double)b->host_frames - xpa_back_heard_host_frames(b, now_nsec)
+                       : (double)b->hold_nsec * 1e-9 * b->config.rate;
+    b->stats.host_delay_frames = delay;
+    if (delay > b->delay_window_max)
+        b->delay_window_max = delay;
+    if (b->delay_window_max > b->stats.host_delay_max_frames)
+        b->stats.host_delay_max_frames = b->delay_window_max;
+    if (now_nsec - b->delay_window_nsec > DELAY_WINDOW_NSEC) {
+        b->stats.host_delay_max_frames = b->delay_window_max;
+        b->delay_window_max = delay;
+        b->delay_window_nsec = now_nsec;
+    }
+}
+
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
+    uint64_t now = xpa_now_nsec();
+    xpa_clock_mark(&b->clock, nsec, host_frames);
+    b->stats.ppm = xpa_clock_ppm(&b->clock);
+    track_delay(b, now);
+    double position = xpa_back_position(b, now);
+    b->stats.delay_frames = (int64_t)((double)b->written_frames - position);
+    xpa_back_schedule(b, now);
+}
+
+static void next_boundary(struct xpa_back *b) {
+    uint64_t period = b->config.period_frames;
+    if (period > 0)
+        b->next_event_frames = (b->reported_frames / period + 1) * period + 1;
+}
+
+/* Our proposal, in octets that the header reserves; used only with a frontend that asked for it. */
+struct position_ext {
+    uint32_t host_frames;     /* taken but not heard (capture: age of the newest readable frame) */
+    uint32_t host_frames_max; /* the largest of the last second */
+    uint32_t age_nsec;        /* the position was true this long before the event was queued */
+};
+
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec) {
+    struct xensnd_evt event;
+    memset(&event, 0, sizeof event);
+    event.id = b->event_id;
+    event.type = XENSND_EVT_CUR_POS;
+    event.op.cur_pos.position = position_frames * b->frame_bytes;
+    if (b->position_ext) {
+        struct position_ext ext = {
+            .host_frames = (uint32_t)lround(fmax(b->stats.host_delay_frames, 0)),
+            .host_frames_max = (uint32_t)lround(fmax(b->stats.host_delay_max_frames, 0)),
+            .age_nsec = age_nsec > UINT32_MAX ? UINT32_MAX : (uint32_t)age_nsec,
+        };
+        memcpy((uint8_t *)&event.op + sizeof event.op.cur_pos, &ext, sizeof ext);
+    }
+    b->reported_frames = position_frames;
+    b->stats.position_frames = position_frames;
+    next_boundary(b);
+    /* An id is taken only when the event is queued: the kernel's frontend ignores every position
+     * after a skipped id (PROTOCOL.md, CUR_POS (2)). The next position supersedes this one. */
+    int result = xpa_evt_ring_put(&b->event_ring, &event);
+    if (result < 0) {
+        b->stats.events_skipped++;
+        return;
+    }
+    b->event_id++;
+    b->stats.events++;
+    xpa_channel_notify(&b->event_channel);
+}
+
+void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
+    b->armed_nsec = 0;
+    if (!b->open || !b->running || b->paused || b->config.period_frames == 0)
+        return;
+    track_delay(b, now_nsec);
+    /* a timer may fire a rounding error early: a hundredth of a frame is the same moment */
+    double position = xpa_back_position(b, now_nsec) + 0.01;
+    if (position >= (double)b->next_event_frames) {
+        double whole = floor(position);
+        double age = (position - 0.01 - whole) * xpa_clock_nsec_per_frame(&b->clock);
+        xpa_back_send_position(b, (uint64_t)whole, age > 0 ? (uint64_t)age : 0);
+    }
+    xpa_back_schedule(b, now_nsec);
+}
+
+void xpa_back_start(struct xpa_back *b) {
+    b->running = true;
+    b->paused = false;
+    next_boundary(b);
+    xpa_back_schedule(b, xpa_now_nsec());
+}
+
+/* STOP drops what was not heard. The position is rounded up to a multiple of the buffer and sent
+ * once: the kernel's frontend keeps its pointer over STOP and START while ALSA starts again at
+ * offset 0, and loses audio unless the two meet there (XEN.md, "Position over STOP/START"). */
+void xpa_back_stop(struct xpa_back *b) {
+    double position = xpa_back_position(b, xpa_now_nsec());
+    uint64_t buffer = b->config.buffer_frames;
+    uint64_t base = ((uint64_t)ceil(position) + buffer - 1) / buffer * buffer;
+    b->running = b->paused = false;
+    b->timeline.valid = false;
+    b->written_frames = b->taken_frames = base;
+    b->next_offset_frames = 0;
+    b->stats.delay_frames = 0;
+    if (b->config.period_frames > 0 && base != b->reported_frames)
+        xpa_back_send_position(b, base, 0);
+    b->reported_frames = base;
+    xpa_back_schedule(b, xpa_now_nsec());
+}

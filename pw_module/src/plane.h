@@ -1,0 +1,47 @@
+/* plane.h - the data plane of one process: a loop, a command queue down, a notice queue up.
+ *
+ * Python pushes commands, the data loop pops them; the data loop pushes notices, Python pops them.
+ * Nothing else crosses. The loop is PipeWire's data loop (pw_core.c adopts `loop`) or a thread of
+ * its own (xpa_plane_start_thread), never both.
+ */
+#ifndef XPA_PLANE_H
+#define XPA_PLANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop.h"
+#include "queue.h"
+#include "xen_io.h"
+
+#include "native.cdef.h"
+
+struct xpa_command {
+    void (*func)(const struct xpa_command *command);
+    void *object;
+    union {
+        void *pointer;
+        uint8_t packet[64];
+    } arg;
+};
+
+enum { XPA_PLANE_MESSAGES = 1024 };
+
+struct xpa_plane {
+    struct xpa_loop loop;
+    struct xpa_queue commands, notices;
+    int command_fd, notice_fd;
+    struct xpa_source command_source;
+    bool threaded;
+    atomic_uint lost_notices;
+};
+
+/* Python's side: queues a command and wakes the loop. -EAGAIN when the queue is full. */
+int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command);
+
+/* The data loop's side. */
+void xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
+                      const void *packet);
+
+#endif

@@ -1,0 +1,101 @@
+/* stream_back.h - the backend half of one sndif stream, on the data loop.
+ *
+ * stream_back.c    rings and requests: what the guest asks
+ * back_position.c  what the guest's position is now, and when to tell it
+ * back_data.c      frames: guest -> host (take), host -> guest (give)
+ *
+ * Frames are counted three ways. Guest frames: what the guest delivered or may read; positions in
+ * events are these. Host frames: what the host device was given or gave, silence included; the
+ * host's clock counts these. The timeline (timeline.h) maps one to the other.
+ *
+ * The guest's buffer is copied at WRITE into a private FIFO and filled at READ from a private
+ * history: nothing that the guest does to its pages later can matter.
+ */
+#ifndef XPA_STREAM_BACK_H
+#define XPA_STREAM_BACK_H
+
+#include "clock.h"
+#include "plane.h"
+#include "ring.h"
+#include "sndif.h"
+#include "tap.h"
+#include "timeline.h"
+
+struct xpa_back {
+    struct xpa_plane *plane;
+    uint32_t id;
+    int direction;
+    bool position_ext;
+    void *ring_page, *event_page;
+
+    /* the connection */
+    struct xpa_back_ring ring;
+    struct xpa_evt_ring event_ring;
+    struct xpa_channel request_channel, event_channel;
+    struct xpa_source request_source, event_source, timer_source;
+    int timer_fd;
+    bool attached, broken;
+    bool waiting;      /* Python is answering a slow request: later ones wait for their turn */
+    uint16_t event_id; /* counts for the life of the connection, see PROTOCOL.md CUR_POS (2) */
+
+    /* the open stream */
+    bool open, running, paused;
+    struct xpa_config config;
+    uint32_t frame_bytes;
+    uint8_t *store; /* FIFO (playback) or history (capture) */
+    uint32_t store_frames;
+    uint64_t written_frames; /* end of the data in the store */
+    uint64_t taken_frames;   /* playback: the host took everything before this */
+    uint64_t host_frames;    /* host frames exchanged since open */
+    uint64_t reported_frames;
+    uint64_t next_event_frames;
+    uint64_t armed_nsec;
+    uint32_t next_offset_frames; /* where the next WRITE is expected in the guest's buffer */
+    struct xpa_timeline timeline;
+    struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
+    uint64_t hold_nsec;         /* capture: how far the position stays behind the microphone */
+    uint64_t delay_window_nsec; /* start of the window of host_delay_max */
+    double delay_window_max;
+
+    void (*on_trigger)(void *data, bool running); /* host output, data loop */
+    void *trigger_data;
+    _Atomic(struct xpa_tap *) tap;
+    struct xpa_stats stats;
+    uint8_t *retired_store; /* to be freed by Python's thread */
+};
+
+/* --- for host outputs, on the data loop --- */
+
+/* Carries out what the guest has queued: call just before taking. */
+void xpa_back_collect(struct xpa_back *b);
+
+/* Fills `frames` frames for the host: guest data, then silence. Returns the guest frames. */
+uint32_t xpa_back_take(struct xpa_back *b, void *target, uint32_t frames);
+
+/* The same for a cycle that nobody will hear, because it comes too late: silence only, the guest's
+ * frames stay for the next one. */
+void xpa_back_take_nothing(struct xpa_back *b, void *target, uint32_t frames);
+
+/* The host went on by `frames` without asking us. */
+void xpa_back_missed(struct xpa_back *b, uint32_t frames);
+
+/* The host's device is playing host frame `host_frames` (playback), or host frames before it have
+ * reached the microphone (capture), at `nsec`. */
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames);
+
+/* `frames` captured frames; `latency_nsec`: age of the newest when they were handed over. */
+void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec);
+
+/* --- between the three files --- */
+
+double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
+double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec);
+void xpa_back_start(struct xpa_back *b);
+void xpa_back_stop(struct xpa_back *b);
+int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+
+#endif

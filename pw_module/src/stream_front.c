@@ -1,0 +1,416 @@
+/* stream_front.c - the request and event rings of one stream, frontend side; see stream_front.h. */
+#include "stream_front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
+static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
+
+/* Answers to transfers are read at the next cycle: no wake-up of their own for playback. */
+enum { QUIET_ANSWERS = 24 };
+
+static void detach_sources(struct xpa_front *f) {
+    struct xpa_loop *loop = &f->plane->loop;
+    if (!f->attached)
+        return;
+    xpa_loop_remove(loop, &f->request_source);
+    xpa_loop_remove(loop, &f->event_source);
+    f->attached = false;
+}
+
+static void change(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
+    if (f->on_change)
+        f->on_change(f->change_data, what, now_nsec);
+}
+
+static void break_stream(struct xpa_front *f, int reason) {
+    if (f->broken)
+        return;
+    f->broken = true;
+    f->started = false;
+    xpa_loop_remove(&f->plane->loop, &f->request_source);
+    xpa_loop_remove(&f->plane->loop, &f->event_source);
+    xpa_plane_notify(f->plane, XPA_NOTICE_BROKEN, f->id, reason, NULL);
+    change(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+}
+
+uint32_t xpa_front_slots(const struct xpa_front *f) {
+    uint32_t used = f->transfers_end - f->transfers_begin, slots = xpa_front_ring_free(&f->ring);
+    uint32_t free_transfers = XPA_TRANSFERS - used;
+    return slots < free_transfers ? slots : free_transfers;
+}
+
+void xpa_front_flush(struct xpa_front *f) {
+    if (xpa_front_ring_publish(&f->ring))
+        xpa_channel_notify(&f->request_channel);
+}
+
+static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
+    struct xpa_transfer *t = &f->transfers[f->transfers_end++ % XPA_TRANSFERS];
+    *t = (struct xpa_transfer){.id = f->next_id++, .operation = operation, .frames = frames};
+    t->sent_nsec = xpa_now_nsec();
+    f->pending_frames += frames;
+    return t;
+}
+
+bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
+                        uint32_t length_bytes, uint32_t frames) {
+    struct xensnd_req request;
+    if (f->broken || xpa_front_slots(f) == 0)
+        return false;
+    memset(&request, 0, sizeof request);
+    request.id = remember(f, operation, frames)->id;
+    request.operation = operation;
+    request.op.rw.offset = offset_bytes;
+    request.op.rw.length = length_bytes;
+    xpa_front_ring_push(&f->ring, &request);
+    f->stats.transfers++;
+    return true;
+}
+
+void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
+    struct xensnd_req request;
+    if (f->broken)
+        return;
+    if (xpa_front_slots(f) == 0) { /* 32 transfers unanswered: the backend stands still */
+        break_stream(f, -ETIMEDOUT);
+        return;
+    }
+    memset(&request, 0, sizeof request);
+    struct xpa_transfer *t = remember(f, XENSND_OP_TRIGGER, 0);
+    t->trigger = type;
+    request.id = t->id;
+    request.operation = XENSND_OP_TRIGGER;
+    request.op.trigger.type = type;
+    xpa_front_ring_push(&f->ring, &request);
+    xpa_front_flush(f);
+}
+
+void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
+
+void xpa_front_prepare(struct xpa_front *f) {
+    f->written_frames = f->read_frames = f->position_frames = f->base_frames;
+}
+
+void xpa_front_begin(struct xpa_front *f) {
+    f->started = true;
+    f->positioned = false;
+    f->starved = false;
+    f->stats.running = 1;
+    xpa_front_expect_jump(f);
+    xpa_front_trigger(f, XENSND_OP_TRIGGER_START);
+}
+
+void xpa_front_end(struct xpa_front *f) {
+    if (!f->started)
+        return;
+    f->started = false;
+    f->stats.running = 0;
+    /* Where a backend goes on is told by the position it sends at STOP; one that sends none goes
+     * on from where it is, or from 0: the first position after START shows which. */
+    f->base_frames = f->position_frames;
+    f->stopping = true;
+    xpa_front_trigger(f, XENSND_OP_TRIGGER_STOP);
+}
+
+/* --- what the backend says --- */
+
+static void read_positions(struct xpa_front *f, uint64_t now_nsec);
+
+static void finish(struct xpa_front *f, const struct xpa_transfer *t) {
+    f->pending_frames -= t->frames;
+    if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP) {
+        read_positions(f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
+        f->stopping = false;
+    }
+}
+
+static void on_answer(struct xpa_front *f, const struct xensnd_resp *response) {
+    if (f->slow_pending && response->id == f->slow_id) {
+        f->slow_pending = false;
+        xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
+        return;
+    }
+    for (uint32_t i = f->transfers_begin; i != f->transfers_end; i++) {
+        struct xpa_transfer *t = &f->transfers[i % XPA_TRANSFERS];
+        if (t->id != response->id || t->answered)
+            continue;
+        t->answered = true;
+        if (response->status != 0) {
+            f->stats.dropped_frames += t->frames;
+            if (t->operation == XENSND_OP_TRIGGER) {
+                break_stream(f, response->status < 0 ? response->status : -EIO);
+                return;
+            }
+        }
+        break;
+    } /* an id that we do not know answers a request given up: nothing waits for it */
+    while (f->transfers_begin != f->transfers_end &&
+           f->transfers[f->transfers_begin % XPA_TRANSFERS].answered)
+        finish(f, &f->transfers[f->transfers_begin++ % XPA_TRANSFERS]);
+}
+
+void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
+    struct xensnd_resp response;
+    (void)now_nsec;
+    if (f->broken || !f->attached)
+        return;
+    uint32_t after;
+    do {
+        int got;
+        while (!f->broken && (got = xpa_front_ring_pop(&f->ring, &response)) > 0)
+            on_answer(f, &response);
+        if (f->broken)
+            return;
+        if (got < 0) {
+            break_stream(f, got);
+            return;
+        }
+        bool wake = f->slow_pending || f->stopping || f->direction == XPA_CAPTURE;
+        after = wake ? 1 : QUIET_ANSWERS;
+    } while (xpa_front_ring_rearm(&f->ring, after));
+}
+
+static void on_request_channel(struct xpa_source *source, uint32_t events) {
+    struct xpa_front *f = source->data;
+    (void)events;
+    uint64_t now = xpa_now_nsec();
+    int result = xpa_channel_ack(&f->request_channel);
+    if (result < 0 && result != -EAGAIN) {
+        break_stream(f, result);
+        return;
+    }
+    xpa_front_collect(f, now);
+    if (!f->broken)
+        change(f, XPA_FRONT_ANSWER, now);
+}
+
+/* The first position after START: did the backend go on where we thought? */
+static void rebase(struct xpa_front *f, uint64_t position) {
+    uint64_t slack = 2ull * f->config.period_frames + f->config.rate / 10;
+    uint64_t base = f->base_frames;
+    if (position >= base && position <= base + f->config.buffer_frames + slack)
+        return;
+    uint64_t found = position <= slack ? 0 : position - f->config.period_frames;
+    f->written_frames += found - base; /* modulo 2^64: may go back */
+    f->read_frames += found - base;
+    f->base_frames = found;
+}
+
+struct position_ext {
+    uint32_t host_frames, host_frames_max, age_nsec;
+};
+
+static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
+    uint64_t position = event->op.cur_pos.position / f->frame_bytes;
+    struct position_ext ext = {0};
+    if (position > MAX_POSITION_FRAMES)
+        return; /* no such stream ran that long: garbage before a backend's first timing */
+    if (f->position_ext)
+        memcpy(&ext, (const uint8_t *)&event->op + sizeof event->op.cur_pos, sizeof ext);
+    f->stats.events++;
+    if (!f->started) {
+        f->base_frames = position;
+        return;
+    }
+    if (!f->positioned) {
+        rebase(f, position);
+        f->positioned = true;
+        f->position_frames = f->base_frames;
+    }
+    if (position <= f->position_frames)
+        return; /* late or stale: a newer one is known */
+    f->starved = f->direction == XPA_PLAYBACK && position > f->written_frames;
+    if (f->starved)
+        position = f->written_frames;
+    f->position_frames = position;
+    f->event_nsec = now_nsec;
+    if (f->position_ext) {
+        f->host_frames = ext.host_frames;
+        f->host_frames_max = ext.host_frames_max;
+    }
+    if (f->starved) /* the pointer moved through silence: no statement about our frames */
+        xpa_front_expect_jump(f);
+    else
+        xpa_clock_mark(&f->clock, now_nsec - (ext.age_nsec < 1000000 ? ext.age_nsec : 0), position);
+    f->stats.position_frames = position;
+    f->stats.ppm = xpa_clock_ppm(&f->clock);
+    f->stats.host_delay_frames = f->host_frames;
+    f->stats.host_delay_max_frames = f->host_frames_max;
+}
+
+/* Of several only the newest says where the stream is now. */
+static void read_positions(struct xpa_front *f, uint64_t now_nsec) {
+    struct xensnd_evt event, newest;
+    bool any = false;
+    int got;
+    while ((got = xpa_evt_ring_pop(&f->event_ring, &event)) > 0) {
+        if (event.type == XENSND_EVT_CUR_POS) {
+            newest = event;
+            any = true;
+        }
+    }
+    xpa_evt_ring_ack(&f->event_ring);
+    if (got < 0)
+        break_stream(f, got);
+    else if (any && f->open)
+        on_position(f, &newest, now_nsec);
+}
+
+static void on_event_channel(struct xpa_source *source, uint32_t events) {
+    struct xpa_front *f = source->data;
+    uint64_t now = xpa_now_nsec();
+    (void)events;
+    int result = xpa_channel_ack(&f->event_channel);
+    if (result < 0 && result != -EAGAIN) {
+        break_stream(f, result);
+        return;
+    }
+    read_positions(f, now);
+    if (!f->broken && f->open)
+        change(f, XPA_FRONT_POSITION, now);
+}
+
+/* --- commands, carried out on the data loop --- */
+
+static void do_attach(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct xpa_loop *loop = &f->plane->loop;
+    int result = xpa_loop_add(loop, &f->request_source);
+    if (result == 0)
+        result = xpa_loop_add(loop, &f->event_source);
+    f->attached = true;
+    if (result < 0)
+        break_stream(f, result);
+}
+
+static void release(struct xpa_front *f) {
+    if (!f->open)
+        return;
+    xpa_front_end(f);
+    f->open = false;
+    change(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+}
+
+static void do_detach(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    f->broken = true; /* nothing more is sent */
+    release(f);
+    change(f, XPA_FRONT_GONE, xpa_now_nsec());
+    detach_sources(f);
+    xpa_plane_notify(f->plane, XPA_NOTICE_DETACHED, f->id, 0, NULL);
+}
+
+static void do_close(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    release(f);
+    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);
+}
+
+struct opening {
+    struct xpa_config config;
+    uint32_t lead_frames;
+};
+
+static void do_open(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct opening o;
+    memcpy(&o, command->arg.packet, sizeof o);
+    f->config = o.config;
+    f->frame_bytes = o.config.channels * o.config.sample_bytes;
+    f->lead_frames = o.lead_frames;
+    f->guard_frames = o.config.period_frames;
+    f->base_frames = f->written_frames = f->read_frames = 0;
+    f->position_frames = 0;
+    f->stopping = f->started = false;
+    f->host_frames = f->host_frames_max = 0;
+    f->stats.lead_frames = f->lead_frames;
+    struct xpa_clock_config clock = {.rate = o.config.rate, .late_only = true};
+    xpa_clock_init(&f->clock, &clock);
+    f->open = true;
+    change(f, XPA_FRONT_OPENED, xpa_now_nsec());
+}
+
+static void do_request(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct xensnd_req request;
+    memcpy(&request, command->arg.packet, sizeof request);
+    if (f->broken || !f->attached)
+        return;
+    xpa_front_collect(f, xpa_now_nsec());
+    request.id = f->slow_id = f->next_id++;
+    f->slow_pending = true;
+    if (xpa_front_ring_push(&f->ring, &request) < 0) {
+        break_stream(f, -ETIMEDOUT);
+        return;
+    }
+    xpa_front_flush(f);
+    xpa_front_collect(f, xpa_now_nsec());
+}
+
+/* Once a second: has the backend left a transfer unanswered for too long? */
+static void do_check(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    uint64_t now = xpa_now_nsec();
+    if (f->broken || !f->attached)
+        return;
+    xpa_front_collect(f, now);
+    if (f->broken || f->transfers_begin == f->transfers_end)
+        return;
+    if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
+        break_stream(f, -ETIMEDOUT);
+}
+
+/* --- Python's side --- */
+
+static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)) {
+    struct xpa_command c = {.func = func, .object = f};
+    return xpa_plane_command(f->plane, &c);
+}
+
+struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
+                                void *ring_page, void *event_page, struct xpa_channel requests,
+                                struct xpa_channel events, int position_ext) {
+    struct xpa_front *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->plane = plane;
+    f->id = stream_id;
+    f->direction = direction;
+    f->position_ext = position_ext;
+    f->ring_page = ring_page;
+    f->event_page = event_page;
+    f->request_channel = requests;
+    f->event_channel = events;
+    f->request_source = (struct xpa_source){requests.fd, on_request_channel, f};
+    f->event_source = (struct xpa_source){events.fd, on_event_channel, f};
+    /* The pages must be in order before the backend learns of them: here, not at attach. */
+    xpa_front_ring_init(&f->ring, ring_page);
+    xpa_evt_ring_init_front(&f->event_ring, event_page);
+    return f;
+}
+
+void xpa_front_free(struct xpa_front *f) { free(f); }
+
+int xpa_front_attach(struct xpa_front *f) { return command(f, do_attach); }
+int xpa_front_detach(struct xpa_front *f) { return command(f, do_detach); }
+int xpa_front_close(struct xpa_front *f) { return command(f, do_close); }
+int xpa_front_check(struct xpa_front *f) { return command(f, do_check); }
+
+int xpa_front_open(struct xpa_front *f, const struct xpa_config *config, uint32_t lead_frames) {
+    struct xpa_command c = {.func = do_open, .object = f};
+    struct opening o = {*config, lead_frames};
+    _Static_assert(sizeof o <= sizeof c.arg.packet, "an opening fits a command");
+    memcpy(c.arg.packet, &o, sizeof o);
+    return xpa_plane_command(f->plane, &c);
+}
+
+int xpa_front_request(struct xpa_front *f, const uint8_t *request) {
+    struct xpa_command c = {.func = do_request, .object = f};
+    memcpy(c.arg.packet, request, sizeof c.arg.packet);
+    return xpa_plane_command(f->plane, &c);
+}
+
+const struct xpa_stats *xpa_front_stats(struct xpa_front *f) { return &f->stats; }

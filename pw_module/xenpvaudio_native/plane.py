@@ -1,0 +1,334 @@
+"""The data plane's handles: Plane, FrontStream, BackStream, VirtualDevice, Tap.
+
+All of it is used from the control plane's one thread. What is lent to C (pages, channels, buffers)
+is kept alive here until the notice that gives it back; callers must wait for that notice before
+they unmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from xenpvaudio.errors import UnavailableError
+
+from . import ffi, lib
+
+PACKET_BYTES = 64
+
+
+class NoticeKind(IntEnum):
+    """What the data loop reports (native.cdef.h)."""
+
+    REQUEST = lib.XPA_NOTICE_REQUEST
+    RESPONSE = lib.XPA_NOTICE_RESPONSE
+    TRIGGER = lib.XPA_NOTICE_TRIGGER
+    RELEASED = lib.XPA_NOTICE_RELEASED
+    DETACHED = lib.XPA_NOTICE_DETACHED
+    BROKEN = lib.XPA_NOTICE_BROKEN
+    LATENCY = lib.XPA_NOTICE_LATENCY
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    kind: NoticeKind
+    stream_id: int
+    code: int
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """An open stream: frames, and the shared buffer's address in this process."""
+
+    rate: int
+    channels: int
+    sample_bytes: int
+    silence: bytes
+    buffer_frames: int
+    period_frames: int
+    address: int
+    sample_kind: int = 0
+
+    def to_c(self) -> Any:
+        config = ffi.new("struct xpa_config *")
+        config.rate = self.rate
+        config.channels = self.channels
+        config.sample_bytes = self.sample_bytes
+        config.sample_kind = self.sample_kind
+        for i, octet in enumerate(self.silence):
+            config.silence[i] = octet
+        config.buffer_frames = self.buffer_frames
+        config.period_frames = self.period_frames
+        config.buffer = ffi.cast("void *", self.address)
+        return config
+
+
+class ChannelLike(Protocol):
+    """An event channel as the data loop needs it (xen_io.cdef.h)."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+
+
+def _channel(channel: ChannelLike) -> Any:
+    return ffi.new(
+        "struct xpa_channel *", {"fd": channel.fd, "port": channel.port, "kind": channel.kind}
+    )
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        # the command queue holds 1024; it fills only if the data loop stands still
+        raise UnavailableError("the audio thread does not respond", hint="restart xen-pv-audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A stream's figures (struct xpa_stats), units in the names."""
+
+    written_frames: int
+    position_frames: int
+    transfers: int
+    events: int
+    events_skipped: int
+    xruns: int
+    silence_frames: int
+    cycles: int
+    deferred: int
+    resyncs: int
+    dropped_frames: int
+    held_cycles: int
+    delay_frames: int
+    lead_frames: int
+    quantum_frames: int
+    quantum_rate: int
+    callback_nsec: int
+    ppm: float
+    host_delay_frames: float
+    host_delay_max_frames: float
+    running: int
+    driving: int
+
+
+_STATS_FIELDS = tuple(Stats.__dataclass_fields__)
+
+
+def _stats(pointer: Any) -> Stats:
+    return Stats(*(getattr(pointer, name) for name in _STATS_FIELDS))
+
+
+class Plane:
+    """The data loop of this process with its two queues."""
+
+    def __init__(self) -> None:
+        self.handle = lib.xpa_plane_new()
+        if self.handle == ffi.NULL:
+            raise UnavailableError("no file descriptors are left for the audio thread")
+        self._notice = ffi.new("struct xpa_notice *")
+
+    def start_thread(self) -> None:
+        """Runs the loop in a thread of its own; for processes without PipeWire."""
+        _check(lib.xpa_plane_start_thread(self.handle))
+
+    def fileno(self) -> int:
+        """Readable when notices wait."""
+        return int(lib.xpa_plane_notice_fd(self.handle))
+
+    def notices(self) -> Iterator[Notice]:
+        """All notices that wait now."""
+        lib.xpa_plane_clear_notice_fd(self.handle)
+        while lib.xpa_plane_next_notice(self.handle, self._notice):
+            n = self._notice
+            packet = bytes(ffi.buffer(n.packet))
+            yield Notice(NoticeKind(n.kind), n.stream_id, n.code, packet)
+
+    def close(self) -> None:
+        """After every stream's DETACHED notice."""
+        if self.handle != ffi.NULL:
+            lib.xpa_plane_free(self.handle)
+            self.handle = ffi.NULL
+
+
+class FrontStream:
+    """The frontend half of a stream in the data loop. The pages are initialised here, before the
+    backend is told of them."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        stream_id: int,
+        capture: bool,
+        ring_address: int,
+        event_address: int,
+        requests: ChannelLike,
+        events: ChannelLike,
+        position_ext: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.handle = lib.xpa_front_new(
+            plane.handle,
+            stream_id,
+            lib.XPA_CAPTURE if capture else lib.XPA_PLAYBACK,
+            ffi.cast("void *", ring_address),
+            ffi.cast("void *", event_address),
+            _channel(requests)[0],
+            _channel(events)[0],
+            position_ext,
+        )
+        if self.handle == ffi.NULL:
+            raise UnavailableError("no memory for a stream")
+
+    def attach(self) -> None:
+        _check(lib.xpa_front_attach(self.handle))
+
+    def detach(self) -> None:
+        """Ends with DETACHED; pages and channels are in use until then."""
+        _check(lib.xpa_front_detach(self.handle))
+
+    def open(self, config: StreamFormat, lead_frames: int) -> None:
+        _check(lib.xpa_front_open(self.handle, config.to_c(), lead_frames))
+
+    def close(self) -> None:
+        """Ends with RELEASED; the buffer is in use until then."""
+        _check(lib.xpa_front_close(self.handle))
+
+    def request(self, packet: bytes) -> None:
+        """Ends with RESPONSE, or never: deadlines are the caller's."""
+        _check(lib.xpa_front_request(self.handle, packet))
+
+    def check(self) -> None:
+        """To be called about once a second: looks for transfers unanswered for 3 s."""
+        _check(lib.xpa_front_check(self.handle))
+
+    @property
+    def stats(self) -> Stats:
+        return _stats(lib.xpa_front_stats(self.handle))
+
+    def free(self) -> None:
+        """After DETACHED."""
+        if self.handle != ffi.NULL:
+            lib.xpa_front_free(self.handle)
+            self.handle = ffi.NULL
+
+
+class Tap:
+    """Bytes of what a host got from a stream (or gave to it), for recordings."""
+
+    def __init__(self, capacity_bytes: int = 1 << 22) -> None:
+        self.handle = lib.xpa_tap_new(capacity_bytes)
+        if self.handle == ffi.NULL:
+            raise UnavailableError("no memory for a recording")
+        self._room = ffi.new("uint8_t[]", 1 << 16)
+
+    def read(self) -> bytes:
+        parts = []
+        while n := lib.xpa_tap_read(self.handle, self._room, len(self._room)):
+            parts.append(bytes(ffi.buffer(self._room, n)))
+        return b"".join(parts)
+
+    @property
+    def dropped_bytes(self) -> int:
+        return int(lib.xpa_tap_dropped_bytes(self.handle))
+
+    def free(self) -> None:
+        """After the stream that it was set on is detached."""
+        if self.handle != ffi.NULL:
+            lib.xpa_tap_free(self.handle)
+            self.handle = ffi.NULL
+
+
+class BackStream:
+    """The backend half of a stream in the data loop."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        stream_id: int,
+        capture: bool,
+        ring_address: int,
+        event_address: int,
+        requests: ChannelLike,
+        events: ChannelLike,
+        position_ext: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.handle = lib.xpa_back_new(
+            plane.handle,
+            stream_id,
+            lib.XPA_CAPTURE if capture else lib.XPA_PLAYBACK,
+            ffi.cast("void *", ring_address),
+            ffi.cast("void *", event_address),
+            _channel(requests)[0],
+            _channel(events)[0],
+            position_ext,
+        )
+        if self.handle == ffi.NULL:
+            raise UnavailableError("no memory for a stream")
+
+    def attach(self) -> None:
+        _check(lib.xpa_back_attach(self.handle))
+
+    def detach(self) -> None:
+        _check(lib.xpa_back_detach(self.handle))
+
+    def open(self, config: StreamFormat) -> None:
+        _check(lib.xpa_back_open(self.handle, config.to_c()))
+
+    def close(self) -> None:
+        _check(lib.xpa_back_close(self.handle))
+
+    def respond(self, packet: bytes) -> None:
+        _check(lib.xpa_back_respond(self.handle, packet))
+
+    def set_tap(self, tap: Tap | None) -> None:
+        _check(lib.xpa_back_set_tap(self.handle, tap.handle if tap else ffi.NULL))
+
+    @property
+    def stats(self) -> Stats:
+        return _stats(lib.xpa_back_stats(self.handle))
+
+    def free(self) -> None:
+        if self.handle != ffi.NULL:
+            lib.xpa_back_free(self.handle)
+            self.handle = ffi.NULL
+
+
+class VirtualDevice:
+    """A host device without hardware; connect at most one playback and one capture stream."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        rate: int,
+        quantum_frames: int,
+        *,
+        ppm: float = 0.0,
+        loopback: bool = False,
+        delay_frames: int = 0,
+        gain: float = 1.0,
+    ) -> None:
+        self.rate = rate
+        self.handle = lib.xpa_vdev_new(
+            plane.handle, rate, quantum_frames, ppm, loopback, delay_frames, gain
+        )
+        if self.handle == ffi.NULL:
+            raise UnavailableError("no memory for a virtual device")
+
+    def connect(self, stream: BackStream) -> None:
+        _check(lib.xpa_vdev_connect(self.handle, stream.handle))
+
+    def disconnect(self, stream: BackStream) -> None:
+        """In effect at that stream's next RELEASED or DETACHED notice."""
+        _check(lib.xpa_vdev_disconnect(self.handle, stream.handle))
+
+    def free(self) -> None:
+        if self.handle != ffi.NULL:
+            lib.xpa_vdev_free(self.handle)
+            self.handle = ffi.NULL
