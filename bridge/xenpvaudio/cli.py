@@ -1,0 +1,161 @@
+"""The command line: arguments in, exit status out; the work is in a module a command.
+
+Modules of a command are imported when it runs: `xen-pv-audio --help` needs neither PipeWire nor the
+compiled part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from . import __version__
+from .config import DomainPolicy, FrontendSettings, Policy, load_policy, parse_output
+from .errors import ConfigError, XenPvAudioError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, like every other error."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ConfigError(message, hint=f"try {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="xen-pv-audio", description="True-latency sound for Xen guests.")
+    parser.add_argument("--version", action="version", version=f"xen-pv-audio {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    frontend = commands.add_parser(
+        "frontend", help="in a guest: offer its vsnd devices as PipeWire sinks and sources"
+    )
+    for setting in fields(FrontendSettings):
+        frontend.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            type=_positive,
+            help=f"preferred {setting.name.replace('_', ' ')} (default {setting.default})",
+        )
+
+    backend = commands.add_parser(
+        "backend", help="in dom0 or a driver domain: play and capture for the guests"
+    )
+    backend.add_argument("--policy", type=Path, help="what each domain may have (TOML)")
+    backend.add_argument(
+        "--output", help="for every domain: pipewire, null, or loopback,delay=40ms,gain=-6dB,ppm=0"
+    )
+    backend.add_argument(
+        "--allow-microphone", action="store_true", help="every domain may capture (for trying out)"
+    )
+    backend.add_argument("--record", type=Path, metavar="FILE.wav", help="what is played, as WAV")
+    backend.add_argument(
+        "--no-position-ext", action="store_true", help="do not offer the position extension"
+    )
+    for daemon in (frontend, backend):
+        daemon.add_argument(
+            "--wait", action="store_true", help="wait for PipeWire (and a card) to appear"
+        )
+        daemon.add_argument("-v", "--verbose", action="store_true")
+
+    demo = commands.add_parser("demo", help="both halves on this machine, without Xen")
+    demo.add_argument("file", nargs="?", type=Path, metavar="FILE.wav", help="what to play")
+    demo.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    demo.add_argument(
+        "--keep", action="store_true", help="stay up, and say how to play your own programs"
+    )
+    demo.add_argument("--format", default="", help="the card's sample format, such as s16_le")
+    demo.add_argument("--quantum", type=_positive, default=1024, help="of guest and host, frames")
+    demo.add_argument("--private", action="store_true", help="do not use the running PipeWire")
+    demo.add_argument("-v", "--verbose", action="store_true")
+    return parser
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "frontend":
+        from .daemon import run_frontend
+
+        chosen = {
+            setting.name: value
+            for setting in fields(FrontendSettings)
+            if (value := getattr(arguments, setting.name)) is not None
+        }
+        run_frontend(replace(FrontendSettings(), **chosen), wait=arguments.wait)
+    elif arguments.command == "backend":
+        from .daemon import run_backend
+
+        policy = _policy(arguments)
+        wants_pipewire = any(
+            domain.output.kind == "pipewire"
+            for domain in (policy.default, *policy.domains.values())
+        )
+        run_backend(
+            policy,
+            pipewire=wants_pipewire,
+            wait=arguments.wait,
+            record=arguments.record,
+            position_ext=not arguments.no_position_ext,
+        )
+    else:
+        from .demo import DemoOptions, run_demo
+
+        return run_demo(
+            DemoOptions(
+                file=arguments.file,
+                json=arguments.json,
+                keep=arguments.keep,
+                format=arguments.format,
+                quantum_frames=arguments.quantum,
+                private=arguments.private,
+                verbose=arguments.verbose,
+            )
+        )
+    return 0
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    policy = load_policy(arguments.policy)
+
+    def changed(domain: DomainPolicy) -> DomainPolicy:
+        if arguments.output:
+            domain = replace(domain, output=parse_output(arguments.output))
+        if arguments.allow_microphone:
+            domain = replace(domain, microphone=True)
+        return domain
+
+    return Policy(
+        changed(policy.default), {name: changed(d) for name, d in policy.domains.items()}
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status (errors.py)."""
+    try:
+        arguments = _parser().parse_args(argv)
+        logging.basicConfig(
+            level=logging.DEBUG if arguments.verbose else logging.INFO,
+            format="xen-pv-audio: %(message)s",
+            stream=sys.stderr,
+        )
+        return _run(arguments)
+    except XenPvAudioError as error:
+        print(f"xen-pv-audio: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

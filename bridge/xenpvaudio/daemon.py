@@ -1,0 +1,136 @@
+"""The long-running programs: `frontend` and `backend` as processes of one domain.
+
+The only place that chooses between real and simulated Xen. Ends on SIGTERM and SIGINT with every
+device closed; errors that a user can mend are one line and an exit status (errors.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from .backend import Backend
+from .config import FrontendSettings, Policy
+from .engine import Engine
+from .errors import UnavailableError
+from .frontend import Frontend, require_devices
+from .xen.api import Domain, XenStoreError
+from .xen.connect import SIM_VARIABLE, domain_from_env
+
+log = logging.getLogger(__name__)
+
+
+class InstanceLock:
+    """One frontend or backend a domain: a lock that the kernel gives back when we die."""
+
+    def __init__(self, role: str, domid: int) -> None:
+        directory = self._directory()
+        path = directory / f"xen-pv-audio-{role}-{domid}.lock"
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot make {path}: {error.strerror}", hint="run as root or set XDG_RUNTIME_DIR"
+            ) from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._fd, 32).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise UnavailableError(
+                f"a {role} is running already for this domain (process {holder or '?'})",
+                hint="stop that one first",
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.write(self._fd, str(os.getpid()).encode())
+
+    @staticmethod
+    def _directory() -> Path:
+        simulation = os.environ.get(SIM_VARIABLE, "").rpartition(":")[0]
+        if simulation:
+            return Path(simulation)
+        if os.geteuid() == 0 and os.path.isdir("/run"):
+            return Path("/run")
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+Body = Callable[[Domain], Awaitable[tuple[Engine, Callable[[], Awaitable[None]]]]]
+
+
+async def _serve(role: str, body: Body) -> None:
+    """Runs `body` until a signal ends it, or XenStore is lost for good."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[XenStoreError | None] = loop.create_future()
+
+    def finish(error: XenStoreError | None = None) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, finish)
+    domain = domain_from_env(loop.call_soon_threadsafe)
+    lock = InstanceLock(role, domain.domid)
+    domain.store.on_lost = lambda error: log.error("%s", error)
+    engine, stop = await body(domain)
+    log.info("%s of domain %d is ready", role, domain.domid)
+    try:
+        await ended
+    finally:
+        try:
+            await asyncio.wait_for(stop(), 5.0)
+        except (TimeoutError, XenStoreError) as error:
+            log.warning("not everything could be closed: %s", error or "time is up")
+        engine.close()
+        domain.close()
+        lock.release()
+
+
+def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
+    """The guest's half. `wait`: for a PipeWire daemon or a card that is not there yet; without it
+    UnavailableError or PeerGoneError."""
+
+    async def body(domain: Domain) -> tuple[Engine, Callable[[], Awaitable[None]]]:
+        if not wait:
+            require_devices(domain)
+        engine = Engine("Xen PV Audio")
+        frontend = Frontend(engine, domain, settings)
+        if wait:
+            engine.keep_pipewire()
+        else:
+            engine.connect_pipewire()
+        frontend.run()
+        return engine, frontend.stop
+
+    asyncio.run(_serve("frontend", body))
+
+
+def run_backend(
+    policy: Policy,
+    *,
+    pipewire: bool,
+    wait: bool,
+    record: Path | None = None,
+    position_ext: bool = True,
+) -> None:
+    """The host's half. `pipewire`: False if no domain's policy wants it."""
+
+    async def body(domain: Domain) -> tuple[Engine, Callable[[], Awaitable[None]]]:
+        engine = Engine("Xen PV Audio" if pipewire else None)
+        backend = Backend(engine, domain, policy, record=record, position_ext=position_ext)
+        if pipewire and wait:
+            engine.keep_pipewire()
+        elif pipewire:
+            engine.connect_pipewire()
+        backend.run()
+        return engine, backend.stop
+
+    asyncio.run(_serve("backend", body))

@@ -1,0 +1,120 @@
+"""One process's data plane and PipeWire connection, wired into asyncio.
+
+The data loop's notices and PipeWire's events arrive as readable file descriptors; both are handed
+to whoever registered under the id they carry. Used by frontend and backend alike; everything here
+runs in the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+
+from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
+from xenpvaudio_native.plane import Notice, Plane
+
+from .errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+RECONNECT_SEC = 1.0
+
+
+class Engine:
+    """`application_name`: given to PipeWire; None: no PipeWire, the data loop gets a thread."""
+
+    def __init__(self, application_name: str | None) -> None:
+        self.plane = Plane()
+        self.pipewire: Pipewire | None = None
+        self.pipewire_up = False
+        self._ids = itertools.count(1)
+        self._notice_handlers: dict[int, Callable[[Notice], None]] = {}
+        self._event_handlers: dict[int, Callable[[PwEvent], None]] = {}
+        self._pipewire_watchers: list[Callable[[bool], None]] = []
+        self._reconnecting: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        if application_name is None:
+            self.plane.start_thread()
+        else:
+            self.pipewire = Pipewire(self.plane, application_name)
+            self._loop.add_reader(self.pipewire.fileno(), self.dispatch_pipewire)
+        self._loop.add_reader(self.plane.fileno(), self._dispatch_notices)
+
+    def new_id(self) -> int:
+        """An id for a stream or node; never used twice."""
+        return next(self._ids)
+
+    def on_notice(self, stream_id: int, handler: Callable[[Notice], None]) -> None:
+        self._notice_handlers[stream_id] = handler
+
+    def on_event(self, node_id: int, handler: Callable[[PwEvent], None]) -> None:
+        self._event_handlers[node_id] = handler
+
+    def forget(self, any_id: int) -> None:
+        self._notice_handlers.pop(any_id, None)
+        self._event_handlers.pop(any_id, None)
+
+    # -- PipeWire's coming and going
+
+    def watch_pipewire(self, watcher: Callable[[bool], None]) -> None:
+        """Told True when the daemon is there, False when it is lost: free every node then."""
+        self._pipewire_watchers.append(watcher)
+
+    def unwatch_pipewire(self, watcher: Callable[[bool], None]) -> None:
+        self._pipewire_watchers.remove(watcher)
+
+    def connect_pipewire(self) -> None:
+        """Raises UnavailableError if no daemon answers."""
+        if self.pipewire is None or self.pipewire_up:
+            return
+        self.pipewire.connect()
+        self.pipewire_up = True
+        for watcher in tuple(self._pipewire_watchers):
+            watcher(True)
+
+    def keep_pipewire(self) -> None:
+        """Connects now or as soon as a daemon answers."""
+        self._reconnecting = None
+        try:
+            self.connect_pipewire()
+        except UnavailableError:
+            self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+
+    def _lost(self, why: str) -> None:
+        if not self.pipewire_up or self.pipewire is None:
+            return
+        log.warning("PipeWire is gone (%s): waiting for it to come back", why)
+        self.pipewire_up = False
+        for watcher in tuple(self._pipewire_watchers):
+            watcher(False)
+        self.pipewire.disconnect()
+        self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+
+    # -- what the file descriptors bring
+
+    def dispatch_pipewire(self) -> None:
+        """Runs PipeWire's main loop once, without waiting."""
+        if self.pipewire is None:
+            return
+        for event in self.pipewire.dispatch():
+            if event.kind is PwEventKind.LOST:
+                self._lost(event.text)
+            elif handler := self._event_handlers.get(event.id):
+                handler(event)
+
+    def _dispatch_notices(self) -> None:
+        for notice in self.plane.notices():
+            if handler := self._notice_handlers.get(notice.stream_id):
+                handler(notice)
+
+    def close(self) -> None:
+        """After every stream is detached and every node freed."""
+        if self._reconnecting:
+            self._reconnecting.cancel()
+        self._loop.remove_reader(self.plane.fileno())
+        if self.pipewire:
+            self._loop.remove_reader(self.pipewire.fileno())
+            self.pipewire.close()
+        self.plane.close()

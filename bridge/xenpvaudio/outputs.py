@@ -1,0 +1,229 @@
+"""Where the backend's streams go: the host's PipeWire, or a virtual device (null, loopback).
+
+Host policy chooses (config.py). An output belongs to one card; a port to one open stream. Every
+port is closed before its BackStream is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from xenpvaudio_native.pipewire import HostStream, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.plane import BackStream, VirtualDevice
+
+from .config import OutputSpec
+from .engine import Engine
+from .errors import UnavailableError
+from .hwparams import Config
+from .sndif import PcmFormat
+from .volume import Mixer
+
+# What a host's graph may take at once before anything was measured: PipeWire's default quantum.
+HOST_QUANTUM_FRAMES = 1024
+HOST_RATE = 48000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the host shows of a stream: chosen by the host, never by the guest."""
+
+    domain: str
+    stream: str  # "vsnd/0 0/1"
+    capture: bool
+    target: str = ""
+    role: str = ""
+
+
+class Port(Protocol):
+    """The host side of one open stream."""
+
+    def set_active(self, active: bool) -> None: ...
+    def apply(self, mixer: Mixer) -> None:
+        """Sets volumes and mute on the host."""
+
+    def close(self) -> None: ...
+
+
+class Output(Protocol):
+    """The host side of one card."""
+
+    def supports(self, fmt: PcmFormat) -> bool: ...
+    def need_frames(self, rate: int) -> int:
+        """How many frames the host takes ahead of what is heard, at the most."""
+
+    def open(
+        self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+    ) -> Port: ...
+    def close(self) -> None: ...
+
+
+class PipewireOutput:
+    """Streams of the host's graph, named for the guest."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def supports(self, fmt: PcmFormat) -> bool:
+        return supports_format(fmt)
+
+    def need_frames(self, rate: int) -> int:
+        return HOST_QUANTUM_FRAMES * rate // HOST_RATE
+
+    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+        return _PipewirePort(self._engine, stream, config, identity, mixer)
+
+    def close(self) -> None:
+        pass
+
+
+class _PipewirePort:
+    def __init__(
+        self, engine: Engine, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+    ) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._config = config
+        self._identity = identity
+        self._mixer = mixer
+        self._active = False
+        self._id = engine.new_id()
+        self._host: HostStream | None = None
+        engine.on_event(self._id, self._event)
+        engine.watch_pipewire(self._pipewire_changed)
+        if engine.pipewire_up:
+            self._connect()
+
+    def _properties(self) -> Mapping[str, str]:
+        identity, config = self._identity, self._config
+        period = config.period_frames or config.buffer_frames // 4
+        properties = {
+            "application.name": identity.domain,
+            "application.process.binary": "xen-pv-audio",
+            "application.icon-name": "computer",
+            "media.type": "Audio",
+            "media.category": "Capture" if identity.capture else "Playback",
+            "media.name": identity.stream,
+            "node.name": f"xenpv.{identity.domain}.{identity.stream.replace(' ', '.')}",
+            "node.description": f"{identity.domain} (Xen PV Audio)",
+            "node.latency": f"{min(period, HOST_QUANTUM_FRAMES)}/{config.rate}",
+        }
+        if identity.target:
+            properties["target.object"] = identity.target
+        if identity.role:
+            properties["media.role"] = identity.role
+        return properties
+
+    def _connect(self) -> None:
+        assert self._engine.pipewire is not None
+        self._host = HostStream(
+            self._engine.pipewire,
+            self._stream,
+            self._id,
+            self._identity.capture,
+            self._config.format,
+            self._config.rate,
+            self._config.channels,
+            self._config.format.sample_bytes or 0,
+            self._properties(),
+        )
+        self._host.set_active(self._active)
+        self.apply(self._mixer)
+
+    def _pipewire_changed(self, up: bool) -> None:
+        if up and self._host is None:
+            self._connect()
+        elif not up and self._host is not None:
+            self._host.free()
+            self._host = None
+
+    def _event(self, event: PwEvent) -> None:
+        if event.kind is PwEventKind.VOLUME and self._host is not None:
+            linear, muted = self._host.volumes()
+            if not muted and len(linear) == self._config.channels:
+                self._mixer.host_changed(linear)
+
+    def set_active(self, active: bool) -> None:
+        self._active = active
+        if self._host is not None:
+            self._host.set_active(active)
+
+    def apply(self, mixer: Mixer) -> None:
+        self._mixer = mixer
+        if self._host is not None:
+            self._host.set_volumes(mixer.amplitudes())
+            self._host.set_mute(mixer.all_muted)
+
+    def close(self) -> None:
+        self._engine.unwatch_pipewire(self._pipewire_changed)
+        self._engine.forget(self._id)
+        if self._host is not None:
+            self._host.free()
+            self._host = None
+
+
+class VirtualOutput:
+    """A virtual device for one card: streams of one rate share it, so a loopback returns what the
+    card's playback played."""
+
+    def __init__(self, engine: Engine, spec: OutputSpec) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._devices: dict[tuple[int, int], VirtualDevice] = {}
+
+    def supports(self, fmt: PcmFormat) -> bool:
+        return bool(fmt.sample_bytes)
+
+    def need_frames(self, rate: int) -> int:
+        return 2 * self._spec.quantum_frames
+
+    def device(self, rate: int, index: int = 0) -> VirtualDevice:
+        """The device at this rate; `index` tells streams apart that must not share one."""
+        if (rate, index) not in self._devices:
+            self._devices[rate, index] = VirtualDevice(
+                self._engine.plane,
+                rate,
+                self._spec.quantum_frames,
+                ppm=self._spec.ppm,
+                loopback=self._spec.kind == "loopback",
+                delay_frames=round(self._spec.delay_sec * rate),
+                gain=self._spec.gain,
+            )
+        return self._devices[rate, index]
+
+    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+        shared = self._spec.kind == "loopback"
+        device = self.device(config.rate, 0 if shared else stream.stream_id)
+        device.connect(stream)
+        return _VirtualPort(device, stream)
+
+    def close(self) -> None:
+        """After every stream's DETACHED notice."""
+        for device in self._devices.values():
+            device.free()
+        self._devices.clear()
+
+
+class _VirtualPort:
+    def __init__(self, device: VirtualDevice, stream: BackStream) -> None:
+        self._device = device
+        self._stream = stream
+
+    def set_active(self, active: bool) -> None:
+        """Its clock runs while the stream is open."""
+
+    def apply(self, mixer: Mixer) -> None:
+        """Nobody listens: the guest reads back what it set."""
+
+    def close(self) -> None:
+        self._device.disconnect(self._stream)
+
+
+def make_output(engine: Engine, spec: OutputSpec) -> Output:
+    """UnavailableError if the policy wants PipeWire and this process runs without."""
+    if spec.kind != "pipewire":
+        return VirtualOutput(engine, spec)
+    if engine.pipewire is None:
+        raise UnavailableError("this backend runs without PipeWire", hint="use --output pipewire")
+    return PipewireOutput(engine)
