@@ -43,6 +43,11 @@ def fixed(number: int) -> Interval:
 # --- refine ---------------------------------------------------------------------------------------
 
 
+def width(fmt: PcmFormat) -> int:
+    assert fmt.sample_bytes is not None
+    return fmt.sample_bytes
+
+
 def possible(space: Space, limits: Limits) -> list[tuple[int, int, int, int, int]]:
     """Every allowed combination, found by trying each."""
     rates = [rate for rate in range(10) if rate in space.rates and rate in limits.rates]
@@ -57,10 +62,10 @@ def possible(space: Space, limits: Limits) -> list[tuple[int, int, int, int, int
         )
         if channels in limits.channels
         and buffer >= limits.min_buffer_frames
-        and buffer * channels * fmt.sample_bytes <= limits.buffer_bytes
+        and buffer * channels * width(fmt) <= limits.buffer_bytes
         and period >= 1
         and buffer >= 2 * period
-        and period * channels * fmt.sample_bytes >= limits.min_period_bytes
+        and period * channels * width(fmt) >= limits.min_period_bytes
     ]
 
 

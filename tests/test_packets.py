@@ -14,14 +14,12 @@ from xenpvaudio.packets import (
     REQUEST_BYTES,
     RESPONSE_BYTES,
     CloseRequest,
-    Interval,
     OpenRequest,
     PositionEvent,
     PositionExt,
     QueryRequest,
     Request,
     Response,
-    Space,
     TransferRequest,
     TriggerRequest,
     UnknownRequest,
@@ -36,6 +34,7 @@ from xenpvaudio.packets import (
     unpack_volumes,
 )
 from xenpvaudio.sndif import Operation, PcmFormat, Status, Trigger
+from xenpvaudio.space import Interval, Space
 
 U8, U16 = st.integers(0, 0xFF), st.integers(0, 0xFFFF)
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

@@ -2,8 +2,8 @@
 
 The backend's half is a table, PCM state x what is asked -> status, action, next state, and two
 ladders that check numbers: those of OPEN, and offset and length. The data plane's C follows the
-same table for READ, WRITE and TRIGGER. What an honest frontend does is allowed even where it is odd:
-Linux sends CLOSE when OPEN never happened and OPEN while open, and asks queries at any time.
+same table for READ, WRITE and TRIGGER. What an honest frontend does is allowed even where it is
+odd: Linux sends CLOSE when OPEN never happened and OPEN while open, and asks queries at any time.
 
 The frontend's half knows what may be sent, and keeps the one slow request that is under way: its
 id, its deadline, and which answers belong to nobody.
@@ -101,7 +101,7 @@ BACKEND_PCM: Mapping[PcmState, Mapping[Asked, PcmStep]] = {
         Asked.OPEN: _ok(PcmAction.OPEN, _OPEN),
         Asked.CLOSE: _ok(PcmAction.NOTHING, _CLOSED),
         Asked.TRANSFER: _no(Status.EIO, _CLOSED),
-        Asked.WRONG_WAY: _no(Status.EINVAL, _CLOSED),
+        Asked.WRONG_WAY: _no(Status.EIO, _CLOSED),
         Asked.CONTROL: _no(Status.EIO, _CLOSED),
         Asked.QUERY: _ok(PcmAction.QUERY, _CLOSED),
         Asked.START: _no(Status.EIO, _CLOSED),
