@@ -109,16 +109,23 @@ class XenbusDevice(ABC):
         cell = step(self.table, self.state, event)
         timed = Action.ARM_TIMER in cell.actions
         for action in cell.actions:
-            if action in (Action.ARM_TIMER, Action.ANNOUNCE, Action.FINISH):
+            if action in (Action.ARM_TIMER, Action.ANNOUNCE, Action.LOOK, Action.FINISH):
                 continue
             try:
                 await self.act(action)
-            except (PeerGoneError, ConfigError) as error:
+            except PeerGoneError as error:
                 if action is not Action.CONNECT:
                     raise
-                # stale references, or a card that cannot be: the guest may publish better ones
+                # stale references: the guest may be about to publish better ones
                 log.warning("%s: %s", self.where, error)
                 self.feed(Local.CONNECT_FAILED)
+                return
+            except ConfigError as error:
+                if action is not Action.CONNECT or self.state is XenbusState.CONNECTED:
+                    raise
+                # A card that cannot be. Nothing is fed: an answer would make Linux's frontend
+                # publish the same again, for ever. Its next state is looked at as usual.
+                log.error("%s: %s", self.where, error)
                 return
         if cell.next is not self.state or timed or Action.FINISH in cell.actions:
             self._disarm()
@@ -130,6 +137,8 @@ class XenbusDevice(ABC):
             there = write_state(self.store, self.directory, self.state)
             if not there and Action.FINISH not in cell.actions:
                 self.feed(Local.REMOVED)
+        if Action.LOOK in cell.actions:
+            self._peer_changed(self.peer)
         if timed:
             delay = self.timer_sec(self.state)
             self._timer = self._loop.call_later(delay, self.feed, Local.TIMER)

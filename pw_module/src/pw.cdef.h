@@ -5,8 +5,9 @@
  */
 
 enum {
-    XPA_PW_EVENT_LOST = 1,   /* the connection to the daemon is gone; text: why */
-    XPA_PW_EVENT_FORMAT = 2, /* node: a[0] sndif format or -1 (suspended), a[1] rate, a[2] channels */
+    XPA_PW_EVENT_LOST = 1, /* the connection to the daemon is gone; text: why */
+    XPA_PW_EVENT_FORMAT =
+        2, /* node: a[0] sndif format or -1 (suspended), a[1] rate, a[2] channels */
     XPA_PW_EVENT_STATE = 3,  /* node or host: a[0] pw_stream_state, text: error */
     XPA_PW_EVENT_VOLUME = 4, /* host: somebody changed volume or mute, see xpa_pw_host_volumes */
 };
@@ -70,3 +71,22 @@ int xpa_pw_host_set_volumes(struct xpa_pw_host *host, const float *volumes, uint
 int xpa_pw_host_set_mute(struct xpa_pw_host *host, int mute);
 uint32_t xpa_pw_host_volumes(struct xpa_pw_host *host, float *volumes, uint32_t room, int *mute);
 void xpa_pw_host_free(struct xpa_pw_host *host);
+
+/* A measuring client. One mark a cycle: frame `frame`, handled in the cycle that began at
+ * cycle_nsec, will be heard (or was at the microphone) at told_nsec, says PipeWire. */
+struct xpa_probe_mark {
+    uint64_t frame, cycle_nsec, told_nsec;
+};
+
+struct xpa_pw_probe;
+
+struct xpa_pw_probe *xpa_pw_probe_new(struct xpa_pw *pw, uint32_t id, uint32_t rate,
+                                      uint32_t channels, uint32_t quantum_frames,
+                                      const char *play_target, const float *samples,
+                                      uint64_t play_frames, const char *capture_target,
+                                      uint64_t capture_frames);
+uint64_t xpa_pw_probe_done_frames(struct xpa_pw_probe *probe, int direction);
+uint32_t xpa_pw_probe_marks(struct xpa_pw_probe *probe, int direction, struct xpa_probe_mark *marks,
+                            uint32_t room);
+const float *xpa_pw_probe_captured(struct xpa_pw_probe *probe);
+void xpa_pw_probe_free(struct xpa_pw_probe *probe);

@@ -61,10 +61,9 @@ int xpa_pw_supports_format(uint32_t sndif_format) {
 }
 
 void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
-    static const uint32_t SURROUND[] = {SPA_AUDIO_CHANNEL_FL, SPA_AUDIO_CHANNEL_FR,
-                                        SPA_AUDIO_CHANNEL_RL, SPA_AUDIO_CHANNEL_RR,
-                                        SPA_AUDIO_CHANNEL_FC, SPA_AUDIO_CHANNEL_LFE,
-                                        SPA_AUDIO_CHANNEL_SL, SPA_AUDIO_CHANNEL_SR};
+    static const uint32_t SURROUND[] = {
+        SPA_AUDIO_CHANNEL_FL, SPA_AUDIO_CHANNEL_FR,  SPA_AUDIO_CHANNEL_RL, SPA_AUDIO_CHANNEL_RR,
+        SPA_AUDIO_CHANNEL_FC, SPA_AUDIO_CHANNEL_LFE, SPA_AUDIO_CHANNEL_SL, SPA_AUDIO_CHANNEL_SR};
     bool known = channels == 2 || channels == 4 || channels == 6 || channels == 8;
     for (uint32_t i = 0; i < channels && i < SPA_AUDIO_MAX_CHANNELS; i++)
         positions[i] = known ? SURROUND[i] : SPA_AUDIO_CHANNEL_AUX0 + i;
@@ -124,8 +123,8 @@ static int adopt_plane(struct spa_loop *loop, bool async, uint32_t seq, const vo
                        size_t size, void *user_data) {
     struct xpa_pw *pw = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    pw->plane_source =
-        pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN, false, on_plane, pw);
+    pw->plane_source = pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN,
+                                      false, on_plane, pw);
     return pw->plane_source ? 0 : -errno;
 }
 
@@ -152,10 +151,9 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
     pw_loop_enter(pw->loop);
     /* Before 1.3.81 only client-rt.conf loads the module that makes the data thread real-time. */
     const char *config = xpa_pw_version() >= 1003081 ? "client.conf" : "client-rt.conf";
-    pw->context = pw_context_new(pw->loop,
-                                 pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME,
-                                                   application_name, NULL),
-                                 0);
+    pw->context = pw_context_new(
+        pw->loop,
+        pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME, application_name, NULL), 0);
     if (!pw->context) {
         xpa_pw_free(pw);
         return NULL;

@@ -31,7 +31,9 @@ struct xpa_pw_host {
     bool mute;
 };
 
-static uint64_t nsec_of(double frames, double rate) { return (uint64_t)llround(frames * 1e9 / rate); }
+static uint64_t nsec_of(double frames, double rate) {
+    return (uint64_t)llround(frames * 1e9 / rate);
+}
 
 /* Frames (ours) that the graph went through without calling us. */
 static uint32_t missed_frames(struct xpa_pw_host *h) {
@@ -89,7 +91,8 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     double behind = (double)(time->buffered + time->queued) / h->rate +
                     (double)time->delay * time->rate.num / time->rate.denom;
     uint64_t age = nsec_of(fmax(behind, 0), 1.0);
-    uint64_t now = xpa_now_nsec(), since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
+    uint64_t now = xpa_now_nsec(),
+             since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
     xpa_back_give(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
     xpa_back_mark(b, (uint64_t)time->now - age, b->host_frames);
 }
@@ -151,10 +154,8 @@ static void on_control_info(void *data, uint32_t id, const struct pw_stream_cont
 }
 
 static const struct pw_stream_events STREAM_EVENTS = {
-    PW_VERSION_STREAM_EVENTS,
-    .state_changed = on_state_changed,
-    .control_info = on_control_info,
-    .io_changed = on_io_changed,
+    PW_VERSION_STREAM_EVENTS,        .state_changed = on_state_changed,
+    .control_info = on_control_info, .io_changed = on_io_changed,
     .process = on_process,
 };
 

@@ -71,10 +71,8 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
 static void on_process(void *data) { xpa_node_process(data); }
 
 static const struct pw_stream_events STREAM_EVENTS = {
-    PW_VERSION_STREAM_EVENTS,
-    .state_changed = on_state_changed,
-    .io_changed = on_io_changed,
-    .param_changed = on_param_changed,
+    PW_VERSION_STREAM_EVENTS,    .state_changed = on_state_changed,
+    .io_changed = on_io_changed, .param_changed = on_param_changed,
     .process = on_process,
 };
 

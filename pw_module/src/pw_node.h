@@ -50,10 +50,10 @@ struct xpa_pw_node {
     struct xpa_source timer_source;
     bool timer_added;
     uint64_t armed_nsec;
-    bool wanted;   /* the graph runs this node */
-    bool running;  /* the stream is started for it */
-    bool driving;  /* this node starts the graph's cycles */
-    bool pending;  /* a cycle was started and process() has not come yet */
+    bool wanted;  /* the graph runs this node */
+    bool running; /* the stream is started for it */
+    bool driving; /* this node starts the graph's cycles */
+    bool pending; /* a cycle was started and process() has not come yet */
     bool in_update;
     uint64_t triggered_nsec;
     uint64_t drain_frames; /* stopping when the position is here */

@@ -1,0 +1,244 @@
+"""Both halves on this machine without Xen: two PipeWire sessions, the simulated hypervisor, one
+guest with one card, and `backend` and `frontend` as processes of their own.
+
+The demo, the benchmarks and the end-to-end tests stand on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import pwconf
+from .errors import UnavailableError, XenPvAudioError
+from .loudspeaker import Loudspeaker
+from .session import PipeWireSession
+from .xen.connect import SIM_VARIABLE
+from .xen.sim_process import HypervisorProcess, start_hypervisor
+from .xen.sim_toolstack import Toolstack
+
+GUEST_DOMID = 1
+GUEST_NAME = "demo-guest"
+SINK = "xenpv_sink.0.0.0"
+SOURCE = "xenpv_source.0.0.1"
+_APPEAR_SEC = 15.0
+_POLL_SEC = 0.02
+
+
+def card_nodes(
+    *,
+    rates: Sequence[int] = (48000,),
+    formats: Sequence[str] = ("s16_le", "s32_le", "float_le"),
+    channels_min: int = 1,
+    channels_max: int = 2,
+    buffer_bytes: int = 1 << 18,
+    capture: bool = True,
+) -> dict[str, str]:
+    """A vsnd card with a playback and a capture stream, as xl would write it."""
+    nodes = {
+        "short-name": "Xen PV Audio",
+        "long-name": "Xen PV Audio demo card",
+        "sample-rates": ",".join(map(str, rates)),
+        "sample-formats": ",".join(formats),
+        "channels-min": str(channels_min),
+        "channels-max": str(channels_max),
+        "buffer-size": str(buffer_bytes),
+        "0/name": "Demo",
+        "0/0/type": "p",
+        "0/0/unique-id": "playback",
+    }
+    if capture:
+        nodes |= {"0/1/type": "c", "0/1/unique-id": "capture"}
+    return nodes
+
+
+class Testbed:
+    """`host_environ`: the environment of a running session to use as the host's; None: a private
+    one whose loudspeaker is recorded."""
+
+    __test__ = False  # pytest: not a test class
+
+    def __init__(
+        self,
+        nodes: Mapping[str, str],
+        *,
+        rate: int = 48000,
+        channels: int = 2,
+        quantum_frames: int = 1024,
+        guest_quantum_frames: int = 0,
+        host_environ: Mapping[str, str] | None = None,
+        host_fragments: Sequence[str] = (),
+        backend_args: Sequence[str] = ("--allow-microphone",),
+        frontend_args: Sequence[str] = (),
+    ) -> None:
+        self.nodes = nodes
+        self.rate = rate
+        self.channels = channels
+        self.quantum_frames = quantum_frames
+        self.directory = Path(tempfile.mkdtemp(prefix="xpa-bed-"))
+        self._backend_args = list(backend_args)
+        self._frontend_args = list(frontend_args)
+        self._host_environ = host_environ
+        self.loudspeaker: Loudspeaker | None = None
+        self.host: PipeWireSession | None = None
+        fragments = list(host_fragments)
+        if host_environ is None:
+            fifo = self.directory / "loudspeaker"
+            self.loudspeaker = Loudspeaker(fifo, 4 * channels, rate)
+            fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
+            self.host = self._session("host", quantum_frames, fragments)
+        self.guest = self._session("guest", guest_quantum_frames or quantum_frames, [])
+        self._hypervisor: HypervisorProcess | None = None
+        self.toolstack: Toolstack | None = None
+        self.backend: subprocess.Popen[Any] | None = None
+        self.frontend: subprocess.Popen[Any] | None = None
+
+    def _session(self, name: str, quantum: int, fragments: Sequence[str]) -> PipeWireSession:
+        return PipeWireSession(
+            self.directory / name,
+            name=name,
+            rate=self.rate,
+            quantum=quantum,
+            min_quantum=min(32, quantum),
+            max_quantum=quantum,
+            fragments=fragments,
+        )
+
+    # -- life
+
+    def __enter__(self) -> Testbed:
+        try:
+            return self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> Testbed:
+        if self.host is not None:
+            self.host.start()
+        self.guest.start()
+        sim = self.directory / "xen"
+        self._hypervisor = start_hypervisor(sim)
+        self.toolstack = Toolstack(str(sim))
+        self.toolstack.create_domain(GUEST_DOMID, GUEST_NAME)
+        self.start_backend()
+        self.toolstack.attach_vsnd(GUEST_DOMID, 0, self.nodes)
+        self.start_frontend()
+        return self
+
+    def _popen(self, domid: int, env: Mapping[str, str], role: str, args: Sequence[str]) -> Any:
+        # logs are appended: a restarted half goes on in the same file
+        with (self.directory / f"{role}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "xenpvaudio", role, *args],
+                env={**env, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for whoever owns the test bed
+            )
+
+    def replace_backend_argument(self, word: str, text: str) -> None:
+        """Before the start: for arguments that name something in `directory`."""
+        self._backend_args = [text if arg == word else arg for arg in self._backend_args]
+
+    def start_backend(self) -> None:
+        env = self.host.env if self.host is not None else dict(self._host_environ or {})
+        self.backend = self._popen(0, env, "backend", self._backend_args)
+
+    def start_frontend(self) -> None:
+        self.frontend = self._popen(GUEST_DOMID, self.guest.env, "frontend", self._frontend_args)
+
+    def stop_halves(self) -> None:
+        """Ends frontend and backend in order, both closing their devices."""
+        for process in (self.frontend, self.backend):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(8)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def stop(self) -> None:
+        self.stop_halves()
+        if self.toolstack is not None:
+            self.toolstack.close()
+        if self._hypervisor is not None:
+            self._hypervisor.stop()
+        self.guest.stop()
+        if self.host is not None:
+            self.host.stop()
+        if self.loudspeaker is not None:
+            self.loudspeaker.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log(self, role: str) -> str:
+        """What that half has said so far."""
+        path = self.directory / f"{role}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # -- looking
+
+    def check(self) -> None:
+        """UnavailableError with the last line of whoever ended."""
+        for role, process in (("backend", self.backend), ("frontend", self.frontend)):
+            if process is not None and process.poll() is not None:
+                lines = self.log(role).strip().splitlines() or ["(no message)"]
+                raise UnavailableError(f"the {role} ended: {lines[-1]}")
+
+    def node(self, name: str = SINK) -> dict[str, Any] | None:
+        """The properties of a node of the guest's graph, by node.name."""
+        done = self.guest.run(["pw-dump"], capture_output=True, text=True, check=False)
+        try:
+            objects = json.loads(done.stdout)
+        except ValueError:
+            return None
+        for thing in objects:
+            properties = (thing.get("info") or {}).get("props") or {}
+            if thing.get("type") == "PipeWire:Interface:Node" and properties.get(
+                "node.name"
+            ) == name:
+                return dict(properties)
+        return None
+
+    def wait_for_node(self, name: str = SINK) -> dict[str, Any]:
+        """The node as soon as it is there."""
+        deadline = time.monotonic() + _APPEAR_SEC
+        while time.monotonic() < deadline:
+            self.check()
+            if (found := self.node(name)) is not None:
+                return found
+            time.sleep(_POLL_SEC)
+        tail = " / ".join(self.log("frontend").strip().splitlines()[-2:])
+        raise XenPvAudioError(f"{name} did not appear within {_APPEAR_SEC:.0f} s: {tail}")
+
+
+def running_session() -> dict[str, str] | None:
+    """The environment, if a PipeWire daemon answers in it."""
+    directory = os.environ.get("PIPEWIRE_RUNTIME_DIR") or os.environ.get("XDG_RUNTIME_DIR")
+    if not directory or not (Path(directory) / "pipewire-0").exists():
+        return None
+    try:
+        done = subprocess.run(["pw-cli", "info", "0"], capture_output=True, timeout=2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return dict(os.environ) if done.returncode == 0 else None
