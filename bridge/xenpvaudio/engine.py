@@ -95,7 +95,7 @@ class Engine:
     # -- what the file descriptors bring
 
     def dispatch_pipewire(self) -> None:
-        """Runs PipeWire's main loop once, without waiting."""
+        """Hands out what PipeWire's main loop has reported."""
         if self.pipewire is None:
             return
         for event in self.pipewire.dispatch():

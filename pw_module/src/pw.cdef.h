@@ -1,7 +1,8 @@
 /* pw.cdef.h - what Python sees of the PipeWire side; plain declarations, read by C and by cffi.
  *
- * PipeWire's main loop is run by Python: poll xpa_pw_fd, then xpa_pw_dispatch. Every function here
- * is called from that thread. Audio runs on PipeWire's data loop, which also drives the plane.
+ * Every function here is called from Python's main thread and takes the lock of PipeWire's main
+ * loop. What happened there waits as events; xpa_pw_fd is readable then. Audio runs on PipeWire's
+ * data loop, which also drives the plane.
  */
 
 enum {
@@ -42,7 +43,7 @@ int xpa_pw_connect(struct xpa_pw *pw);
 void xpa_pw_disconnect(struct xpa_pw *pw);
 void xpa_pw_free(struct xpa_pw *pw);
 int xpa_pw_fd(struct xpa_pw *pw);
-void xpa_pw_dispatch(struct xpa_pw *pw);
+void xpa_pw_clear_fd(struct xpa_pw *pw);
 int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event);
 
 /* Guest: a sink or source of the graph, clocked by the backend's positions. */
@@ -55,9 +56,6 @@ void xpa_pw_node_set_latency(struct xpa_pw_node *node, uint32_t lead_frames, uin
 void xpa_pw_node_set_properties(struct xpa_pw_node *node, const char *const *keys,
                                 const char *const *values, uint32_t count);
 uint32_t xpa_pw_node_global_id(struct xpa_pw_node *node);
-uint32_t xpa_pw_node_driving(struct xpa_pw_node *node);
-uint64_t xpa_pw_node_quantum_frames(struct xpa_pw_node *node);
-uint64_t xpa_pw_node_callback_nsec(struct xpa_pw_node *node);
 void xpa_pw_node_free(struct xpa_pw_node *node);
 
 /* Host: one stream of one guest, a follower in the host's graph. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <pipewire/data-loop.h>
 
@@ -93,9 +95,13 @@ void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int3
     *event = (struct xpa_pw_event){.kind = kind, .id = id, .a = {a0, a1, a2}};
     if (text)
         snprintf(event->text, sizeof event->text, "%s", text);
+    uint64_t one = 1;
+    ssize_t written = write(pw->event_fd, &one, sizeof one);
+    (void)written; /* EAGAIN: it is readable already */
 }
 
 int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event) {
+    XPA_PW_LOCKED(pw);
     if (pw->event_count == 0)
         return 0;
     *event = pw->events[0];
@@ -143,27 +149,33 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
         return NULL;
     pw_init(NULL, NULL);
     pw->plane = plane;
-    pw->loop = pw_loop_new(NULL);
-    if (!pw->loop) {
-        free(pw);
+    pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
+    if (pw->event_fd < 0 || !pw->thread) {
+        xpa_pw_free(pw);
         return NULL;
     }
-    pw_loop_enter(pw->loop);
     /* Before 1.3.81 only client-rt.conf loads the module that makes the data thread real-time. */
     const char *config = xpa_pw_version() >= 1003081 ? "client.conf" : "client-rt.conf";
     pw->context = pw_context_new(
-        pw->loop,
+        pw_thread_loop_get_loop(pw->thread),
         pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME, application_name, NULL), 0);
     if (!pw->context) {
         xpa_pw_free(pw);
         return NULL;
     }
     pw->data_loop = pw_data_loop_get_loop(pw_context_get_data_loop(pw->context));
+    if (pw_thread_loop_start(pw->thread) < 0) {
+        xpa_pw_free(pw);
+        return NULL;
+    }
+    XPA_PW_LOCKED(pw);
     pw_loop_invoke(pw->data_loop, adopt_plane, 0, NULL, 0, true, pw);
     return pw;
 }
 
 int xpa_pw_connect(struct xpa_pw *pw) {
+    XPA_PW_LOCKED(pw);
     if (pw->core)
         return 0;
     pw->core = pw_context_connect(pw->context, NULL, 0);
@@ -175,6 +187,7 @@ int xpa_pw_connect(struct xpa_pw *pw) {
 
 /* Nodes and hosts must have been freed. */
 void xpa_pw_disconnect(struct xpa_pw *pw) {
+    XPA_PW_LOCKED(pw);
     if (!pw->core)
         return;
     spa_hook_remove(&pw->core_listener);
@@ -185,20 +198,27 @@ void xpa_pw_disconnect(struct xpa_pw *pw) {
 void xpa_pw_free(struct xpa_pw *pw) {
     if (!pw)
         return;
-    xpa_pw_disconnect(pw);
-    if (pw->plane_source)
-        pw_loop_invoke(pw->data_loop, release_plane, 0, NULL, 0, true, pw);
-    if (pw->context)
+    if (pw->context) {
+        xpa_pw_disconnect(pw);
+        if (pw->plane_source) {
+            XPA_PW_LOCKED(pw);
+            pw_loop_invoke(pw->data_loop, release_plane, 0, NULL, 0, true, pw);
+        }
+        pw_thread_loop_stop(pw->thread);
         pw_context_destroy(pw->context);
-    pw_loop_leave(pw->loop);
-    pw_loop_destroy(pw->loop);
+    }
+    if (pw->thread)
+        pw_thread_loop_destroy(pw->thread);
+    if (pw->event_fd >= 0)
+        close(pw->event_fd);
     free(pw->events);
     free(pw);
 }
 
-int xpa_pw_fd(struct xpa_pw *pw) { return pw_loop_get_fd(pw->loop); }
+int xpa_pw_fd(struct xpa_pw *pw) { return pw->event_fd; }
 
-void xpa_pw_dispatch(struct xpa_pw *pw) {
-    while (pw_loop_iterate(pw->loop, 0) > 0)
-        ;
+void xpa_pw_clear_fd(struct xpa_pw *pw) {
+    uint64_t count;
+    ssize_t got = read(pw->event_fd, &count, sizeof count);
+    (void)got;
 }

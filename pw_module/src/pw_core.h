@@ -1,9 +1,10 @@
 /* pw_core.h - one connection to a PipeWire daemon, shared by the nodes of this process.
  *
- * The main loop has no thread of its own: Python polls its fd and calls xpa_pw_dispatch, so all
- * of PipeWire's callbacks but process() run in Python's thread, inside that call. They leave
- * events in a list; C never calls Python. The data loop is PipeWire's real-time thread; the plane's
- * epoll set is one source of it.
+ * PipeWire's main loop has a thread in C, because pw_stream wakes it in every cycle of a driver
+ * (trigger_done): waking Python for that costs more than the audio. Python's calls take the loop's
+ * lock (XPA_PW_LOCKED); callbacks run with it and leave events in a list, an eventfd says so; C
+ * never calls Python. The lock also keeps calls into the data loop (pw_loop_invoke) one at a time.
+ * The data loop is PipeWire's real-time thread; the plane's epoll set is one source of it.
  */
 #ifndef XPA_PW_CORE_H
 #define XPA_PW_CORE_H
@@ -18,7 +19,8 @@
 
 struct xpa_pw {
     struct xpa_plane *plane;
-    struct pw_loop *loop;
+    struct pw_thread_loop *thread;
+    int event_fd;
     struct pw_context *context;
     struct pw_loop *data_loop;
     struct pw_core *core;
@@ -27,6 +29,13 @@ struct xpa_pw {
     struct xpa_pw_event *events; /* a growing ring */
     uint32_t event_count, event_room;
 };
+
+/* Runs the rest of the enclosing block with PipeWire's main loop standing still. */
+#define XPA_PW_LOCKED(pw)                                                                          \
+    __attribute__((cleanup(xpa_pw_unlock))) struct pw_thread_loop *locked_ = (pw)->thread;         \
+    pw_thread_loop_lock(locked_)
+
+static inline void xpa_pw_unlock(struct pw_thread_loop **thread) { pw_thread_loop_unlock(*thread); }
 
 void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
                  const char *text);

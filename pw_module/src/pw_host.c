@@ -26,7 +26,7 @@ struct xpa_pw_host {
     struct spa_io_position *position; /* data loop */
     uint64_t expected_position;       /* of the graph's clock; 0: none yet */
     uint32_t clock_id;
-    float volumes[SPA_AUDIO_MAX_CHANNELS]; /* Python's thread */
+    float volumes[SPA_AUDIO_MAX_CHANNELS]; /* PipeWire's main loop */
     uint32_t volume_count;
     bool mute;
 };
@@ -166,6 +166,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
                                     uint32_t count) {
     uint8_t memory[1024];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    XPA_PW_LOCKED(pw);
     struct xpa_pw_host *h = calloc(1, sizeof *h);
     if (!h)
         return NULL;
@@ -200,6 +201,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
 }
 
 void xpa_pw_host_set_active(struct xpa_pw_host *h, int active) {
+    XPA_PW_LOCKED(h->pw);
     pw_stream_set_active(h->stream, active);
 }
 
@@ -208,15 +210,18 @@ int xpa_pw_host_set_volumes(struct xpa_pw_host *h, const float *volumes, uint32_
     if (count == 0 || count > SPA_AUDIO_MAX_CHANNELS)
         return -EINVAL;
     memcpy(copy, volumes, count * sizeof *copy);
+    XPA_PW_LOCKED(h->pw);
     return pw_stream_set_control(h->stream, SPA_PROP_channelVolumes, count, copy, 0);
 }
 
 int xpa_pw_host_set_mute(struct xpa_pw_host *h, int mute) {
     float value = mute ? 1.0f : 0.0f;
+    XPA_PW_LOCKED(h->pw);
     return pw_stream_set_control(h->stream, SPA_PROP_mute, 1, &value, 0);
 }
 
 uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t room, int *mute) {
+    XPA_PW_LOCKED(h->pw);
     uint32_t count = SPA_MIN(h->volume_count, room);
     memcpy(volumes, h->volumes, count * sizeof *volumes);
     *mute = h->mute;
@@ -226,6 +231,7 @@ uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t roo
 void xpa_pw_host_free(struct xpa_pw_host *h) {
     if (!h)
         return;
+    XPA_PW_LOCKED(h->pw);
     spa_hook_remove(&h->listener);
     pw_stream_destroy(h->stream);
     free(h);

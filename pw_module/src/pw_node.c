@@ -1,4 +1,4 @@
-/* pw_node.c - the guest node's life in Python's thread; see pw_node.h. */
+/* pw_node.c - the guest node's life, outside of the data loop; see pw_node.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +116,7 @@ static const struct spa_pod *latency(struct spa_pod_builder *b, int direction, u
 }
 
 void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32_t rate) {
+    XPA_PW_LOCKED(n->pw);
     uint8_t memory[512];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     const struct spa_pod *param = latency(&b, n->direction, lead_frames, rate);
@@ -124,6 +125,7 @@ void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32
 
 void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
                                 const char *const *values, uint32_t count) {
+    XPA_PW_LOCKED(n->pw);
     struct pw_properties *properties = xpa_pw_properties(keys, values, count);
     if (properties)
         pw_stream_update_properties(n->stream, &properties->dict);
@@ -157,6 +159,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     const struct spa_pod *params[17];
     uint32_t param_count = 0;
+    XPA_PW_LOCKED(pw);
     struct xpa_pw_node *n = calloc(1, sizeof *n);
     if (!n)
         return NULL;
@@ -215,14 +218,16 @@ int xpa_pw_node_bind(struct xpa_pw_node *n, struct xpa_front *front) {
     return xpa_plane_command(n->plane, &command);
 }
 
-uint32_t xpa_pw_node_global_id(struct xpa_pw_node *n) { return pw_stream_get_node_id(n->stream); }
-uint32_t xpa_pw_node_driving(struct xpa_pw_node *n) { return n->driving; }
-uint64_t xpa_pw_node_quantum_frames(struct xpa_pw_node *n) { return n->quantum_frames; }
-uint64_t xpa_pw_node_callback_nsec(struct xpa_pw_node *n) { return n->callback_nsec; }
+uint32_t xpa_pw_node_global_id(struct xpa_pw_node *n) {
+    XPA_PW_LOCKED(n->pw);
+    return pw_stream_get_node_id(n->stream);
+}
+
 
 void xpa_pw_node_free(struct xpa_pw_node *n) {
     if (!n)
         return;
+    XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
     spa_hook_remove(&n->listener);
     pw_stream_destroy(n->stream);

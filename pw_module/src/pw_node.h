@@ -66,7 +66,7 @@ struct xpa_pw_node {
     double follow_sec;
     bool synced;
     bool was_starved;
-    uint64_t quantum_frames, callback_nsec;
+    uint64_t quantum_frames, processed;
 };
 
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec);

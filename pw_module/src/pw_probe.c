@@ -132,6 +132,7 @@ struct xpa_pw_probe *xpa_pw_probe_new(struct xpa_pw *pw, uint32_t id, uint32_t r
                                       const char *play_target, const float *samples,
                                       uint64_t play_frames, const char *capture_target,
                                       uint64_t capture_frames) {
+    XPA_PW_LOCKED(pw);
     struct xpa_pw_probe *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
@@ -187,6 +188,7 @@ static void close_side(struct side *s) {
 void xpa_pw_probe_free(struct xpa_pw_probe *p) {
     if (!p)
         return;
+    XPA_PW_LOCKED(p->pw);
     close_side(&p->play);
     close_side(&p->capture);
     free(p);

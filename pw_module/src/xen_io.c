@@ -118,9 +118,7 @@ int xpa_channel_ack(const struct xpa_channel *channel) {
 
 /* ---- /dev/xen/evtchn ---- */
 
-int xpa_evtchn_open(void) {
-    return open_device("/dev/xen/evtchn", O_NONBLOCK);
-}
+int xpa_evtchn_open(void) { return open_device("/dev/xen/evtchn", O_NONBLOCK); }
 
 int xpa_evtchn_bind_unbound(int fd, uint32_t domid) {
     struct ioctl_evtchn_bind_unbound_port bind = {.remote_domain = domid};
@@ -134,9 +132,7 @@ int xpa_evtchn_bind_interdomain(int fd, uint32_t domid, uint32_t port) {
 
 /* ---- /dev/xen/gntalloc ---- */
 
-int xpa_gntalloc_open(void) {
-    return open_device("/dev/xen/gntalloc", 0);
-}
+int xpa_gntalloc_open(void) { return open_device("/dev/xen/gntalloc", 0); }
 
 int xpa_gntalloc_alloc(int fd, uint32_t domid, uint32_t count, uint32_t *refs, uint64_t *index) {
     struct ioctl_gntalloc_alloc_gref *alloc;
@@ -172,9 +168,7 @@ int xpa_gntalloc_unmap_notify(int fd, uint64_t byte_index, uint32_t action, uint
 
 /* ---- /dev/xen/gntdev ---- */
 
-int xpa_gntdev_open(void) {
-    return open_device("/dev/xen/gntdev", 0);
-}
+int xpa_gntdev_open(void) { return open_device("/dev/xen/gntdev", 0); }
 
 int xpa_gntdev_map(int fd, uint32_t domid, const uint32_t *refs, uint32_t count, uint64_t *index) {
     struct ioctl_gntdev_map_grant_ref *map;

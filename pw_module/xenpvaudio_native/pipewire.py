@@ -1,7 +1,8 @@
 """PipeWire from the control plane's thread: Pipewire (a connection), GuestNode, HostStream.
 
-The connection's main loop runs inside dispatch(): make its fd a reader of the event loop. Audio
-runs on PipeWire's data loop, which also drives the Plane given here.
+PipeWire's main loop runs in a thread in C; what it reports waits for dispatch(): make the
+connection's fd a reader of the event loop. Audio runs on PipeWire's data loop, which also drives
+the Plane given here.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ class Pipewire:
         return int(lib.xpa_pw_fd(self.handle))
 
     def dispatch(self) -> Iterator[PwEvent]:
-        """Runs PipeWire's main loop without waiting; what happened."""
-        lib.xpa_pw_dispatch(self.handle)
+        """What has happened since the last call."""
+        lib.xpa_pw_clear_fd(self.handle)
         while lib.xpa_pw_next_event(self.handle, self._event):
             e = self._event
             text: bytes = ffi.string(e.text)
@@ -171,14 +172,6 @@ class GuestNode:
     @property
     def global_id(self) -> int:
         return int(lib.xpa_pw_node_global_id(self.handle))
-
-    @property
-    def driving(self) -> bool:
-        return bool(lib.xpa_pw_node_driving(self.handle))
-
-    @property
-    def quantum_frames(self) -> int:
-        return int(lib.xpa_pw_node_quantum_frames(self.handle))
 
     def free(self) -> None:
         if self.handle != ffi.NULL:
