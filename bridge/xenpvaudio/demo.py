@@ -24,7 +24,7 @@ from .compare import Comparison, compare
 from .errors import ConfigError, UnavailableError, XenPvAudioError
 from .probe import noise
 from .pwconf import POSITIONS
-from .speech import speech_like
+from .speech import speech_bytes
 from .testbed import SINK, Testbed, card_nodes, running_session
 from .wav import WavFile, read_wav, to_float32, write_wav
 
@@ -175,9 +175,9 @@ def _logs(bed: Testbed, verbose: bool) -> Iterator[None]:
 
 def _speech() -> WavFile:
     rate, channels = 48000, 2
-    data = speech_like(rate * SPEECH_SEC, rate, channels)
+    data = speech_bytes(SPEECH_SEC, rate, channels)
     return WavFile(
-        path=Path("(generated speech)"),
+        path=Path("speech"),
         rate=rate,
         channels=channels,
         encoding="s16",
@@ -241,12 +241,13 @@ def _measure_delay(
     received = bed.loudspeaker.data(first)
     comparison = compare(sent, received, 4 * wav.channels, bytes(4 * wav.channels))
     settled = marks[len(marks) // 2 :]
-    if not comparison.bit_exact or comparison.gaps or not settled:
+    start = comparison.first_received_frame
+    if not comparison.bit_exact or comparison.gaps or not settled or start is None:
         say("the delay could not be measured: the machine stalled meanwhile")
         return None, None
     told, true = [], []
     for frame, cycle_nsec, told_nsec in settled:
-        played = bed.loudspeaker.played_nsec(first + comparison.first_received_frame + frame)
+        played = bed.loudspeaker.played_nsec(first + start + frame)
         if played is not None:
             told.append((told_nsec - cycle_nsec) / 1e6)
             true.append((played - cycle_nsec) / 1e6)

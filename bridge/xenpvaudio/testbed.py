@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ from .xen.sim_process import HypervisorProcess, start_hypervisor
 from .xen.sim_toolstack import Toolstack
 
 GUEST_DOMID = 1
+_KILL_SEC = 8.0
 GUEST_NAME = "demo-guest"
 SINK = "xenpv_sink.0.0.0"
 SOURCE = "xenpv_source.0.0.1"
@@ -60,6 +62,42 @@ def card_nodes(
     if capture:
         nodes |= {"0/1/type": "c", "0/1/unique-id": "capture"}
     return nodes
+
+
+def find_node(session: PipeWireSession, name: str) -> dict[str, Any] | None:
+    """The properties of the node with this node.name in a session's graph."""
+    done = session.run(["pw-dump"], capture_output=True, text=True, check=False)
+    try:
+        objects = json.loads(done.stdout)
+    except ValueError:
+        return None
+    for thing in objects:
+        properties = (thing.get("info") or {}).get("props") or {}
+        if thing.get("type") == "PipeWire:Interface:Node" and properties.get("node.name") == name:
+            return dict(properties)
+    return None
+
+
+def _end(process: subprocess.Popen[Any] | None) -> None:
+    """SIGTERM, and time to close the devices."""
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_KILL_SEC)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@dataclass
+class Guest:
+    """One more guest of a test bed: `session` is its PipeWire."""
+
+    domid: int
+    name: str
+    session: PipeWireSession
+    frontend: subprocess.Popen[Any] | None = None
 
 
 class Testbed:
@@ -102,6 +140,7 @@ class Testbed:
         self.toolstack: Toolstack | None = None
         self.backend: subprocess.Popen[Any] | None = None
         self.frontend: subprocess.Popen[Any] | None = None
+        self.guests: list[Guest] = []
 
     def _session(self, name: str, quantum: int, fragments: Sequence[str]) -> PipeWireSession:
         return PipeWireSession(
@@ -144,9 +183,11 @@ class Testbed:
         self.start_frontend()
         return self
 
-    def _popen(self, domid: int, env: Mapping[str, str], role: str, args: Sequence[str]) -> Any:
+    def _popen(
+        self, domid: int, env: Mapping[str, str], role: str, args: Sequence[str], name: str = ""
+    ) -> Any:
         # logs are appended: a restarted half goes on in the same file
-        with (self.directory / f"{role}.log").open("ab") as log:
+        with (self.directory / f"{name or role}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "xenpvaudio", role, *args],
                 env={**env, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
@@ -167,16 +208,25 @@ class Testbed:
     def start_frontend(self) -> None:
         self.frontend = self._popen(GUEST_DOMID, self.guest.env, "frontend", self._frontend_args)
 
+    def add_guest(self, domid: int, name: str, nodes: Mapping[str, str]) -> Guest:
+        """One more guest with a card and a frontend, which logs as `frontend-DOMID`."""
+        assert self.toolstack is not None
+        guest = Guest(domid, name, self._session(name, self.quantum_frames, []))
+        self.guests.append(guest)
+        guest.session.start()
+        self.toolstack.create_domain(domid, name)
+        self.toolstack.attach_vsnd(domid, 0, nodes)
+        guest.frontend = self._popen(
+            domid, guest.session.env, "frontend", self._frontend_args, f"frontend-{domid}"
+        )
+        return guest
+
     def stop_halves(self) -> None:
-        """Ends frontend and backend in order, both closing their devices."""
-        for process in (self.frontend, self.backend):
-            if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(8)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+        """Ends frontends and backend in order, all closing their devices."""
+        for guest in self.guests:
+            _end(guest.frontend)
+        _end(self.frontend)
+        _end(self.backend)
 
     def stop(self) -> None:
         self.stop_halves()
@@ -185,6 +235,8 @@ class Testbed:
         if self._hypervisor is not None:
             self._hypervisor.stop()
         self.guest.stop()
+        for guest in self.guests:
+            guest.session.stop()
         if self.host is not None:
             self.host.stop()
         if self.loudspeaker is not None:
@@ -206,19 +258,8 @@ class Testbed:
                 raise UnavailableError(f"the {role} ended: {lines[-1]}")
 
     def node(self, name: str = SINK) -> dict[str, Any] | None:
-        """The properties of a node of the guest's graph, by node.name."""
-        done = self.guest.run(["pw-dump"], capture_output=True, text=True, check=False)
-        try:
-            objects = json.loads(done.stdout)
-        except ValueError:
-            return None
-        for thing in objects:
-            properties = (thing.get("info") or {}).get("props") or {}
-            if thing.get("type") == "PipeWire:Interface:Node" and properties.get(
-                "node.name"
-            ) == name:
-                return dict(properties)
-        return None
+        """The properties of a node of the (first) guest's graph, by node.name."""
+        return find_node(self.guest, name)
 
     def wait_for_node(self, name: str = SINK) -> dict[str, Any]:
         """The node as soon as it is there."""
