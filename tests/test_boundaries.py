@@ -42,7 +42,7 @@ IMPURE_STDLIB = {
 }
 # fmt: on
 # They start things, so they choose between real and simulated Xen.
-CHOOSES_XEN = ("xenpvaudio.daemon", "xenpvaudio.demo")
+CHOOSES_XEN = ("xenpvaudio.daemon", "xenpvaudio.testbed")
 # No PipeWire, no stream: what a stream is made of, tested alone.
 C_PARTS = {"ring", "clock", "queue", "loop", "timeline", "tap", "xen_io"}
 KERNEL_HEADERS = {"xen/evtchn.h", "xen/gntalloc.h", "xen/gntdev.h", "xen/privcmd.h"}

@@ -1,0 +1,199 @@
+"""Backend and frontend in one process on the simulated hypervisor, without PipeWire: what requests
+do, told by both ends' own view."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from xenpvaudio import packets
+from xenpvaudio.backend import Backend, BackendDevice
+from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
+from xenpvaudio.engine import Engine
+from xenpvaudio.errors import PeerProtocolError
+from xenpvaudio.front_link import FrontLink
+from xenpvaudio.frontend import Frontend, FrontendDevice
+from xenpvaudio.hwparams import Config, from_stream_config
+from xenpvaudio.sndif import Operation, PcmFormat, Status
+from xenpvaudio.testbed import card_nodes
+from xenpvaudio.xen.sim_domain import connect
+from xenpvaudio.xen.sim_process import start_hypervisor
+from xenpvaudio.xen.sim_toolstack import Toolstack
+from xenpvaudio.xenbus import XenbusState
+
+CONFIG = Config(PcmFormat.S16_LE, 48000, 2, 256, 4096)
+
+
+class Pair:
+    """One guest with one card, connected."""
+
+    def __init__(self, front: FrontendDevice, back: BackendDevice, backend: Backend) -> None:
+        self.front = front
+        self.back = back
+        self.backend = backend
+
+    @property
+    def link(self) -> FrontLink:
+        link = self.front.streams()[0].link
+        assert link is not None
+        return link
+
+    async def control(self, operation: Operation, data: bytes) -> tuple[int, bytes]:
+        """A volume or mute operation with `data` in the shared buffer: status, buffer after."""
+        assert self.link._buffer is not None
+        view = self.link._buffer.view
+        view[0 : len(data)] = data
+        response = await self.link.ask(packets.TransferRequest(0, operation, 0, len(data)))
+        return response.status, bytes(view[0 : len(data)])
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("did not happen within 10 s")
+
+
+def run(tmp_path: Path, body: Callable[[Pair], Awaitable[None]]) -> None:
+    """Runs `body` with a connected pair; afterwards nothing may be left granted or mapped."""
+
+    async def session() -> None:
+        sim = tmp_path / "xen"
+        loop = asyncio.get_running_loop()
+        with start_hypervisor(sim) as hypervisor, Toolstack(str(sim)) as tools:
+            tools.create_domain(1, "work")
+            host = connect(str(sim), 0, loop.call_soon_threadsafe)
+            guest = connect(str(sim), 1, loop.call_soon_threadsafe)
+            engines = Engine(None), Engine(None)
+            policy = Policy(DomainPolicy(output=OutputSpec("null")))
+            backend = Backend(engines[0], host, policy)
+            frontend = Frontend(engines[1], guest, FrontendSettings())
+            backend.run()
+            tools.attach_vsnd(1, 0, card_nodes())
+            frontend.run()
+            try:
+                await wait_for(
+                    lambda: bool(frontend.devices and backend.devices)
+                    and frontend.devices["0"].state is XenbusState.CONNECTED
+                    and all(s.space for s in frontend.devices["0"].streams())
+                )
+                await body(Pair(frontend.devices["0"], backend.devices[1, "0"], backend))
+            finally:
+                await asyncio.gather(frontend.stop(), backend.stop())
+                for engine in engines:
+                    engine.close()
+                for domain in (guest, host):
+                    domain.grants.assert_cleaned_up()
+                    domain.channels.assert_cleaned_up()
+                    domain.close()
+            assert hypervisor.report() == []
+
+    asyncio.run(session())
+
+
+def test_volumes_are_set_and_read_back_to_the_step_a_channel_each(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        wrote = struct.pack("=ii", -12345, -1)
+        assert (await pair.control(Operation.SET_VOLUME, wrote))[0] == Status.OK
+        status, read = await pair.control(Operation.GET_VOLUME, bytes(8))
+        assert (status, read) == (Status.OK, wrote)
+
+    run(tmp_path, body)
+
+
+def test_mute_and_unmute_reach_the_channels_that_are_meant(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        stream = pair.back.streams["0/0"]
+        assert (await pair.control(Operation.MUTE, b"\0\1"))[0] == Status.OK
+        assert stream._mixer.muted == [False, True]
+        assert (await pair.control(Operation.MUTE, b"\1\0"))[0] == Status.OK
+        assert stream._mixer.all_muted
+        assert (await pair.control(Operation.UNMUTE, b"\0\1"))[0] == Status.OK
+        assert stream._mixer.muted == [True, False]
+
+    run(tmp_path, body)
+
+
+def test_volume_before_open_and_past_the_buffer_are_refused(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        asked = packets.TransferRequest(0, Operation.SET_VOLUME, 0, 8)
+        assert (await pair.link.ask(asked)).status == Status.EIO
+        await pair.link.open(CONFIG, 512)
+        late = packets.TransferRequest(0, Operation.SET_VOLUME, CONFIG.buffer_bytes - 4, 8)
+        assert (await pair.link.ask(late)).status == Status.EINVAL
+
+    run(tmp_path, body)
+
+
+def test_close_without_open_is_accepted_as_linux_sends_it_at_hw_free(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        assert (await pair.link.ask(packets.CloseRequest(0))).status == Status.OK
+
+    run(tmp_path, body)
+
+
+def test_open_while_open_replaces_the_stream_without_close(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        first = pair.link._buffer, pair.link._directory
+        other = Config(PcmFormat.S32_LE, 48000, 1, 128, 2048)
+        await pair.link.open(other, 256)
+        assert pair.back.streams["0/0"].opened == other
+        for grant in first:
+            assert grant is not None
+            grant.close()
+
+    run(tmp_path, body)
+
+
+def test_open_with_stale_references_is_refused_and_the_stream_lives(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        asked = packets.OpenRequest(0, 48000, PcmFormat.S16_LE, 2, 4096, 999999, 1024)
+        assert (await pair.link.ask(asked)).status == Status.EINVAL
+        await pair.link.open(CONFIG, 512)
+
+    run(tmp_path, body)
+
+
+def test_open_beyond_policy_is_refused(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        huge = Config(PcmFormat.S16_LE, 48000, 2, 256, (1 << 20) // 4 + 1024)
+        with pytest.raises(PeerProtocolError, match="EINVAL"):
+            await pair.link.open(huge, 512)
+
+    run(tmp_path, body)
+
+
+def test_a_query_is_answered_with_a_part_of_the_question(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        everything = from_stream_config(pair.front.streams()[0].config)
+        response = await pair.link.ask(packets.QueryRequest(0, everything))
+        assert response.space is not None
+        assert everything.covers(response.space)
+
+    run(tmp_path, body)
+
+
+def test_both_ends_announce_the_position_extension(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        store = pair.back.store
+        assert store.read("/local/domain/1/device/vsnd/0/feature-position-ext") == "1"
+        assert store.read("/local/domain/0/backend/vsnd/1/0/feature-position-ext") == "1"
+
+    run(tmp_path, body)
+
+
+def test_a_backend_that_stops_leaves_the_frontend_waiting_for_the_next(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        await pair.backend.stop()
+        await wait_for(lambda: pair.front.state is XenbusState.INITIALISING)
+        assert pair.front.streams()[0].link is None
+
+    run(tmp_path, body)
