@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-_WINDOW_FRAMES = 32
+_WINDOW_FRAMES = 16
 _MAX_INDEX_ENTRIES = 500_000
 _MAX_STEP_FRAMES = 1 << 16
 # More foreign frames than these are another signal: not worth a look one by one.
@@ -90,10 +90,10 @@ def compare(
 ) -> Comparison:
     """Compares signals of whole frames of `frame_bytes`; what is left of a last frame is dropped.
 
-    silence: a frame of it, or what a frame of it repeats (b"\\0"). Silent frames within `sent` match
-    silence received there, those at its ends match anything. A frame that became silence counts as
-    lost, with silence inserted. Time: memory speed where equal, linear otherwise. ValueError:
-    `silence` does not fill a frame.
+    silence: a frame of it, or what a frame of it repeats, such as a zero octet. Silent frames
+    within `sent` match silence received there, those at its ends need no match. A frame that became
+    silence counts as lost, with silence inserted. Time: memory speed where equal, linear otherwise.
+    ValueError: `silence` does not fill a frame.
     """
     if frame_bytes <= 0 or not silence or frame_bytes % len(silence):
         raise ValueError(f"{len(silence)} octets of silence do not fill a frame of {frame_bytes}")
@@ -154,7 +154,7 @@ class _Matcher:
 
         As (start, end, position among the sent ones where `start` is expected).
         """
-        left = []
+        left: list[tuple[int, int, int]] = []
         i = j = 0
         while True:
             frames = self._equal_frames(i, j)
@@ -279,8 +279,10 @@ class _Matcher:
                     self._strange.append(j)
 
     def _repeats(self, j: int, expected: int) -> bool:
-        first = max(expected - _WINDOW_FRAMES, 0)
-        last = min(expected + _WINDOW_FRAMES, self._sent.frames)
+        # As far as a repetition goes at most that no window has found.
+        reach = self._stride + _WINDOW_FRAMES
+        first = max(expected - reach, 0)
+        last = min(expected + reach, self._sent.frames)
         return any(self._same(i, j) for i in range(first, last))
 
     def _judge_in_bulk(self, left: list[tuple[int, int, int]]) -> None:
@@ -333,7 +335,7 @@ class _Matcher:
             places.setdefault(_place(chain, received_starts, position), [0] * 4)[3] += 1
         lost = sum(max(there - here - odd, 0) for there, here, _, odd in places.values())
         more = [(here - there, runs) for there, here, runs, _ in places.values() if here > there]
-        return lost, sum(frames for frames, _ in more), sum(runs for _, runs in more)
+        return lost, sum(frames for frames, _ in more), sum(min(pair) for pair in more)
 
 
 def _inner_runs(sound: _Sound) -> list[tuple[int, int]]:

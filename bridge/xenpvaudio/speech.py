@@ -17,9 +17,11 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 PEAK = 16422  # -6 dBFS
-_TAILS = (-2, -1, 1, 2)
+# 78 dB below full scale, and enough of them for short runs to be unique.
+_TAILS = (-4, -3, -2, -1, 1, 2, 3, 4)
 
 _STEP_SEC = 0.005
 # Formants of a man's vowels, Hz.
@@ -53,10 +55,10 @@ class _Control:
     hiss: float
 
 
-def speech_samples(
+def speech_bytes(
     seconds: float = 5.0, rate: int = 48000, channels: int = 2, *, seed: int = 1
-) -> array[int]:
-    """Interleaved 16-bit samples, round(seconds * rate) frames of them; the same for a seed.
+) -> bytes:
+    """round(seconds * rate) frames of interleaved s16, little-endian; the same for a seed.
 
     The peak is at -6 dBFS in the first channel, a little less in each further one.
     """
@@ -67,19 +69,11 @@ def speech_samples(
     samples = array("h", bytes(2 * frames * channels))
     for channel in range(channels):
         level = scale * (1 - 0.03 * channel / channels)
-        tails = [_TAILS[octet & 3] for octet in chance.randbytes(frames)]
+        tails = [_TAILS[octet & 7] for octet in chance.randbytes(frames)]
         track = [int(value * level) + tail for value, tail in zip(wave, tails, strict=True)]
         if channel == 0:
             _tell_apart(track)
         samples[channel::channels] = array("h", track)
-    return samples
-
-
-def speech_bytes(
-    seconds: float = 5.0, rate: int = 48000, channels: int = 2, *, seed: int = 1
-) -> bytes:
-    """The same as little-endian octets, as in a WAV file's s16."""
-    samples = speech_samples(seconds, rate, channels, seed=seed)
     if sys.byteorder == "big":
         samples.byteswap()
     return samples.tobytes()
@@ -154,7 +148,7 @@ def _pulse_table() -> list[float]:
             flow.append(math.cos(0.5 * math.pi * (number - rise) / fall))
         else:
             flow.append(0.0)
-    return [(after - before) * 100 for before, after in zip(flow, flow[1:], strict=False)]
+    return [(after - before) * 100 for before, after in pairwise(flow)]
 
 
 def _resonator(hz: float, bandwidth: float, rate: int) -> tuple[float, float, float]:

@@ -234,8 +234,8 @@ def to_float32(wav: WavFile) -> array[float]:
 
     Full scale is a power of two (s16: v / 32768), so nothing is rounded, but for s32, whose low
     eight bits are cut off (floor), and f64, which is rounded to nearest and may become infinite.
-    Nothing is clipped: float samples beyond full scale pass. Measured, tests/interop has the proof;
-    later versions of PipeWire round s32 instead.
+    Nothing is clipped: float samples beyond full scale pass. All measured: see
+    tests/interop/test_wav_float.py.
     """
     data = wav.data
     if wav.encoding == "u8":
