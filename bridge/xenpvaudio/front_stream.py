@@ -277,23 +277,26 @@ class GuestStream:
 
     def tick(self) -> None:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""
+        if self.link is not None:
+            self.link.check()
+        if self.node is not None:
+            self.node.set_properties(self._live())
+
+    def _live(self) -> dict[str, str]:
         if self.link is None:
-            return
-        self.link.check()
-        if self.node is None or self.opened is None:
-            return
+            return {"xenpv.state": "no backend"}
+        if self.opened is None:
+            return {"xenpv.state": "suspended"}
         stats = self.link.front.stats
         rate = self.opened.rate
-        self.node.set_properties(
-            {
-                "xenpv.delay-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
-                "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
-                "xenpv.clock-ppm": f"{stats.ppm:.2f}",
-                "xenpv.xruns": str(stats.xruns),
-                "xenpv.state": "running" if stats.running else "idle",
-                "xenpv.driver": "yes" if stats.driving else "no",
-            }
-        )
+        return {
+            "xenpv.delay-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
+            "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
+            "xenpv.clock-ppm": f"{stats.ppm:.2f}",
+            "xenpv.xruns": str(stats.xruns),
+            "xenpv.state": "running" if stats.running else "idle",
+            "xenpv.driver": "yes" if stats.driving else "no",
+        }
 
     def _event(self, event: PwEvent) -> None:
         if event.kind is not PwEventKind.FORMAT:

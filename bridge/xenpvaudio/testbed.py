@@ -114,6 +114,7 @@ class Testbed:
         channels: int = 2,
         quantum_frames: int = 1024,
         guest_quantum_frames: int = 0,
+        guest_null_sink: bool = False,
         host_environ: Mapping[str, str] | None = None,
         host_fragments: Sequence[str] = (),
         backend_args: Sequence[str] = ("--allow-microphone",),
@@ -135,7 +136,10 @@ class Testbed:
             self.loudspeaker = Loudspeaker(fifo, 4 * channels, rate)
             fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
             self.host = self._session("host", quantum_frames, fragments)
-        self.guest = self._session("guest", guest_quantum_frames or quantum_frames, [])
+        guest_fragments = [pwconf.null_sink()] if guest_null_sink else []
+        self.guest = self._session(
+            "guest", guest_quantum_frames or quantum_frames, guest_fragments
+        )
         self._hypervisor: HypervisorProcess | None = None
         self.toolstack: Toolstack | None = None
         self.backend: subprocess.Popen[Any] | None = None
@@ -250,6 +254,11 @@ class Testbed:
 
     # -- looking
 
+    @property
+    def hypervisor(self) -> HypervisorProcess:
+        assert self._hypervisor is not None
+        return self._hypervisor
+
     def check(self) -> None:
         """UnavailableError with the last line of whoever ended."""
         for role, process in (("backend", self.backend), ("frontend", self.frontend)):
@@ -258,8 +267,22 @@ class Testbed:
                 raise UnavailableError(f"the {role} ended: {lines[-1]}")
 
     def node(self, name: str = SINK) -> dict[str, Any] | None:
-        """The properties of a node of the (first) guest's graph, by node.name."""
-        return find_node(self.guest, name)
+        """The properties of a node of the guest's graph, by node.name; None until the session
+        manager has given it ports, since nothing could be linked to it before."""
+        done = self.guest.run(["pw-dump"], capture_output=True, text=True, check=False)
+        try:
+            objects = json.loads(done.stdout)
+        except ValueError:
+            return None
+        for thing in objects:
+            info = thing.get("info") or {}
+            properties = info.get("props") or {}
+            if thing.get("type") != "PipeWire:Interface:Node":
+                continue
+            if properties.get("node.name") == name:
+                ports = info.get("n-input-ports", 0) + info.get("n-output-ports", 0)
+                return dict(properties) if ports else None
+        return None
 
     def wait_for_node(self, name: str = SINK) -> dict[str, Any]:
         """The node as soon as it is there."""

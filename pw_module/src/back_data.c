@@ -43,7 +43,9 @@ static int check_range(const struct xpa_back *b, uint32_t offset_bytes, uint32_t
 }
 
 /* WRITE. Frames are taken in the order of the requests, whatever their offset; an offset that
- * steps back into data not yet taken is snd_pcm_rewind() and replaces it. */
+ * steps back into what was not heard is snd_pcm_rewind() and replaces it. What the host has taken
+ * of that cannot be replaced any more: as many frames come too late and are dropped, so that the
+ * guest's count and ours stay the same. */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes) {
     int result = check_range(b, offset_bytes, length_bytes);
     if (result < 0)
@@ -53,15 +55,23 @@ int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_by
     uint32_t offset = offset_bytes / b->frame_bytes, frames = length_bytes / b->frame_bytes;
     uint32_t buffer = b->config.buffer_frames;
     uint32_t back = (b->next_offset_frames + buffer - offset) % buffer;
-    if (back > 0 && back <= b->written_frames - b->taken_frames)
-        b->written_frames -= back;
-    if (frames > b->store_frames - (b->written_frames - b->taken_frames))
+    uint64_t begin = b->written_frames - b->late_frames; /* as the guest counts */
+    uint64_t unheard = begin > b->reported_frames ? begin - b->reported_frames : 0;
+    if (back == 0 && !b->running && unheard + frames > buffer)
+        back = buffer;   /* filled, prepared again without a STOP, and filled again */
+    if (back <= unheard) /* else it steps forward */
+        begin -= back;
+    uint64_t late = b->taken_frames > begin ? b->taken_frames - begin : 0;
+    uint32_t skip = late < frames ? (uint32_t)late : frames;
+    if (frames - skip > b->store_frames - (begin + late - b->taken_frames))
         return -ENOSPC;
     /* memcpy of shared pages: samples are data only, nothing is decided by them */
-    store_put(b, b->written_frames, (const uint8_t *)b->config.buffer + offset_bytes, frames);
-    b->written_frames += frames;
+    const uint8_t *source = (const uint8_t *)b->config.buffer + offset_bytes;
+    store_put(b, begin + late, source + (size_t)skip * b->frame_bytes, frames - skip);
+    b->late_frames = late - skip;
+    b->written_frames = begin + frames + b->late_frames;
     b->next_offset_frames = (offset + frames) % buffer;
-    b->stats.written_frames = b->written_frames;
+    b->stats.written_frames = begin + frames;
     return 0;
 }
 
@@ -76,7 +86,7 @@ int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_byt
     uint32_t offset = offset_bytes / b->frame_bytes, frames = length_bytes / b->frame_bytes;
     uint32_t buffer = b->config.buffer_frames;
     uint8_t *target = (uint8_t *)b->config.buffer + offset_bytes;
-    uint64_t end = (uint64_t)xpa_back_position(b, xpa_now_nsec());
+    uint64_t end = b->running ? (uint64_t)xpa_back_position(b, xpa_now_nsec()) : b->stopped_frames;
     uint64_t begin = 0;
     bool there = end >= frames;
     if (there) {
@@ -108,10 +118,10 @@ uint32_t xpa_back_take(struct xpa_back *b, void *target, uint32_t frames) {
     if (n < frames) {
         uint8_t *rest = (uint8_t *)target + (size_t)n * b->frame_bytes;
         xpa_fill_silence(&b->config, rest, frames - n);
-        xpa_timeline_gap(&b->timeline, b->host_frames + n, frames - n);
+        bool begins = xpa_timeline_gap(&b->timeline, b->host_frames + n, frames - n);
         if (b->running && !b->paused && b->timeline.valid) {
             b->stats.silence_frames += frames - n;
-            b->stats.xruns += n > 0; /* once when the guest's data ends, not every cycle after */
+            b->stats.xruns += begins; /* once when the guest's data ends, not every cycle after */
         }
     }
     b->host_frames += frames;

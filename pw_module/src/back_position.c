@@ -6,11 +6,18 @@
  */
 #include "stream_back.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-enum { LATEST_TIMER_NSEC = 100000000, REARM_NSEC = 20000, DELAY_WINDOW_NSEC = 1000000000 };
+enum {
+    LATEST_TIMER_NSEC = 100000000,
+    REARM_NSEC = 20000,
+    SETTLE_NSEC = 50000, /* a timer that came too soon tries again after this, not at once */
+    HOLD_NSEC = 2000000, /* how often a TRIGGER that must wait looks again */
+    DELAY_WINDOW_NSEC = 1000000000,
+};
 
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec) {
     if (!xpa_clock_ready(&b->clock))
@@ -23,8 +30,8 @@ double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec) {
 
 /* True while the host plays silence because the guest has delivered nothing more. */
 static bool starved(const struct xpa_back *b) {
-    return b->timeline.gap_count > 0 && b->written_frames == b->taken_frames && b->running &&
-           !b->paused;
+    return b->written_frames == b->taken_frames && b->running && !b->paused &&
+           xpa_timeline_in_gap(&b->timeline, b->host_frames);
 }
 
 static double gap_start(const struct xpa_back *b) {
@@ -51,7 +58,8 @@ double xpa_back_position(struct xpa_back *b, uint64_t now_nsec) {
     return fmax(guest, position);
 }
 
-/* When the guest's position will be `target_frames`; 0: not without more data. */
+/* When the guest's position will be `target_frames`; 0: not before the host's next cycle, which
+ * asks again (a host that stands still must not make us look at a time that has passed). */
 static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_nsec) {
     if (!b->timeline.valid || !xpa_clock_ready(&b->clock))
         return now_nsec + LATEST_TIMER_NSEC;
@@ -63,6 +71,8 @@ static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_n
     } else {
         host = xpa_timeline_host_at(&b->timeline, target_frames);
     }
+    if (host > (double)b->host_frames)
+        return 0;
     uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
     return xpa_clock_time_at(&b->clock, host) + behind;
 }
@@ -73,7 +83,11 @@ void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
         at = time_of(b, (double)b->next_event_frames, now_nsec);
         if (at > now_nsec + LATEST_TIMER_NSEC)
             at = now_nsec + LATEST_TIMER_NSEC;
+        if (at > 0 && at <= now_nsec)
+            at = now_nsec + SETTLE_NSEC;
     }
+    if (b->holding && (at == 0 || at > now_nsec + HOLD_NSEC))
+        at = now_nsec + HOLD_NSEC;
     uint64_t moved = at > b->armed_nsec ? at - b->armed_nsec : b->armed_nsec - at;
     if (at == b->armed_nsec || (at && b->armed_nsec > now_nsec && moved < REARM_NSEC))
         return;
@@ -95,16 +109,6 @@ static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
         b->delay_window_max = delay;
         b->delay_window_nsec = now_nsec;
     }
-}
-
-void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
-    uint64_t now = xpa_now_nsec();
-    xpa_clock_mark(&b->clock, nsec, host_frames);
-    b->stats.ppm = xpa_clock_ppm(&b->clock);
-    track_delay(b, now);
-    double position = xpa_back_position(b, now);
-    b->stats.delay_frames = (int64_t)((double)b->written_frames - position);
-    xpa_back_schedule(b, now);
 }
 
 static void next_boundary(struct xpa_back *b) {
@@ -142,6 +146,8 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     int result = xpa_evt_ring_put(&b->event_ring, &event);
     if (result < 0) {
         b->stats.events_skipped++;
+        if (result != -ENOSPC)
+            xpa_back_break(b, result);
         return;
     }
     b->event_id++;
@@ -149,11 +155,10 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     xpa_channel_notify(&b->event_channel);
 }
 
-void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
-    b->armed_nsec = 0;
-    if (!b->open || !b->running || b->paused || b->config.period_frames == 0)
-        return;
+static void report_position(struct xpa_back *b, uint64_t now_nsec) {
     track_delay(b, now_nsec);
+    if (b->broken || !b->open || !b->running || b->paused || b->config.period_frames == 0)
+        return;
     /* a timer may fire a rounding error early: a hundredth of a frame is the same moment */
     double position = xpa_back_position(b, now_nsec) + 0.01;
     if (position >= (double)b->next_event_frames) {
@@ -161,12 +166,33 @@ void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
         double age = (position - 0.01 - whole) * xpa_clock_nsec_per_frame(&b->clock);
         xpa_back_send_position(b, (uint64_t)whole, age > 0 ? (uint64_t)age : 0);
     }
+}
+
+void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
+    b->armed_nsec = 0;
+    report_position(b, now_nsec);
     xpa_back_schedule(b, now_nsec);
+}
+
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
+    uint64_t now = xpa_now_nsec();
+    xpa_clock_mark(&b->clock, nsec, host_frames);
+    b->stats.ppm = xpa_clock_ppm(&b->clock);
+    if (b->timeline.valid)
+        xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now));
+    double position = xpa_back_position(b, now);
+    double written = (double)b->written_frames - (double)b->late_frames;
+    b->stats.delay_frames = (int64_t)floor(written - position);
+    /* what came due only now, since the host handed its frame over only now, is sent at once */
+    report_position(b, now);
+    xpa_back_schedule(b, now);
 }
 
 void xpa_back_start(struct xpa_back *b) {
     b->running = true;
     b->paused = false;
+    if (b->direction == XPA_CAPTURE) /* what was captured before STOP could be read until now */
+        b->written_frames = b->taken_frames = b->reported_frames;
     next_boundary(b);
     xpa_back_schedule(b, xpa_now_nsec());
 }
@@ -180,7 +206,10 @@ void xpa_back_stop(struct xpa_back *b) {
     uint64_t base = ((uint64_t)ceil(position) + buffer - 1) / buffer * buffer;
     b->running = b->paused = false;
     b->timeline.valid = false;
-    b->written_frames = b->taken_frames = base;
+    b->stopped_frames = (uint64_t)position;
+    if (b->direction == XPA_PLAYBACK)
+        b->written_frames = b->taken_frames = base;
+    b->late_frames = 0;
     b->next_offset_frames = 0;
     b->stats.delay_frames = 0;
     if (b->config.period_frames > 0 && base != b->reported_frames)

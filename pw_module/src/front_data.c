@@ -54,7 +54,8 @@ void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {
 
 /* What is asked for again lies where frames that nobody read still are: those are lost. */
 static void skip_unread(struct xpa_front *f, uint64_t end_frames) {
-    uint64_t oldest = end_frames > f->config.buffer_frames ? end_frames - f->config.buffer_frames : 0;
+    uint64_t oldest =
+        end_frames > f->config.buffer_frames ? end_frames - f->config.buffer_frames : 0;
     if (f->read_frames >= oldest)
         return;
     f->stats.xruns++;

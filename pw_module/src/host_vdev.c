@@ -35,7 +35,8 @@ struct xpa_vdev {
 enum { MAX_FRAME_BYTES = 8 * 32 };
 
 static uint64_t tick_nsec(const struct xpa_vdev *v, uint64_t tick) {
-    return v->origin_nsec + (uint64_t)llround((double)(tick * v->quantum_frames) * v->nsec_per_frame);
+    return v->origin_nsec +
+           (uint64_t)llround((double)(tick * v->quantum_frames) * v->nsec_per_frame);
 }
 
 static bool same_encoding(const struct xpa_config *a, const struct xpa_config *b) {
@@ -73,18 +74,19 @@ static void copy_history(const struct xpa_vdev *v, uint64_t frame, void *data, b
     }
 }
 
-static void play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
+/* False: nothing was played. */
+static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
     struct xpa_back *b = v->play;
     if (!b || !b->open)
-        return;
+        return false;
     xpa_back_collect(b);
     if (!b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
-        return;
+        return false;
     uint64_t before = b->host_frames;
     xpa_back_take(b, v->scratch, v->quantum_frames);
     xpa_back_mark(b, nsec, before);
     if (!v->loopback)
-        return;
+        return true;
     if (!same_encoding(&v->encoding, &b->config)) {
         v->encoding = b->config;
         v->frame_bytes = b->frame_bytes;
@@ -92,6 +94,7 @@ static void play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
             xpa_fill_silence(&v->encoding, v->history + f * v->frame_bytes, 1);
     }
     copy_history(v, device_frames, v->scratch, true);
+    return true;
 }
 
 static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
@@ -117,8 +120,7 @@ static void on_tick(struct xpa_source *source, uint32_t events) {
     for (int i = 0; tick_nsec(v, v->ticks) <= now && i < MAX_CATCH_UP_TICKS; i++) {
         uint64_t nsec = tick_nsec(v, v->ticks), frames = v->ticks * v->quantum_frames;
         capture_tick(v, nsec, frames);
-        play_tick(v, nsec, frames);
-        if (v->loopback && (!v->play || !v->play->open) && v->frame_bytes > 0) {
+        if (!play_tick(v, nsec, frames) && v->loopback && v->frame_bytes > 0) {
             xpa_fill_silence(&v->encoding, v->scratch, v->quantum_frames);
             copy_history(v, frames, v->scratch, true);
         }

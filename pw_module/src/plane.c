@@ -87,16 +87,23 @@ int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command
     return 0;
 }
 
-void xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
-                      const void *packet) {
+uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
+                          const void *packet) {
     struct xpa_notice notice = {.kind = kind, .stream_id = stream_id, .code = code};
     if (packet)
         memcpy(notice.packet, packet, sizeof notice.packet);
-    /* A stream has at most one slow request, one trigger and three farewells under way, so the
-     * queue only fills if Python stands still; what is lost then is counted, never waited for. */
+    /* A stream has at most one slow request, two triggers (stream_back.c holds the next one back)
+     * and three farewells under way, so the queue only fills if Python stands still; what is lost
+     * then is counted, never waited for. */
     if (!xpa_queue_push(&plane->notices, &notice))
         atomic_fetch_add_explicit(&plane->lost_notices, 1, memory_order_relaxed);
     wake(plane->notice_fd);
+    return atomic_load_explicit(&plane->notices.tail, memory_order_relaxed);
+}
+
+bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
+    uint32_t head = atomic_load_explicit(&plane->notices.head, memory_order_acquire);
+    return (int32_t)(head - ticket) >= 0;
 }
 
 int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }

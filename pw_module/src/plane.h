@@ -40,8 +40,10 @@ struct xpa_plane {
 /* Python's side: queues a command and wakes the loop. -EAGAIN when the queue is full. */
 int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command);
 
-/* The data loop's side. */
-void xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
-                      const void *packet);
+/* The data loop's side. Returns a ticket for xpa_plane_noticed(). */
+uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
+                          const void *packet);
+/* Python has read the notice with this ticket. */
+bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket);
 
 #endif

@@ -150,6 +150,13 @@ static void trigger(struct xpa_pw_node *n, uint64_t now_nsec) {
     pw_stream_trigger_process(n->stream);
 }
 
+/* Events look again at a cycle that does not come back (the graph was rebuilt just then, say). The
+ * position of a starved backend stands still, though, and nothing else would wake us. */
+static void guard_cycle(struct xpa_pw_node *n) {
+    if (n->front->starved)
+        arm(n, n->triggered_nsec + STUCK_NSEC);
+}
+
 /* Runs the cycle that is due, if one is. True: look again. */
 static bool drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
@@ -164,6 +171,7 @@ static bool drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     /* A cycle at a time: a client that was late loses nothing by it. process() looks again. */
     if (n->pending && now_nsec - n->triggered_nsec < STUCK_NSEC) {
         f->stats.deferred += reached;
+        guard_cycle(n);
         return false;
     }
     if (!reached) {
@@ -196,6 +204,7 @@ static bool drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     f->stats.quantum_frames = duration;
     f->stats.quantum_rate = rate.denom;
     trigger(n, now_nsec);
+    guard_cycle(n);
     return true;
 }
 
@@ -273,16 +282,28 @@ void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
 
 /* --- following another driver: resample so that the distance stays --- */
 
+/* The driver is another stream of our card: it has our backend's clock, frames need no resampling.
+ * Should the distance grow all the same (the host has two devices there), that ends. */
+static bool has_our_clock(const struct xpa_pw_node *n) {
+    return !n->drifted &&
+           strncmp(n->position->clock.name, n->clock_name, sizeof n->position->clock.name) == 0;
+}
+
 static void match_rate(struct xpa_pw_node *n, double error_frames) {
     const struct xpa_front *f = n->front;
     uint32_t quantum = (uint32_t)n->position->clock.duration;
+    n->follow_sec += (double)quantum / n->position->clock.rate.denom;
+    if (has_our_clock(n)) {
+        if (n->rate_match)
+            SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
+        return;
+    }
     if (n->dll.bw == 0.0 || n->dll_quantum != quantum) {
         spa_dll_init(&n->dll);
         n->dll_quantum = quantum;
         n->follow_sec = 0;
     }
     /* wide at first, narrow later: locked in seconds, quiet afterwards */
-    n->follow_sec += (double)quantum / n->position->clock.rate.denom;
     double bandwidth = n->follow_sec < 3   ? SPA_DLL_BW_MAX
                        : n->follow_sec < 8 ? SPA_DLL_BW_MAX / 2
                                            : SPA_DLL_BW_MIN;
@@ -295,8 +316,17 @@ static void match_rate(struct xpa_pw_node *n, double error_frames) {
     SPA_FLAG_SET(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
 }
 
-static bool far_off(const struct xpa_front *f, double error_frames) {
-    return fabs(error_frames) > 2.0 * f->config.period_frames + 256;
+/* True: the distance is set anew, at once. */
+static bool must_resync(struct xpa_pw_node *n, double error_frames) {
+    const struct xpa_front *f = n->front;
+    if (!n->synced || fabs(error_frames) > 2.0 * f->config.period_frames + 256)
+        return true;
+    if (!has_our_clock(n) || fabs(error_frames) <= f->config.period_frames / 4.0)
+        return false;
+    if (n->follow_sec < 1) /* the clocks are as young as the streams */
+        return true;
+    n->drifted = true;
+    return false;
 }
 
 /* Playback: keeps written - position at the lead, plus what one cycle of the driver brings. */
@@ -306,7 +336,7 @@ static bool follow_playback(struct xpa_pw_node *n) {
         return false;
     double heard = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double fill = (double)f->written_frames - heard, error = fill - f->lead_frames;
-    if (!n->synced || fill < 0 || far_off(f, error)) {
+    if (fill < 0 || must_resync(n, error)) {
         if (error < 0)
             silence(f, (uint64_t)-error);
         else if (error > f->config.buffer_frames / 2)
@@ -327,10 +357,12 @@ static bool follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     double there = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double target = (double)f->lead_frames + f->config.period_frames;
     double error = target - (there - (double)f->read_frames - frames);
-    if (!n->synced || far_off(f, error)) {
+    if (must_resync(n, error)) {
         double begin = there - target - frames;
-        f->read_frames = begin > 0 ? (uint64_t)begin : 0;
-        n->synced = true;
+        n->synced = begin >= (double)f->base_frames;
+        if (!n->synced)
+            return false; /* the distance is not there yet: better silence now than slewing later */
+        f->read_frames = (uint64_t)begin;
         f->stats.resyncs++;
         spa_zero(n->dll);
         error = 0;
@@ -379,7 +411,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         xpa_front_get(f, data->data, frames);
     } else {
         memset(data->data, 0, (size_t)frames * frame_bytes);
-        if (usable(n) && n->running && f->positioned) {
+        if (usable(n) && n->running && (n->driving || n->synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
         }
@@ -454,7 +486,8 @@ void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
         SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
     }
     if (was != n->driving) {
-        n->synced = n->pending = false;
+        n->synced = n->pending = n->drifted = false;
+        n->follow_sec = 0;
         spa_zero(n->dll);
         arm(n, 0);
     }

@@ -65,6 +65,7 @@ struct xpa_pw_node {
     uint32_t dll_quantum;
     double follow_sec;
     bool synced;
+    bool drifted; /* from a driver that seemed to have our clock */
     bool was_starved;
     uint64_t quantum_frames, processed;
 };

@@ -24,11 +24,12 @@ static void detach_sources(struct xpa_back *b) {
 static void trigger_host(struct xpa_back *b, bool running) {
     if (b->on_trigger)
         b->on_trigger(b->trigger_data, running);
-    xpa_plane_notify(b->plane, XPA_NOTICE_TRIGGER, b->id, running, NULL);
+    b->trigger_ticket = xpa_plane_notify(b->plane, XPA_NOTICE_TRIGGER, b->id, running, NULL);
+    b->trigger_unread = true;
 }
 
 /* The peer broke the protocol or went away: it loses this stream, nobody else notices. */
-static void break_stream(struct xpa_back *b, int reason) {
+void xpa_back_break(struct xpa_back *b, int reason) {
     if (b->broken)
         return;
     b->broken = true;
@@ -40,7 +41,7 @@ static void break_stream(struct xpa_back *b, int reason) {
 
 static void respond(struct xpa_back *b, const struct xensnd_resp *response) {
     if (xpa_back_ring_push(&b->ring, response) < 0) {
-        break_stream(b, -EPROTO);
+        xpa_back_break(b, -EPROTO);
         return;
     }
     if (xpa_back_ring_publish(&b->ring))
@@ -58,6 +59,8 @@ static void answer(struct xpa_back *b, const struct xensnd_req *request, int sta
 
 /* The rules are BACKEND_PCM's in pcm.py, whose test compares the two. */
 static int trigger(struct xpa_back *b, uint8_t type) {
+    if (type > XENSND_OP_TRIGGER_RESUME)
+        return -EINVAL;
     if (!b->open)
         return -EIO;
     switch (type) {
@@ -93,6 +96,14 @@ static int trigger(struct xpa_back *b, uint8_t type) {
     return 0;
 }
 
+/* A guest can START and STOP as fast as it likes, and each is a notice: the next one waits until
+ * Python has read the last, or one guest could fill the queue that all streams share. */
+static bool must_hold(struct xpa_back *b) {
+    if (b->trigger_unread && xpa_plane_noticed(b->plane, b->trigger_ticket))
+        b->trigger_unread = false;
+    return b->trigger_unread;
+}
+
 static void serve(struct xpa_back *b, const struct xensnd_req *request) {
     switch (request->operation) {
     case XENSND_OP_WRITE:
@@ -104,6 +115,12 @@ static void serve(struct xpa_back *b, const struct xensnd_req *request) {
         answer(b, request, xpa_back_read(b, request->op.rw.offset, request->op.rw.length));
         break;
     case XENSND_OP_TRIGGER:
+        if (must_hold(b)) {
+            b->held = *request;
+            b->holding = b->waiting = true;
+            xpa_back_schedule(b, xpa_now_nsec());
+            break;
+        }
         answer(b, request, trigger(b, request->op.trigger.type));
         break;
     default: /* also what no version of the protocol knows: Python says so */
@@ -117,11 +134,15 @@ void xpa_back_collect(struct xpa_back *b) {
     struct xensnd_req request;
     if (b->broken || !b->attached)
         return;
+    if (b->holding && !must_hold(b)) {
+        b->holding = b->waiting = false;
+        serve(b, &b->held);
+    }
     do {
         while (!b->waiting && !b->broken) {
             int got = xpa_back_ring_pop(&b->ring, &request);
             if (got < 0) {
-                break_stream(b, got);
+                xpa_back_break(b, got);
                 return;
             }
             if (got == 0)
@@ -136,7 +157,7 @@ static void on_request(struct xpa_source *source, uint32_t events) {
     (void)events;
     int result = xpa_channel_ack(&b->request_channel);
     if (result < 0 && result != -EAGAIN) {
-        break_stream(b, result);
+        xpa_back_break(b, result);
         return;
     }
     xpa_back_collect(b);
@@ -148,7 +169,7 @@ static void on_event_channel(struct xpa_source *source, uint32_t events) {
     (void)events;
     int result = xpa_channel_ack(&b->event_channel);
     if (result < 0 && result != -EAGAIN)
-        break_stream(b, result);
+        xpa_back_break(b, result);
 }
 
 static void on_timer(struct xpa_source *source, uint32_t events) {
@@ -156,6 +177,10 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     (void)events;
     xpa_timer_ack(source->fd);
     xpa_back_position_timer(b, xpa_now_nsec());
+    if (b->holding) {
+        xpa_back_collect(b);
+        xpa_back_schedule(b, xpa_now_nsec());
+    }
 }
 
 /* --- commands, carried out on the data loop --- */
@@ -172,7 +197,7 @@ static void do_attach(const struct xpa_command *command) {
         result = xpa_loop_add(loop, &b->timer_source);
     b->attached = true; /* also when one failed: remove() of what is not in does nothing */
     if (result < 0)
-        break_stream(b, result);
+        xpa_back_break(b, result);
     else
         xpa_back_collect(b); /* requests may have come before we listened */
 }
@@ -180,9 +205,12 @@ static void do_attach(const struct xpa_command *command) {
 static void release_store(struct xpa_back *b) {
     b->open = b->running = b->paused = false;
     b->timeline.valid = false;
-    xpa_timer_set(b->timer_fd, 0);
     b->armed_nsec = 0;
-    b->retired_store = b->store;
+    xpa_timer_set(b->timer_fd, 0);
+    if (b->holding)
+        xpa_back_schedule(b, xpa_now_nsec());
+    /* Python has freed the last one, unless it opened again without waiting for RELEASED */
+    free(atomic_exchange(&b->retired_store, b->store));
     b->store = NULL;
 }
 
@@ -214,15 +242,20 @@ struct opening {
 static void do_open(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct opening *o = command->arg.pointer;
+    if (b->open)
+        release_store(b);
     b->config = o->config;
     b->store = o->store;
     b->store_frames = o->store_frames;
     free(o); /* the one allocation that changes hands; no audio runs on this stream yet */
     b->frame_bytes = b->config.channels * b->config.sample_bytes;
     b->written_frames = b->taken_frames = b->host_frames = b->reported_frames = 0;
+    b->late_frames = b->stopped_frames = 0;
     b->next_offset_frames = 0;
     b->timeline.valid = false;
     b->running = b->paused = false;
+    b->hold_nsec = 0;
+    b->stats.delay_frames = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
     b->stats.host_delay_max_frames = b->delay_window_max = 0;
     struct xpa_clock_config clock = {.rate = b->config.rate};
@@ -234,7 +267,7 @@ static void do_respond(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xensnd_resp response;
     memcpy(&response, command->arg.packet, sizeof response);
-    if (!b->attached || b->broken)
+    if (!b->attached || b->broken || !b->waiting || b->holding)
         return;
     b->waiting = false;
     respond(b, &response);
@@ -300,8 +333,7 @@ int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
     struct opening *o = calloc(1, sizeof *o);
     if (!o)
         return -ENOMEM;
-    free(b->retired_store);
-    b->retired_store = NULL;
+    free(atomic_exchange(&b->retired_store, NULL));
     o->config = *config;
     o->store_frames = config->buffer_frames + 2 * config->period_frames + 64;
     if (b->direction == XPA_CAPTURE)

@@ -35,7 +35,11 @@ struct xpa_back {
     struct xpa_source request_source, event_source, timer_source;
     int timer_fd;
     bool attached, broken;
-    bool waiting;      /* Python is answering a slow request: later ones wait for their turn */
+    bool waiting; /* Python is answering a slow request: later ones wait for their turn */
+    bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
+    bool trigger_unread;
+    uint32_t trigger_ticket;
+    struct xensnd_req held;
     uint16_t event_id; /* counts for the life of the connection, see PROTOCOL.md CUR_POS (2) */
 
     /* the open stream */
@@ -45,8 +49,11 @@ struct xpa_back {
     uint8_t *store; /* FIFO (playback) or history (capture) */
     uint32_t store_frames;
     uint64_t written_frames; /* end of the data in the store */
-    uint64_t taken_frames;   /* playback: the host took everything before this */
-    uint64_t host_frames;    /* host frames exchanged since open */
+    uint64_t taken_frames;   /* playback: the host took everything before this; capture: START */
+    uint64_t late_frames;    /* playback: rewound past what the host took; as many come too late */
+    uint64_t
+        stopped_frames;   /* capture: where STOP found the position, the end of what READ gives */
+    uint64_t host_frames; /* host frames exchanged since open */
     uint64_t reported_frames;
     uint64_t next_event_frames;
     uint64_t armed_nsec;
@@ -61,7 +68,7 @@ struct xpa_back {
     void *trigger_data;
     _Atomic(struct xpa_tap *) tap;
     struct xpa_stats stats;
-    uint8_t *retired_store; /* to be freed by Python's thread */
+    _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
 };
 
 /* --- for host outputs, on the data loop --- */
@@ -88,6 +95,7 @@ void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint
 
 /* --- between the three files --- */
 
+void xpa_back_break(struct xpa_back *b, int reason);
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
 double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);

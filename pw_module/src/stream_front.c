@@ -11,6 +11,13 @@ static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
 /* Answers to transfers are read at the next cycle: no wake-up of their own for playback. */
 enum { QUIET_ANSWERS = 24 };
 
+/* Slots of the ring that transfers leave for triggers and for Python's request. */
+enum { RESERVED_SLOTS = 4 };
+
+/* So many positions in a row that cannot be true are believed after all: a backend that began to
+ * count anew. A single one is garbage or late. */
+enum { ODD_POSITIONS = 8 };
+
 static void detach_sources(struct xpa_front *f) {
     struct xpa_loop *loop = &f->plane->loop;
     if (!f->attached)
@@ -30,16 +37,21 @@ static void break_stream(struct xpa_front *f, int reason) {
         return;
     f->broken = true;
     f->started = false;
-    xpa_loop_remove(&f->plane->loop, &f->request_source);
-    xpa_loop_remove(&f->plane->loop, &f->event_source);
+    f->stats.running = 0;
+    detach_sources(f);
     xpa_plane_notify(f->plane, XPA_NOTICE_BROKEN, f->id, reason, NULL);
     change(f, XPA_FRONT_CLOSED, xpa_now_nsec());
 }
 
-uint32_t xpa_front_slots(const struct xpa_front *f) {
+static uint32_t all_slots(const struct xpa_front *f) {
     uint32_t used = f->transfers_end - f->transfers_begin, slots = xpa_front_ring_free(&f->ring);
     uint32_t free_transfers = XPA_TRANSFERS - used;
     return slots < free_transfers ? slots : free_transfers;
+}
+
+uint32_t xpa_front_slots(const struct xpa_front *f) {
+    uint32_t slots = all_slots(f);
+    return slots > RESERVED_SLOTS ? slots - RESERVED_SLOTS : 0;
 }
 
 void xpa_front_flush(struct xpa_front *f) {
@@ -74,7 +86,7 @@ void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
     struct xensnd_req request;
     if (f->broken)
         return;
-    if (xpa_front_slots(f) == 0) { /* 32 transfers unanswered: the backend stands still */
+    if (all_slots(f) == 0) { /* 32 requests unanswered: the backend stands still */
         break_stream(f, -ETIMEDOUT);
         return;
     }
@@ -86,6 +98,8 @@ void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
     request.op.trigger.type = type;
     xpa_front_ring_push(&f->ring, &request);
     xpa_front_flush(f);
+    /* its answer matters: asks to be woken by it, which a transfer's answer does not */
+    xpa_front_collect(f, xpa_now_nsec());
 }
 
 void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
@@ -98,6 +112,8 @@ void xpa_front_begin(struct xpa_front *f) {
     f->started = true;
     f->positioned = false;
     f->starved = false;
+    f->odd_positions = 0;
+    f->event_nsec = xpa_now_nsec();
     f->stats.running = 1;
     xpa_front_expect_jump(f);
     xpa_front_trigger(f, XENSND_OP_TRIGGER_START);
@@ -124,6 +140,7 @@ static void finish(struct xpa_front *f, const struct xpa_transfer *t) {
     if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP) {
         read_positions(f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
         f->stopping = false;
+        change(f, XPA_FRONT_ANSWER, xpa_now_nsec()); /* whoever collects: a start may wait for it */
     }
 }
 
@@ -159,7 +176,7 @@ void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
         return;
     uint32_t after;
     do {
-        int got;
+        int got = 0;
         while (!f->broken && (got = xpa_front_ring_pop(&f->ring, &response)) > 0)
             on_answer(f, &response);
         if (f->broken)
@@ -168,7 +185,9 @@ void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
             break_stream(f, got);
             return;
         }
-        bool wake = f->slow_pending || f->stopping || f->direction == XPA_CAPTURE;
+        /* What is unanswered even now, a cycle later, somebody waits for. */
+        bool wake = f->slow_pending || f->transfers_begin != f->transfers_end ||
+                    f->direction == XPA_CAPTURE;
         after = wake ? 1 : QUIET_ANSWERS;
     } while (xpa_front_ring_rearm(&f->ring, after));
 }
@@ -187,16 +206,65 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
         change(f, XPA_FRONT_ANSWER, now);
 }
 
-/* The first position after START: did the backend go on where we thought? */
-static void rebase(struct xpa_front *f, uint64_t position) {
-    uint64_t slack = 2ull * f->config.period_frames + f->config.rate / 10;
-    uint64_t base = f->base_frames;
-    if (position >= base && position <= base + f->config.buffer_frames + slack)
-        return;
-    uint64_t found = position <= slack ? 0 : position - f->config.period_frames;
-    f->written_frames += found - base; /* modulo 2^64: may go back */
-    f->read_frames += found - base;
+/* How far the position may have come, beside what the time since the last one explains. */
+static uint64_t slack_frames(const struct xpa_front *f) {
+    return f->config.buffer_frames + 2ull * f->config.period_frames + f->config.rate / 10;
+}
+
+/* Could a stream that was at `from` when the last position came be at `position` now? */
+static bool credible(const struct xpa_front *f, uint64_t from, uint64_t position,
+                     uint64_t now_nsec) {
+    uint64_t elapsed = (uint64_t)((double)(now_nsec - f->event_nsec) * 1e-9 * f->config.rate);
+    return position >= from && position - from <= slack_frames(f) + elapsed + elapsed / 4;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+/* The count goes on from `found` where we thought of `base`. */
+static void move_base(struct xpa_front *f, uint64_t found) {
+    f->written_frames += found - f->base_frames; /* modulo 2^64: may go back */
+    f->read_frames += found - f->base_frames;
     f->base_frames = found;
+}
+
+/* The first position after START: did the backend go on where we thought, or start again at 0?
+ * The first position comes about a period after either. False: neither, so it is not believed. */
+static bool rebase(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
+    uint64_t base = f->base_frames, period = f->config.period_frames;
+    bool goes_on = credible(f, base, position, now_nsec);
+    bool restarts = credible(f, 0, position, now_nsec);
+    if (!goes_on && !restarts)
+        return false;
+    if (!goes_on || (restarts && distance(position, period) < distance(position, base + period)))
+        move_base(f, 0);
+    return true;
+}
+
+/* The backend insists on a position that we did not believe: the delay is taken to be what it was
+ * with the last one, or at the start what it is a period later. */
+static void give_in(struct xpa_front *f, uint64_t position) {
+    uint64_t known = f->positioned ? f->position_frames : f->base_frames + f->config.period_frames;
+    move_base(f, f->base_frames + position - known); /* modulo 2^64, as everything that follows */
+    f->position_frames = position > 0 ? position - 1 : 0;
+    f->positioned = true;
+    xpa_front_expect_jump(f);
+}
+
+/* False: the position says nothing. */
+static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
+    if (f->positioned && position == f->position_frames)
+        return false;
+    bool good = f->positioned ? credible(f, f->position_frames, position, now_nsec)
+                              : rebase(f, position, now_nsec);
+    if (!good && ++f->odd_positions < ODD_POSITIONS)
+        return false;
+    f->odd_positions = 0;
+    if (!good)
+        give_in(f, position);
+    if (!f->positioned)
+        f->position_frames = f->base_frames;
+    f->positioned = true;
+    return position > f->position_frames;
 }
 
 struct position_ext {
@@ -215,13 +283,8 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
         f->base_frames = position;
         return;
     }
-    if (!f->positioned) {
-        rebase(f, position);
-        f->positioned = true;
-        f->position_frames = f->base_frames;
-    }
-    if (position <= f->position_frames)
-        return; /* late or stale: a newer one is known */
+    if (!accept(f, position, now_nsec))
+        return; /* late, stale or garbage */
     f->starved = f->direction == XPA_PLAYBACK && position > f->written_frames;
     if (f->starved)
         position = f->written_frames;
@@ -243,7 +306,7 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
 
 /* Of several only the newest says where the stream is now. */
 static void read_positions(struct xpa_front *f, uint64_t now_nsec) {
-    struct xensnd_evt event, newest;
+    struct xensnd_evt event, newest = {0};
     bool any = false;
     int got;
     while ((got = xpa_evt_ring_pop(&f->event_ring, &event)) > 0) {
@@ -357,6 +420,9 @@ static void do_check(const struct xpa_command *command) {
     if (f->broken || !f->attached)
         return;
     xpa_front_collect(f, now);
+    if (f->broken)
+        return;
+    change(f, XPA_FRONT_ANSWER, now);
     if (f->broken || f->transfers_begin == f->transfers_end)
         return;
     if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)

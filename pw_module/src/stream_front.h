@@ -52,19 +52,20 @@ struct xpa_front {
     uint32_t transfers_begin, transfers_end;
 
     bool open, started;
-    bool stopping;   /* STOP is not answered: where the next start begins is not known yet */
-    bool positioned; /* a position came since the start */
+    bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
+    bool positioned;        /* a position came since the start */
+    uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
     struct xpa_config config;
     uint32_t frame_bytes;
-    uint32_t lead_frames;       /* wanted: frames ahead of the position when a cycle starts */
-    uint32_t guard_frames;      /* the part of the lead that is ours, beside the host's need */
-    uint64_t base_frames;       /* position at which the next start begins */
-    uint64_t written_frames;    /* playback: handed over; capture: READ requested */
-    uint64_t pending_frames;    /* of those: not answered yet */
-    uint64_t read_frames;       /* capture: passed on to the graph */
-    uint64_t position_frames;   /* newest */
-    uint64_t event_nsec;        /* when it arrived */
-    bool starved;               /* the backend ran out of our frames */
+    uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
+    uint32_t guard_frames;    /* the part of the lead that is ours, beside the host's need */
+    uint64_t base_frames;     /* position at which the next start begins */
+    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
+    uint64_t pending_frames;  /* of those: not answered yet */
+    uint64_t read_frames;     /* capture: passed on to the graph */
+    uint64_t position_frames; /* newest */
+    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
+    bool starved;             /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
 

@@ -29,8 +29,15 @@ struct xpa_timeline {
 /* The next guest frame `guest_frames` is played as host frame `host_frames`; forgets all gaps. */
 void xpa_timeline_start(struct xpa_timeline *t, uint64_t guest_frames, uint64_t host_frames);
 
-/* `length_frames` of silence were given to the host from host frame `start_frames` on. */
-void xpa_timeline_gap(struct xpa_timeline *t, uint64_t start_frames, uint64_t length_frames);
+/* `length_frames` of silence were given to the host from host frame `start_frames` on. True: a new
+ * gap begins; false: nothing, or the last one goes on. */
+bool xpa_timeline_gap(struct xpa_timeline *t, uint64_t start_frames, uint64_t length_frames);
+
+/* Everything before host frame `host_frames` was heard: gaps that ended there are not needed. */
+void xpa_timeline_forget(struct xpa_timeline *t, double host_frames);
+
+/* True while silence goes on at `host_frames`, the end of what the host was given. */
+bool xpa_timeline_in_gap(const struct xpa_timeline *t, uint64_t host_frames);
 
 /* Guest frames heard when `host_frames` of the host have been heard. */
 double xpa_timeline_guest_at(const struct xpa_timeline *t, double host_frames);

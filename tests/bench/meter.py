@@ -1,0 +1,83 @@
+"""What the benchmarks measure with: CPU time and memory of processes, figures beside a peer's."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from xenpvaudio.session import PipeWireSession
+
+
+def seconds() -> float:
+    """How long one measurement lasts; XPA_BENCH_SEC for a quick look or a long one."""
+    return float(os.environ.get("XPA_BENCH_SEC", "8"))
+
+
+def cpu_nsec(pids: Sequence[int]) -> int:
+    """CPU time of all threads of these processes so far (schedstat: exact, not ticks)."""
+    total = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total
+
+
+def resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    raise LookupError(f"process {pid} has no VmRSS")
+
+
+def steal_fraction(before: Sequence[int], after: Sequence[int]) -> float:
+    """How much of the machine's time its host took meanwhile."""
+    delta = [b - a for a, b in zip(before, after, strict=True)]
+    return delta[7] / max(1, sum(delta))
+
+
+def machine_ticks() -> list[int]:
+    return [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+
+class Player:
+    """A steady native client: the probe, playing noise to a sink for as long as it takes."""
+
+    def __init__(self, session: PipeWireSession, sink: str, quantum: int, rate: int) -> None:
+        self._rate = rate
+        self._quantum = quantum
+        command = [sys.executable, "-m", "xenpvaudio.probe", "--target", sink]
+        command += ["--rate", str(rate), "--quantum", str(quantum)]
+        command += ["--frames", str(int((seconds() + 3) * rate))]
+        self.process = session.popen(command, stdout=subprocess.PIPE, text=True)
+
+    def missed_cycles(self) -> tuple[int, int]:
+        """(cycles, of which missed), told by the cycles' own times, once it has ended."""
+        import json
+
+        output, _ = self.process.communicate(timeout=seconds() + 60)
+        times = [mark[1] for mark in json.loads(output)["marks"]]
+        steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        usual = statistics.median(steps)
+        return len(steps), sum(round(step / usual) - 1 for step in steps if step > 1.5 * usual)
+
+
+def cpu_per_cycle_usec(pids: Sequence[int], quantum: int, rate: int) -> tuple[float, float]:
+    """(microseconds a cycle, share of stolen time) over one measurement."""
+    ticks, began, cpu = machine_ticks(), time.monotonic(), cpu_nsec(pids)
+    time.sleep(seconds())
+    spent, elapsed = cpu_nsec(pids) - cpu, time.monotonic() - began
+    return spent / 1e3 / (elapsed * rate / quantum), steal_fraction(ticks, machine_ticks())
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A plain table for the terminal."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [title]
+    for row in (head, *rows):
+        lines.append("  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)))
+    return "\n" + "\n".join(lines)

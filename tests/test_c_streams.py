@@ -1,0 +1,249 @@
+"""Both halves of a stream and the virtual device in C, built with sanitizers and run (tests/c/).
+
+Time is simulated: --wrap puts the tests' clock under the unchanged sources. test_stream_kernel
+plays against a model of Linux's frontend, test_stream_pair joins both halves, test_stream_threads
+alone runs on real threads and real time. The twins at the end prove that each rule is needed: a
+copy of the source without it must be caught.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from xenpvaudio.pcm import BACKEND_PCM, Asked, PcmState
+from xenpvaudio.sndif import Trigger
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "pw_module" / "src"
+TESTS = ROOT / "tests" / "c"
+CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
+MEMORY = "address,undefined"
+THREAD = "thread"
+
+CORE = ["ring.c", "clock.c", "loop.c", "xen_io.c", "plane.c", "timeline.c", "silence.c"]
+BACK = ["stream_back.c", "back_data.c", "back_position.c", "host_vdev.c"]
+FRONT = ["stream_front.c", "front_data.c"]
+TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
+
+# program -> sources, functions that the test stands in front of
+PROGRAMS = {
+    "test_timeline": (["timeline.c"], []),
+    "test_stream_back": ([*CORE, *BACK], TIME),
+    "test_stream_kernel": ([*CORE, *BACK], TIME),
+    "test_stream_front": ([*CORE, *FRONT], TIME),
+    "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
+    "test_stream_threads": ([*CORE, *BACK], []),
+}
+
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place for object files of unchanged sources: many programs share them."""
+    return tmp_path_factory.mktemp("objects")
+
+
+def compile_object(source: Path, target: Path, *flags: str) -> Path:
+    if not target.exists():
+        command = ["cc", *CFLAGS, *flags, f"-I{SOURCES}", f"-I{TESTS}", "-c", str(source)]
+        done = subprocess.run(
+            [*command, "-o", str(target)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    return target
+
+
+def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) -> Path:
+    """Compile tests/c/<name>.c and link it; `twin` takes the place of the source of its name."""
+    sources, wrapped = PROGRAMS[name]
+    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"] if sanitizer else []
+    suffix = f"-{sanitizer}.o"
+    parts = [compile_object(TESTS / f"{name}.c", objects / f"{name}{suffix}", *flags)]
+    for source in sources:
+        if twin is not None and twin.name == source:  # what is cut out may leave something unused
+            parts.append(compile_object(twin, twin.with_suffix(".o"), *flags, "-Wno-unused"))
+        else:
+            parts.append(compile_object(SOURCES / source, objects / f"{source}{suffix}", *flags))
+    program = (objects if twin is None else twin.parent) / f"{name}-{sanitizer}"
+    wraps = [f"-Wl,--wrap={function}" for function in wrapped]
+    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), "-lm", "-o", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def run(program: Path) -> subprocess.CompletedProcess[str]:
+    # the limit only ends a hang; nothing is timed
+    return subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("name", "sanitizer"),
+    [*((name, MEMORY) for name in PROGRAMS), ("test_stream_threads", THREAD)],
+    ids=lambda value: value.split(",")[0],
+)
+def test_stream_program_passes(name: str, sanitizer: str, objects: Path) -> None:
+    done = run(build(name, sanitizer, objects))
+    print(done.stdout[-2000:])
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    closing = CLOSING.search(done.stdout)
+    assert closing is not None, done.stdout
+    assert int(closing[1]) > 0
+    assert int(closing[2]) == 0
+
+
+def test_triggers_in_c_follow_the_table_in_python(objects: Path) -> None:
+    done = run(build("test_stream_back", MEMORY, objects))
+    rows = TRIGGER.findall(done.stdout)
+    names = {
+        Trigger.START: Asked.START,
+        Trigger.PAUSE: Asked.PAUSE,
+        Trigger.STOP: Asked.STOP,
+        Trigger.RESUME: Asked.RESUME,
+    }
+    seen = set()
+    for state, number, status, after in rows:
+        known = int(number) in [int(trigger) for trigger in Trigger]
+        what = names[Trigger(int(number))] if known else Asked.BAD_TRIGGER
+        step = BACKEND_PCM[PcmState(state)][what]
+        assert (int(status), after) == (int(step.status), step.next.value), (state, what)
+        seen.add((state, what))
+    assert len(seen) == len(PcmState) * (len(names) + 1)
+
+
+# (program, file, what is changed, into what). Each text occurs exactly once.
+TWINS = {
+    "events_exactly_a_period_apart": (
+        "test_stream_kernel", "back_position.c",
+        "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",
+        "b->next_event_frames = (b->reported_frames / period + 1) * period;",
+    ),
+    "id_taken_by_an_event_that_was_not_queued": (
+        "test_stream_kernel", "back_position.c",
+        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->event_id++;",
+    ),
+    "stop_does_not_round_up": (
+        "test_stream_kernel", "back_position.c",
+        "((uint64_t)ceil(position) + buffer - 1) / buffer * buffer", "(uint64_t)ceil(position)",
+    ),
+    "stop_restarts_at_0": (
+        "test_stream_kernel", "back_position.c",
+        "((uint64_t)ceil(position) + buffer - 1) / buffer * buffer", "0 * buffer",
+    ),
+    "starved_position_stops_at_the_last_frame": (
+        "test_stream_kernel", "back_position.c",
+        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->written_frames;",
+    ),
+    "starved_position_runs_for_ever": (
+        "test_stream_back", "back_position.c",
+        "guest = fmin(guest, starved_limit(b));", "",
+    ),
+    "starved_by_silence_long_over": (
+        "test_stream_back", "back_position.c",
+        "xpa_timeline_in_gap(&b->timeline, b->host_frames);", "b->timeline.gap_count > 0;",
+    ),
+    "timer_looks_at_a_time_that_has_passed": (
+        "test_stream_back", "back_position.c",
+        "if (host > (double)b->host_frames)", "if (0)",
+    ),
+    "position_of_what_was_taken_instead_of_heard": (
+        "test_stream_kernel", "back_position.c",
+        "return heard < limit ? heard : limit;", "return limit;",
+    ),
+    "capture_position_ahead_of_data": (
+        "test_stream_back", "back_position.c",
+        "return heard < limit ? heard : limit;", "return heard + 2000;",
+    ),
+    "broken_event_ring_goes_unnoticed": (
+        "test_stream_back", "back_position.c", "if (result != -ENOSPC)", "if (0)",
+    ),
+    "write_past_the_end": (
+        "test_stream_back", "back_data.c",
+        "length_bytes > buffer_bytes - offset_bytes", "offset_bytes + length_bytes > buffer_bytes",
+    ),
+    "write_of_half_a_frame": (
+        "test_stream_back", "back_data.c",
+        "if (offset_bytes % b->frame_bytes || length_bytes % b->frame_bytes)", "if (0)",
+    ),
+    "write_into_a_full_fifo": (
+        "test_stream_back", "back_data.c", "        return -ENOSPC;", "        (void)0;",
+    ),
+    "prepare_without_stop_appends": (
+        "test_stream_kernel", "back_data.c", "        back = buffer;", "        back = 0;",
+    ),
+    "rewind_forgets_what_was_taken": (
+        "test_stream_back", "back_data.c",
+        "uint32_t skip = late < frames ? (uint32_t)late : frames;", "uint32_t skip = 0;",
+    ),
+    "silence_moves_the_position": (
+        "test_stream_back", "timeline.c", "guest -= into < length ? into : length;", "",
+    ),
+    "overflowing_timeline_is_early": (
+        "test_timeline", "timeline.c", "        join_oldest(t);", "        fold_oldest(t);",
+    ),
+    "slow_request_is_overtaken": (
+        "test_stream_back", "stream_back.c",
+        "b->waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
+    ),
+    "triggers_flood_the_notices": (
+        "test_stream_back", "stream_back.c", "return b->trigger_unread;", "return false;",
+    ),
+    "broken_stream_is_not_left_alone": (
+        "test_stream_back", "stream_back.c",
+        "    b->broken = true;\n    if (b->open && b->running)",
+        "    if (b->open && b->running)",
+    ),
+    "loopback_without_its_quantum": (
+        "test_stream_pair", "host_vdev.c",
+        "uint64_t behind = v->quantum_frames + v->delay_frames;",
+        "uint64_t behind = v->delay_frames;",
+    ),
+    "late_positions_are_believed": (
+        "test_stream_front", "stream_front.c",
+        "return position >= from && position - from <=", "return true || position - from <=",
+    ),
+    "garbage_is_believed": (
+        "test_stream_front", "stream_front.c",
+        "return position >= from && position - from <=", "return position >= from || from <",
+    ),
+    "restart_at_0_goes_unnoticed": (
+        "test_stream_front", "stream_front.c", "        move_base(f, 0);", "        (void)0;",
+    ),
+    "insisting_backend_is_ignored": (
+        "test_stream_front", "stream_front.c", "++f->odd_positions < ODD_POSITIONS", "true",
+    ),
+    "late_answer_wakes_nobody": (
+        "test_stream_front", "stream_front.c",
+        "f->slow_pending || f->transfers_begin != f->transfers_end ||", "f->slow_pending ||",
+    ),
+    "transfers_take_every_slot": (
+        "test_stream_front", "stream_front.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
+    ),
+    "starvation_goes_unnoticed": (
+        "test_stream_front", "stream_front.c",
+        "f->direction == XPA_PLAYBACK && position > f->written_frames;", "false;",
+    ),
+    "unread_capture_is_kept": (
+        "test_stream_front", "front_data.c", "    f->read_frames = oldest;", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_stream_program_catches_its_twin(twin: str, objects: Path, tmp_path: Path) -> None:
+    name, file, original, changed = TWINS[twin]
+    text = (SOURCES / file).read_text()
+    assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
+    mutated = tmp_path / file
+    mutated.write_text(text.replace(original, changed))
+    done = run(build(name, MEMORY, objects, mutated))
+    assert done.returncode != 0, f"{name} did not notice"
