@@ -26,8 +26,14 @@ MEMORY = "address,undefined"
 THREAD = "thread"
 
 CORE = ["ring.c", "clock.c", "loop.c", "xen_io.c", "plane.c", "timeline.c", "silence.c"]
-BACK = ["stream_back.c", "back_data.c", "back_position.c", "host_vdev.c"]
-FRONT = ["stream_front.c", "front_data.c"]
+BACK = [
+    "stream_back.c",
+    "back_data.c",
+    "back_position.c",
+    "back_trouble.c",
+    "host_vdev.c",
+]
+FRONT = ["stream_front.c", "front_position.c", "front_data.c"]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -208,18 +214,18 @@ TWINS = {
         "uint64_t behind = v->delay_frames;",
     ),
     "late_positions_are_believed": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_position.c",
         "return position >= from && position - from <=", "return true || position - from <=",
     ),
     "garbage_is_believed": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_position.c",
         "return position >= from && position - from <=", "return position >= from || from <",
     ),
     "restart_at_0_goes_unnoticed": (
-        "test_stream_front", "stream_front.c", "        move_base(f, 0);", "        (void)0;",
+        "test_stream_front", "front_position.c", "        move_base(f, 0);", "        (void)0;",
     ),
     "insisting_backend_is_ignored": (
-        "test_stream_front", "stream_front.c", "++f->odd_positions < ODD_POSITIONS", "true",
+        "test_stream_front", "front_position.c", "++f->odd_positions < ODD_POSITIONS", "true",
     ),
     "late_answer_wakes_nobody": (
         "test_stream_front", "stream_front.c",
@@ -229,7 +235,7 @@ TWINS = {
         "test_stream_front", "stream_front.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
     ),
     "starvation_goes_unnoticed": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_position.c",
         "f->direction == XPA_PLAYBACK && position > f->written_frames;", "false;",
     ),
     "unread_capture_is_kept": (

@@ -49,6 +49,9 @@ class OutputSpec:
     gain: float = 1.0
     ppm: float = 0.0
     quantum_frames: int = 256
+    jitter_sec: float = 0.0
+    stall_sec: float = 0.0
+    stall_every_sec: float = 0.0
 
 
 _QUANTITY = re.compile(r"(?P<number>[-+]?[0-9.]+)(?P<unit>[a-zA-Z]*)")
@@ -62,6 +65,16 @@ def _number(item: str, units: Mapping[str, float]) -> float | None:
         return float(found["number"]) * units[found["unit"]]
     except ValueError:
         return None
+
+
+def _stall(item: str) -> tuple[float, float] | None:
+    """ "50ms/10s": how long, and how often."""
+    length, _, every = item.partition("/")
+    units = {"ms": 1e-3, "s": 1.0}
+    parsed = _number(length, units), _number(every, units)
+    if parsed[0] is None or parsed[1] is None or not 0 < parsed[0] < parsed[1]:
+        return None
+    return parsed[0], parsed[1]
 
 
 def parse_output(text: str) -> OutputSpec:
@@ -83,15 +96,23 @@ def parse_output(text: str) -> OutputSpec:
             spec = replace(spec, gain=parsed)
         elif name == "ppm" and (parsed := _number(value, {"": 1.0})) is not None:
             spec = replace(spec, ppm=parsed)
+        elif name == "jitter" and (parsed := _number(value, {"ms": 1e-3, "s": 1.0})) is not None:
+            spec = replace(spec, jitter_sec=parsed)
+        elif name == "stall" and (stall := _stall(value)) is not None:
+            parsed, every = stall
+            spec = replace(spec, stall_sec=parsed, stall_every_sec=every)
         elif name == "quantum" and (parsed := _number(value, {"": 1.0})) is not None:
             spec = replace(spec, quantum_frames=int(parsed))
         if parsed is None:
             raise ConfigError(
                 f'output "{text}": "{option}" is not understood',
-                hint='write for example "loopback,delay=40ms,gain=-6dB,ppm=100,quantum=256"',
+                hint='write for example "loopback,delay=40ms,gain=-6dB,ppm=100,quantum=256,'
+                'jitter=0.5ms,stall=50ms/10s"',
             )
     if not 0 <= spec.delay_sec <= 10 or not 16 <= spec.quantum_frames <= 8192:
         raise ConfigError(f'output "{text}": a delay is 0 to 10 s, a quantum 16 to 8192 frames')
+    if not 0 <= spec.jitter_sec <= 0.1 or spec.stall_sec > 1:
+        raise ConfigError(f'output "{text}": jitter is at most 100 ms, a stall 1 s')
     if abs(spec.ppm) > 1000 or abs(spec.gain) > 16:
         raise ConfigError(f'output "{text}": ppm is within +-1000, a gain at most 16')
     return spec

@@ -212,9 +212,10 @@ class GuestStream:
 
     def _lead(self, config: Config, host_need_frames: int) -> int:
         """How far ahead of the heard position we write: the host's need, then corrected by what
-        its positions say; a captured frame waits one period at the most."""
+        its positions say. A captured frame waits until the period's event has surely brought it:
+        a period and a little, for the way."""
         if self.config.direction is Direction.CAPTURE:
-            return config.period_frames
+            return config.period_frames * 5 // 4
         if self._settings.lead_frames:
             return min(self._settings.lead_frames, config.buffer_frames // 2)
         return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)
@@ -293,6 +294,7 @@ class GuestStream:
             "xenpv.delay-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
             "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
             "xenpv.clock-ppm": f"{stats.ppm:.2f}",
+            "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
             "xenpv.xruns": str(stats.xruns),
             "xenpv.state": "running" if stats.running else "idle",
             "xenpv.driver": "yes" if stats.driving else "no",

@@ -196,6 +196,10 @@ class VirtualOutput:
         shared = self._spec.kind == "loopback"
         device = self.device(config.rate, 0 if shared else stream.stream_id)
         device.connect(stream)
+        spec = self._spec
+        if spec.jitter_sec or spec.stall_sec:
+            figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
+            stream.set_trouble(*(round(seconds * 1e9) for seconds in figures))
         return _VirtualPort(device, stream)
 
     def close(self) -> None:

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { HOLD_GUARD_NSEC = 1000000, HOLD_SLACK_NSEC = 5000000 };
+
 static uint8_t *slot(const struct xpa_back *b, uint64_t frame) {
     return b->store + (size_t)(frame % b->store_frames) * b->frame_bytes;
 }
@@ -147,6 +149,17 @@ void xpa_back_take_nothing(struct xpa_back *b, void *target, uint32_t frames) {
     b->stats.cycles++;
 }
 
+/* How far a captured position stays behind the microphone: a whole chunk and the way to us must
+ * have passed before its last frame is promised, and a little for the scheduler; past that the
+ * position waits for the data (xpa_back_position). In whole frames, so that the guest can be told
+ * exactly, and steady: chunks differ by a frame when the host resamples. */
+static void keep_hold(struct xpa_back *b, uint64_t need_nsec) {
+    if (b->hold_nsec >= need_nsec && b->hold_nsec - need_nsec < HOLD_SLACK_NSEC)
+        return;
+    b->hold_frames = (uint32_t)((need_nsec * b->config.rate + 999999999) / 1000000000);
+    b->hold_nsec = (uint64_t)(b->hold_frames * 1e9 / b->config.rate);
+}
+
 void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec) {
     uint32_t kept = frames < b->store_frames ? frames : b->store_frames;
     if (b->running && !b->paused) {
@@ -164,7 +177,5 @@ void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint
     }
     b->host_frames += frames;
     b->stats.cycles++;
-    /* A whole chunk and the way to us must have passed before its last frame is promised; 1 ms
-     * for the scheduler. Past that the position waits for the data (xpa_back_position). */
-    b->hold_nsec = latency_nsec + (uint64_t)(frames * 1e9 / b->config.rate) + 1000000;
+    keep_hold(b, latency_nsec + (uint64_t)(frames * 1e9 / b->config.rate) + HOLD_GUARD_NSEC);
 }

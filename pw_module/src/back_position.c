@@ -98,7 +98,7 @@ void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
 static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
     double delay = b->direction == XPA_PLAYBACK
                        ? (double)b->host_frames - xpa_back_heard_host_frames(b, now_nsec)
-                       : (double)b->hold_nsec * 1e-9 * b->config.rate;
+                       : (double)b->hold_frames;
     b->stats.host_delay_frames = delay;
     if (delay > b->delay_window_max)
         b->delay_window_max = delay;
@@ -152,7 +152,7 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     }
     b->event_id++;
     b->stats.events++;
-    xpa_channel_notify(&b->event_channel);
+    xpa_back_notify_position(b, xpa_now_nsec());
 }
 
 static void report_position(struct xpa_back *b, uint64_t now_nsec) {

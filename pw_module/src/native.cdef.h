@@ -11,13 +11,13 @@ enum { XPA_PLAYBACK = 0, XPA_CAPTURE = 1 };
 enum { XPA_SAMPLE_OPAQUE = 0, XPA_SAMPLE_S16 = 1, XPA_SAMPLE_S32 = 2, XPA_SAMPLE_F32 = 3 };
 
 enum {
-    XPA_NOTICE_REQUEST = 1,   /* backend: a request that Python must answer; packet holds it */
-    XPA_NOTICE_RESPONSE = 2,  /* frontend: the answer to Python's request; packet holds it */
-    XPA_NOTICE_TRIGGER = 3,   /* backend: code 1 started, 0 stopped: (de)activate the host side */
-    XPA_NOTICE_RELEASED = 4,  /* buffer given to xpa_*_open is no longer used */
-    XPA_NOTICE_DETACHED = 5,  /* the stream's pages and channels are no longer used */
-    XPA_NOTICE_BROKEN = 6,    /* the peer broke the protocol or went away; code: negative errno */
-    XPA_NOTICE_LATENCY = 7,   /* frontend: lead changed, code: frames */
+    XPA_NOTICE_REQUEST = 1,  /* backend: a request that Python must answer; packet holds it */
+    XPA_NOTICE_RESPONSE = 2, /* frontend: the answer to Python's request; packet holds it */
+    XPA_NOTICE_TRIGGER = 3,  /* backend: code 1 started, 0 stopped: (de)activate the host side */
+    XPA_NOTICE_RELEASED = 4, /* buffer given to xpa_*_open is no longer used */
+    XPA_NOTICE_DETACHED = 5, /* the stream's pages and channels are no longer used */
+    XPA_NOTICE_BROKEN = 6,   /* the peer broke the protocol or went away; code: negative errno */
+    XPA_NOTICE_LATENCY = 7,  /* frontend: lead changed, code: frames */
 };
 
 struct xpa_notice {
@@ -49,19 +49,20 @@ struct xpa_stats {
     uint64_t events_skipped; /* the event page was full */
     uint64_t xruns;          /* times that silence was inserted because data came too late */
     uint64_t silence_frames;
-    uint64_t cycles;       /* graph cycles driven or followed, or host cycles */
-    uint64_t deferred;     /* cycles held back because the one before was not finished */
-    uint64_t resyncs;      /* a follower's distance was set anew */
+    uint64_t cycles;   /* graph cycles driven or followed, or host cycles */
+    uint64_t deferred; /* cycles held back because the one before was not finished */
+    uint64_t resyncs;  /* a follower's distance was set anew */
     uint64_t dropped_frames;
-    uint64_t held_cycles;   /* host cycles come to too late: given silence, guest data kept */
-    int64_t delay_frames;   /* written - heard */
-    uint64_t lead_frames;   /* frontend: written ahead of the position when a cycle starts */
+    uint64_t held_cycles; /* host cycles come to too late: given silence, guest data kept */
+    int64_t delay_frames; /* written - heard */
+    uint64_t lead_frames; /* frontend: written ahead of the position when a cycle starts */
     uint64_t quantum_frames;
     uint64_t quantum_rate;
     uint64_t callback_nsec; /* thread CPU time of the last audio callback */
     double ppm;             /* the peer's (frontend) or host's (backend) clock against ours */
     double host_delay_frames;
     double host_delay_max_frames;
+    uint64_t transport_nsec; /* frontend: an event's way to us, estimated */
     uint32_t running;
     uint32_t driving;
 };
@@ -116,4 +117,8 @@ struct xpa_tap *xpa_tap_new(uint64_t capacity_bytes);
 uint64_t xpa_tap_read(struct xpa_tap *tap, uint8_t *data, uint64_t room_bytes);
 uint64_t xpa_tap_dropped_bytes(struct xpa_tap *tap);
 void xpa_tap_free(struct xpa_tap *tap);
+/* For experiments: events reach the guest late, by an exponential `jitter_nsec` on average (at most
+ * four times that), and by up to `stall_nsec` once every `stall_every_nsec`. */
+int xpa_back_set_trouble(struct xpa_back *back, uint64_t jitter_nsec, uint64_t stall_nsec,
+                         uint64_t stall_every_nsec);
 int xpa_back_set_tap(struct xpa_back *back, struct xpa_tap *tap);

@@ -58,22 +58,31 @@ static void silence(struct xpa_front *f, uint64_t frames) {
 
 /* The host's need as last seen, and our own guard: how late a cycle may be. */
 static uint32_t wanted_lead(const struct xpa_front *f) {
-    if (f->direction == XPA_CAPTURE)
-        return f->guard_frames;
-    if (f->host_frames_max <= 0)
+    if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
         return f->lead_frames;
     return (uint32_t)ceil(f->host_frames_max) + f->guard_frames;
 }
 
+/* What applications are told: a played frame is heard `lead` after its cycle began; a captured one
+ * waited `lead` here, and before that as long as the host says. */
+static void tell_latency(struct xpa_front *f) {
+    uint32_t frames = f->lead_frames;
+    if (f->direction == XPA_CAPTURE)
+        frames += (uint32_t)lround(f->host_frames);
+    if (frames == f->told_frames)
+        return;
+    f->told_frames = frames;
+    xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)frames, NULL);
+}
+
+/* Never less than a period: a starved position runs ahead to the end of its period, and frames put
+ * behind it would bring no event. */
 static void set_lead(struct xpa_front *f, uint32_t lead_frames) {
     uint32_t limit = f->config.buffer_frames / 2;
-    if (lead_frames > limit)
-        lead_frames = limit;
-    if (lead_frames == f->lead_frames)
-        return;
-    f->lead_frames = lead_frames;
-    f->stats.lead_frames = lead_frames;
-    xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)lead_frames, NULL);
+    lead_frames = lead_frames < limit ? lead_frames : limit;
+    f->lead_frames = lead_frames > f->config.period_frames ? lead_frames : f->config.period_frames;
+    f->stats.lead_frames = f->lead_frames;
+    tell_latency(f);
 }
 
 static void start(struct xpa_pw_node *n) {
@@ -241,13 +250,15 @@ static void idle_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
 /* Everything that follows from the stream's and the graph's present state. */
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    if (f->starved && !n->was_starved)
+    if (f->starved && !n->was_starved && !n->draining)
         f->stats.xruns++;
     n->was_starved = f->starved;
     f->stats.driving = n->driving;
     f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
-    if (n->direction == XPA_CAPTURE && n->running)
+    if (n->direction == XPA_CAPTURE && n->running) {
         xpa_front_ask(f);
+        tell_latency(f);
+    }
     if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
         wanted_lead(f) > f->lead_frames + f->config.period_frames / 4)
         set_lead(f, wanted_lead(f));
@@ -355,10 +366,10 @@ static bool follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     if (!f->positioned || !xpa_clock_ready(&f->clock))
         return false;
     double there = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
-    double target = (double)f->lead_frames + f->config.period_frames;
+    double target = f->lead_frames;
     double error = target - (there - (double)f->read_frames - frames);
     if (must_resync(n, error)) {
-        double begin = there - target - frames;
+        double begin = round(there - target - frames);
         n->synced = begin >= (double)f->base_frames;
         if (!n->synced)
             return false; /* the distance is not there yet: better silence now than slewing later */

@@ -223,7 +223,6 @@ uint32_t xpa_pw_node_global_id(struct xpa_pw_node *n) {
     return pw_stream_get_node_id(n->stream);
 }
 
-
 void xpa_pw_node_free(struct xpa_pw_node *n) {
     if (!n)
         return;

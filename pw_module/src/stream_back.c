@@ -18,6 +18,7 @@ static void detach_sources(struct xpa_back *b) {
     xpa_loop_remove(loop, &b->request_source);
     xpa_loop_remove(loop, &b->event_source);
     xpa_loop_remove(loop, &b->timer_source);
+    xpa_back_end_trouble(b);
     b->attached = false;
 }
 
@@ -254,7 +255,7 @@ static void do_open(const struct xpa_command *command) {
     b->next_offset_frames = 0;
     b->timeline.valid = false;
     b->running = b->paused = false;
-    b->hold_nsec = 0;
+    b->hold_nsec = b->hold_frames = 0;
     b->stats.delay_frames = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
     b->stats.host_delay_max_frames = b->delay_window_max = 0;
@@ -301,7 +302,8 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
     b->request_channel = requests;
     b->event_channel = events;
     b->timer_fd = xpa_timer_create();
-    if (b->timer_fd < 0) {
+    b->trouble.timer_fd = xpa_timer_create();
+    if (b->timer_fd < 0 || b->trouble.timer_fd < 0) {
         free(b);
         return NULL;
     }
@@ -315,6 +317,7 @@ void xpa_back_free(struct xpa_back *b) {
     if (!b)
         return;
     close(b->timer_fd);
+    close(b->trouble.timer_fd);
     free(b->store);
     free(b->retired_store);
     free(b);

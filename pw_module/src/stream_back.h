@@ -3,6 +3,7 @@
  * stream_back.c    rings and requests: what the guest asks
  * back_position.c  what the guest's position is now, and when to tell it
  * back_data.c      frames: guest -> host (take), host -> guest (give)
+ * back_trouble.c   lateness on purpose, for experiments
  *
  * Frames are counted three ways. Guest frames: what the guest delivered or may read; positions in
  * events are these. Host frames: what the host device was given or gave, silence included; the
@@ -20,6 +21,15 @@
 #include "sndif.h"
 #include "tap.h"
 #include "timeline.h"
+
+/* Lateness made on purpose, see back_trouble.c. */
+struct xpa_trouble {
+    uint64_t jitter_nsec, stall_nsec, stall_every_nsec;
+    uint64_t due_nsec, random;
+    int timer_fd;
+    struct xpa_source source;
+    bool added;
+};
 
 struct xpa_back {
     struct xpa_plane *plane;
@@ -61,12 +71,14 @@ struct xpa_back {
     struct xpa_timeline timeline;
     struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
     uint64_t hold_nsec;         /* capture: how far the position stays behind the microphone */
+    uint32_t hold_frames;       /* the same */
     uint64_t delay_window_nsec; /* start of the window of host_delay_max */
     double delay_window_max;
 
     void (*on_trigger)(void *data, bool running); /* host output, data loop */
     void *trigger_data;
     _Atomic(struct xpa_tap *) tap;
+    struct xpa_trouble trouble;
     struct xpa_stats stats;
     _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
 };
@@ -93,7 +105,10 @@ void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames);
 /* `frames` captured frames; `latency_nsec`: age of the newest when they were handed over. */
 void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec);
 
-/* --- between the three files --- */
+/* --- between the files --- */
+
+void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_end_trouble(struct xpa_back *b);
 
 void xpa_back_break(struct xpa_back *b, int reason);
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);

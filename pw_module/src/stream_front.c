@@ -6,7 +6,6 @@
 #include <string.h>
 
 static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
-static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
 
 /* Answers to transfers are read at the next cycle: no wake-up of their own for playback. */
 enum { QUIET_ANSWERS = 24 };
@@ -14,9 +13,8 @@ enum { QUIET_ANSWERS = 24 };
 /* Slots of the ring that transfers leave for triggers and for Python's request. */
 enum { RESERVED_SLOTS = 4 };
 
-/* So many positions in a row that cannot be true are believed after all: a backend that began to
- * count anew. A single one is garbage or late. */
-enum { ODD_POSITIONS = 8 };
+/* How often the way to the backend and back is timed. */
+static const uint64_t TRANSPORT_NSEC = 250000000;
 
 static void detach_sources(struct xpa_front *f) {
     struct xpa_loop *loop = &f->plane->loop;
@@ -32,7 +30,7 @@ static void change(struct xpa_front *f, enum xpa_front_change what, uint64_t now
         f->on_change(f->change_data, what, now_nsec);
 }
 
-static void break_stream(struct xpa_front *f, int reason) {
+void xpa_front_break(struct xpa_front *f, int reason) {
     if (f->broken)
         return;
     f->broken = true;
@@ -57,6 +55,16 @@ uint32_t xpa_front_slots(const struct xpa_front *f) {
 void xpa_front_flush(struct xpa_front *f) {
     if (xpa_front_ring_publish(&f->ring))
         xpa_channel_notify(&f->request_channel);
+}
+
+/* Times the newest transfer's way there and back, four times a second: its answer wakes us. */
+void xpa_front_time_transport(struct xpa_front *f) {
+    uint64_t now = xpa_now_nsec();
+    if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end - f->transfers_begin != 1)
+        return; /* alone on its way, or another's answer would wake us first */
+    f->timed_nsec = now;
+    f->transfers[f->transfers_begin % XPA_TRANSFERS].timed = true;
+    xpa_front_ring_rearm(&f->ring, 1);
 }
 
 static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
@@ -87,7 +95,7 @@ void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
     if (f->broken)
         return;
     if (all_slots(f) == 0) { /* 32 requests unanswered: the backend stands still */
-        break_stream(f, -ETIMEDOUT);
+        xpa_front_break(f, -ETIMEDOUT);
         return;
     }
     memset(&request, 0, sizeof request);
@@ -133,18 +141,17 @@ void xpa_front_end(struct xpa_front *f) {
 
 /* --- what the backend says --- */
 
-static void read_positions(struct xpa_front *f, uint64_t now_nsec);
-
 static void finish(struct xpa_front *f, const struct xpa_transfer *t) {
     f->pending_frames -= t->frames;
     if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP) {
-        read_positions(f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
+        xpa_front_read_positions(
+            f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
         f->stopping = false;
         change(f, XPA_FRONT_ANSWER, xpa_now_nsec()); /* whoever collects: a start may wait for it */
     }
 }
 
-static void on_answer(struct xpa_front *f, const struct xensnd_resp *response) {
+static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
     if (f->slow_pending && response->id == f->slow_id) {
         f->slow_pending = false;
         xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
@@ -155,10 +162,12 @@ static void on_answer(struct xpa_front *f, const struct xensnd_resp *response) {
         if (t->id != response->id || t->answered)
             continue;
         t->answered = true;
+        if (t->timed)
+            xpa_transport_add(&f->transport, now_nsec - t->sent_nsec);
         if (response->status != 0) {
             f->stats.dropped_frames += t->frames;
             if (t->operation == XENSND_OP_TRIGGER) {
-                break_stream(f, response->status < 0 ? response->status : -EIO);
+                xpa_front_break(f, response->status < 0 ? response->status : -EIO);
                 return;
             }
         }
@@ -171,18 +180,17 @@ static void on_answer(struct xpa_front *f, const struct xensnd_resp *response) {
 
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_resp response;
-    (void)now_nsec;
     if (f->broken || !f->attached)
         return;
     uint32_t after;
     do {
         int got = 0;
         while (!f->broken && (got = xpa_front_ring_pop(&f->ring, &response)) > 0)
-            on_answer(f, &response);
+            on_answer(f, &response, now_nsec);
         if (f->broken)
             return;
         if (got < 0) {
-            break_stream(f, got);
+            xpa_front_break(f, got);
             return;
         }
         /* What is unanswered even now, a cycle later, somebody waits for. */
@@ -198,128 +206,12 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
     uint64_t now = xpa_now_nsec();
     int result = xpa_channel_ack(&f->request_channel);
     if (result < 0 && result != -EAGAIN) {
-        break_stream(f, result);
+        xpa_front_break(f, result);
         return;
     }
     xpa_front_collect(f, now);
     if (!f->broken)
         change(f, XPA_FRONT_ANSWER, now);
-}
-
-/* How far the position may have come, beside what the time since the last one explains. */
-static uint64_t slack_frames(const struct xpa_front *f) {
-    return f->config.buffer_frames + 2ull * f->config.period_frames + f->config.rate / 10;
-}
-
-/* Could a stream that was at `from` when the last position came be at `position` now? */
-static bool credible(const struct xpa_front *f, uint64_t from, uint64_t position,
-                     uint64_t now_nsec) {
-    uint64_t elapsed = (uint64_t)((double)(now_nsec - f->event_nsec) * 1e-9 * f->config.rate);
-    return position >= from && position - from <= slack_frames(f) + elapsed + elapsed / 4;
-}
-
-static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
-
-/* The count goes on from `found` where we thought of `base`. */
-static void move_base(struct xpa_front *f, uint64_t found) {
-    f->written_frames += found - f->base_frames; /* modulo 2^64: may go back */
-    f->read_frames += found - f->base_frames;
-    f->base_frames = found;
-}
-
-/* The first position after START: did the backend go on where we thought, or start again at 0?
- * The first position comes about a period after either. False: neither, so it is not believed. */
-static bool rebase(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
-    uint64_t base = f->base_frames, period = f->config.period_frames;
-    bool goes_on = credible(f, base, position, now_nsec);
-    bool restarts = credible(f, 0, position, now_nsec);
-    if (!goes_on && !restarts)
-        return false;
-    if (!goes_on || (restarts && distance(position, period) < distance(position, base + period)))
-        move_base(f, 0);
-    return true;
-}
-
-/* The backend insists on a position that we did not believe: the delay is taken to be what it was
- * with the last one, or at the start what it is a period later. */
-static void give_in(struct xpa_front *f, uint64_t position) {
-    uint64_t known = f->positioned ? f->position_frames : f->base_frames + f->config.period_frames;
-    move_base(f, f->base_frames + position - known); /* modulo 2^64, as everything that follows */
-    f->position_frames = position > 0 ? position - 1 : 0;
-    f->positioned = true;
-    xpa_front_expect_jump(f);
-}
-
-/* False: the position says nothing. */
-static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
-    if (f->positioned && position == f->position_frames)
-        return false;
-    bool good = f->positioned ? credible(f, f->position_frames, position, now_nsec)
-                              : rebase(f, position, now_nsec);
-    if (!good && ++f->odd_positions < ODD_POSITIONS)
-        return false;
-    f->odd_positions = 0;
-    if (!good)
-        give_in(f, position);
-    if (!f->positioned)
-        f->position_frames = f->base_frames;
-    f->positioned = true;
-    return position > f->position_frames;
-}
-
-struct position_ext {
-    uint32_t host_frames, host_frames_max, age_nsec;
-};
-
-static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
-    uint64_t position = event->op.cur_pos.position / f->frame_bytes;
-    struct position_ext ext = {0};
-    if (position > MAX_POSITION_FRAMES)
-        return; /* no such stream ran that long: garbage before a backend's first timing */
-    if (f->position_ext)
-        memcpy(&ext, (const uint8_t *)&event->op + sizeof event->op.cur_pos, sizeof ext);
-    f->stats.events++;
-    if (!f->started) {
-        f->base_frames = position;
-        return;
-    }
-    if (!accept(f, position, now_nsec))
-        return; /* late, stale or garbage */
-    f->starved = f->direction == XPA_PLAYBACK && position > f->written_frames;
-    if (f->starved)
-        position = f->written_frames;
-    f->position_frames = position;
-    f->event_nsec = now_nsec;
-    if (f->position_ext) {
-        f->host_frames = ext.host_frames;
-        f->host_frames_max = ext.host_frames_max;
-    }
-    if (f->starved) /* the pointer moved through silence: no statement about our frames */
-        xpa_front_expect_jump(f);
-    else
-        xpa_clock_mark(&f->clock, now_nsec - (ext.age_nsec < 1000000 ? ext.age_nsec : 0), position);
-    f->stats.position_frames = position;
-    f->stats.ppm = xpa_clock_ppm(&f->clock);
-    f->stats.host_delay_frames = f->host_frames;
-    f->stats.host_delay_max_frames = f->host_frames_max;
-}
-
-/* Of several only the newest says where the stream is now. */
-static void read_positions(struct xpa_front *f, uint64_t now_nsec) {
-    struct xensnd_evt event, newest = {0};
-    bool any = false;
-    int got;
-    while ((got = xpa_evt_ring_pop(&f->event_ring, &event)) > 0) {
-        if (event.type == XENSND_EVT_CUR_POS) {
-            newest = event;
-            any = true;
-        }
-    }
-    xpa_evt_ring_ack(&f->event_ring);
-    if (got < 0)
-        break_stream(f, got);
-    else if (any && f->open)
-        on_position(f, &newest, now_nsec);
 }
 
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
@@ -328,10 +220,10 @@ static void on_event_channel(struct xpa_source *source, uint32_t events) {
     (void)events;
     int result = xpa_channel_ack(&f->event_channel);
     if (result < 0 && result != -EAGAIN) {
-        break_stream(f, result);
+        xpa_front_break(f, result);
         return;
     }
-    read_positions(f, now);
+    xpa_front_read_positions(f, now);
     if (!f->broken && f->open)
         change(f, XPA_FRONT_POSITION, now);
 }
@@ -346,7 +238,7 @@ static void do_attach(const struct xpa_command *command) {
         result = xpa_loop_add(loop, &f->event_source);
     f->attached = true;
     if (result < 0)
-        break_stream(f, result);
+        xpa_front_break(f, result);
 }
 
 static void release(struct xpa_front *f) {
@@ -383,7 +275,7 @@ static void do_open(const struct xpa_command *command) {
     memcpy(&o, command->arg.packet, sizeof o);
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
-    f->lead_frames = o.lead_frames;
+    f->lead_frames = f->told_frames = o.lead_frames;
     f->guard_frames = o.config.period_frames;
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
@@ -406,7 +298,7 @@ static void do_request(const struct xpa_command *command) {
     request.id = f->slow_id = f->next_id++;
     f->slow_pending = true;
     if (xpa_front_ring_push(&f->ring, &request) < 0) {
-        break_stream(f, -ETIMEDOUT);
+        xpa_front_break(f, -ETIMEDOUT);
         return;
     }
     xpa_front_flush(f);
@@ -426,7 +318,7 @@ static void do_check(const struct xpa_command *command) {
     if (f->broken || f->transfers_begin == f->transfers_end)
         return;
     if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
-        break_stream(f, -ETIMEDOUT);
+        xpa_front_break(f, -ETIMEDOUT);
 }
 
 /* --- Python's side --- */

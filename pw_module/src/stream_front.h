@@ -1,6 +1,7 @@
 /* stream_front.h - the frontend half of one sndif stream, on the data loop.
  *
  * stream_front.c  rings: requests out, answers and positions in
+ * front_position.c  what positions mean, and which to believe
  * front_data.c    frames into and out of the buffer that the backend shares
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
@@ -14,6 +15,7 @@
 #include "plane.h"
 #include "ring.h"
 #include "sndif.h"
+#include "transport.h"
 
 enum xpa_front_change {
     XPA_FRONT_OPENED,   /* a buffer is there: the stream may be started */
@@ -28,6 +30,7 @@ struct xpa_transfer {
     uint16_t id;
     uint8_t operation, trigger;
     bool answered;
+    bool timed; /* its answer is waited for, to time the way */
     uint32_t frames;
     uint64_t sent_nsec;
 };
@@ -57,6 +60,7 @@ struct xpa_front {
     uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
     struct xpa_config config;
     uint32_t frame_bytes;
+    uint32_t told_frames;     /* latency as last reported to Python */
     uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
     uint32_t guard_frames;    /* the part of the lead that is ours, beside the host's need */
     uint64_t base_frames;     /* position at which the next start begins */
@@ -68,6 +72,8 @@ struct xpa_front {
     bool starved;             /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
+    struct xpa_transport transport;
+    uint64_t timed_nsec; /* when a transfer was last timed */
 
     void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
     void *change_data;
@@ -98,11 +104,15 @@ void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames);
 /* The next position may be anything: a start, a skip. */
 void xpa_front_expect_jump(struct xpa_front *f);
 
-/* --- between the two files --- */
+/* --- between the three files --- */
+
+void xpa_front_break(struct xpa_front *f, int reason);
+void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
 
 bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
                         uint32_t length_bytes, uint32_t frames);
 void xpa_front_flush(struct xpa_front *f);
+void xpa_front_time_transport(struct xpa_front *f);
 uint32_t xpa_front_slots(const struct xpa_front *f);
 
 #endif

@@ -25,7 +25,8 @@ static inline void xpa_tap_push(struct xpa_tap *tap, const void *data, uint64_t 
         return;
     }
     uint64_t at = head % tap->capacity_bytes;
-    uint64_t first = tap->capacity_bytes - at < length_bytes ? tap->capacity_bytes - at : length_bytes;
+    uint64_t first =
+        tap->capacity_bytes - at < length_bytes ? tap->capacity_bytes - at : length_bytes;
     memcpy(tap->bytes + at, data, first);
     memcpy(tap->bytes, (const uint8_t *)data + first, length_bytes - first);
     /* release: the bytes are there before their count */

@@ -113,6 +113,7 @@ class Stats:
     ppm: float
     host_delay_frames: float
     host_delay_max_frames: float
+    transport_nsec: int
     running: int
     driving: int
 
@@ -286,6 +287,12 @@ class BackStream:
 
     def respond(self, packet: bytes) -> None:
         _check(lib.xpa_back_respond(self.handle, packet))
+
+    def set_trouble(self, jitter_nsec: int, stall_nsec: int, stall_every_nsec: int) -> None:
+        """Position events reach the guest late, for experiments (native.cdef.h)."""
+        _check(
+            lib.xpa_back_set_trouble(self.handle, jitter_nsec, stall_nsec, stall_every_nsec)
+        )
 
     def set_tap(self, tap: Tap | None) -> None:
         _check(lib.xpa_back_set_tap(self.handle, tap.handle if tap else ffi.NULL))

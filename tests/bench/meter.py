@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import statistics
 import subprocess
@@ -57,11 +59,9 @@ class Player:
 
     def missed_cycles(self) -> tuple[int, int]:
         """(cycles, of which missed), told by the cycles' own times, once it has ended."""
-        import json
-
         output, _ = self.process.communicate(timeout=seconds() + 60)
         times = [mark[1] for mark in json.loads(output)["marks"]]
-        steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(times)]
         usual = statistics.median(steps)
         return len(steps), sum(round(step / usual) - 1 for step in steps if step > 1.5 * usual)
 
