@@ -231,6 +231,10 @@ TWINS = {
         "test_stream_front", "stream_front.c",
         "f->slow_pending || f->transfers_begin != f->transfers_end ||", "f->slow_pending ||",
     ),
+    "way_of_an_event_is_added": (
+        "test_stream_front", "front_position.c",
+        "- xpa_transport_nsec(&f->transport),", "+ xpa_transport_nsec(&f->transport),",
+    ),
     "transfers_take_every_slot": (
         "test_stream_front", "stream_front.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
     ),

@@ -189,6 +189,26 @@ static void test_answers_in_time_wake_nobody(void) {
     bench_free(t);
 }
 
+/* The fastest round trip, halved, is what an event's arrival is late by. */
+static void test_the_way_of_an_event_is_taken_off_its_time(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    start(t, 300);
+    t->silent = true;
+    for (int trip = 0; trip < 3; trip++) {
+        sim_run(t->plane, 300000000);
+        xpa_front_collect(t->front, sim_now);
+        xpa_front_put(t->front, NULL, 10);
+        sim_run(t->plane, trip == 1 ? 200000 : 900000);
+        answer(t, &t->requests[(t->request_count - 1) % 64], 0);
+        sim_settle(t->plane);
+    }
+    CHECK_EQ(xpa_transport_nsec(&t->front->transport), 100000);
+    position(t, PERIOD + 1);
+    int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->clock, PERIOD + 1));
+    CHECK(off >= 99990 && off <= 100010, "the position was true %ld ns ago", (long)off);
+    bench_free(t);
+}
+
 static void test_stop_is_known_when_it_is_answered(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);
@@ -493,6 +513,7 @@ int main(void) {
     test_writes_go_around_the_buffer();
     test_room_is_what_was_answered();
     test_answers_in_time_wake_nobody();
+    test_the_way_of_an_event_is_taken_off_its_time();
     test_stop_is_known_when_it_is_answered();
     test_unanswered_transfer_ends_the_stream_after_3_seconds();
     test_slow_backend_leaves_room_for_pythons_request();

@@ -1,0 +1,91 @@
+"""Outputs, policy files and settings: what is understood, and one clear line for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xenpvaudio.config import DomainPolicy, OutputSpec, load_policy, parse_output
+from xenpvaudio.errors import ConfigError
+
+
+def test_an_output_with_every_option() -> None:
+    text = "loopback,delay=40ms,gain=-6dB,ppm=-100,quantum=128,jitter=0.5ms,stall=50ms/10s"
+    spec = parse_output(text)
+    assert spec.kind == "loopback"
+    assert spec.gain == pytest.approx(0.5012, abs=1e-4)
+    assert (spec.delay_sec, spec.ppm, spec.quantum_frames) == (0.04, -100.0, 128)
+    assert (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec) == (0.0005, 0.05, 10.0)
+
+
+def test_a_gain_may_be_a_factor() -> None:
+    assert parse_output("loopback,gain=0.25").gain == 0.25
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "speaker",
+        "loopback,delay=40",
+        "loopback,delay=11s",
+        "loopback,gain=loud",
+        "loopback,ppm=5000",
+        "null,quantum=1",
+        "null,jitter=1s",
+        "null,stall=50ms",
+        "null,stall=10s/50ms",
+        "pipewire,delay=1ms",
+        "null,unknown=1",
+    ],
+)
+def test_an_output_that_is_not_understood_is_quoted(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_output(text)
+    assert text.split(",")[0] in str(error.value)
+
+
+def test_a_missing_default_policy_gives_no_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xenpvaudio.config.DEFAULT_POLICY_PATH", Path("does/not/exist"))
+    policy = load_policy(None)
+    assert policy.of("work") == DomainPolicy()
+    assert not policy.of("work").microphone
+
+
+def test_a_domain_inherits_what_it_does_not_say(tmp_path: Path) -> None:
+    path = tmp_path / "backend.toml"
+    path.write_text(
+        '[default]\noutput = "null"\ntargets = ["speakers"]\n[domain.work]\nmicrophone = true\n'
+    )
+    policy = load_policy(path)
+    assert policy.of("work").microphone and not policy.of("other").microphone
+    assert policy.of("work").output == OutputSpec("null")
+    assert policy.of("work").allows_target("speakers")
+    assert not policy.of("work").allows_target("headphones")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("[default]\nmicrofone = true\n", "microfone"),
+        ("[default]\nmicrophone = 1\n", "microphone"),
+        ("[domain.work]\nmax-streams = 0\n", "domain.work"),
+        ('[default]\ntargets = "all"\n', "targets"),
+        ('[default]\noutput = "tape"\n', "tape"),
+        ("[guest]\n", "guest"),
+        ("not toml at all", "backend.toml"),
+    ],
+)
+def test_a_mistake_in_the_policy_is_named_with_its_file(
+    tmp_path: Path, content: str, named: str
+) -> None:
+    path = tmp_path / "backend.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_policy(path)
+    assert "backend.toml" in str(error.value) and named in str(error.value)
+
+
+def test_a_policy_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_policy(tmp_path / "nothing.toml")
