@@ -7,6 +7,9 @@
 
 #include <math.h>
 
+/* How late a timer's own callback comes, about. */
+enum { TIMER_COST_NSEC = 60000 };
+
 /* One-sided: exponential, cut at four times the mean. A small generator of its own: the same
  * sequence every time. */
 static uint64_t jitter(struct xpa_trouble *t) {
@@ -32,7 +35,12 @@ void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec) {
     }
     if (t->due_nsec != 0)
         return; /* one notification tells of all that is queued */
-    t->due_nsec = now_nsec + stall(t, now_nsec) + (t->jitter_nsec ? jitter(t) : 0) + 1;
+    uint64_t late = stall(t, now_nsec) + (t->jitter_nsec ? jitter(t) : 0);
+    if (late <= TIMER_COST_NSEC) { /* a timer would make it later than that */
+        xpa_channel_notify(&b->event_channel);
+        return;
+    }
+    t->due_nsec = now_nsec + late - TIMER_COST_NSEC;
     xpa_timer_set(t->timer_fd, t->due_nsec);
 }
 
