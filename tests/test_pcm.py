@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenpvaudio.card import StreamConfig
-from xenpvaudio.errors import LocalProtocolError, PeerProtocolError
 from xenpvaudio.hwparams import Config, Preferences, choose
 from xenpvaudio.hwparams import Limits as HwLimits
 from xenpvaudio.packets import (
@@ -17,7 +16,6 @@ from xenpvaudio.packets import (
     OpenRequest,
     QueryRequest,
     Request,
-    Response,
     TransferRequest,
     TriggerRequest,
     UnknownRequest,
@@ -25,16 +23,13 @@ from xenpvaudio.packets import (
 )
 from xenpvaudio.pcm import (
     BACKEND_PCM,
-    REQUEST_DEADLINE_NSEC,
     Asked,
     PcmAction,
     PcmState,
     PcmStep,
-    Requests,
     allows_rate,
     asked,
     backend_step,
-    may_send,
     opened_config,
     validate_open,
     validate_transfer,
@@ -352,87 +347,3 @@ def test_volume_and_mute_need_room_for_each_channel(
 def test_an_accepted_transfer_lies_in_the_buffer(op: Operation, offset: int, length: int) -> None:
     if validate_transfer(transfer(op, offset, length), OPENED) is Status.OK:
         assert 0 <= offset < offset + max(length, 1) <= OPENED.buffer_bytes
-
-
-# --- the frontend ---------------------------------------------------------------------------------
-
-
-def test_our_frontend_closes_only_what_it_opened() -> None:
-    sends = {state: {what.name for what in Asked if may_send(state, what)} for state in PcmState}
-    open_ = {"CLOSE", "TRANSFER", "CONTROL", "QUERY", "START", "STOP"}
-    assert sends == {
-        PcmState.CLOSED: {"OPEN", "QUERY"},
-        PcmState.OPEN: open_,
-        PcmState.RUNNING: open_ | {"PAUSE", "RESUME"},
-        PcmState.PAUSED: open_ | {"PAUSE", "RESUME"},
-    }
-
-
-def test_one_request_at_a_time() -> None:
-    requests = Requests()
-    requests.begin(Operation.OPEN, 0)
-    with pytest.raises(LocalProtocolError, match="CLOSE while OPEN is unanswered"):
-        requests.begin(Operation.CLOSE, 1)
-
-
-def test_the_answer_frees_the_way_for_the_next_request() -> None:
-    requests = Requests()
-    first = requests.begin(Operation.OPEN, 0)
-    answer = Response(first, Operation.OPEN, Status.OK)
-    assert requests.finish(answer) is answer
-    assert requests.begin(Operation.CLOSE, 1) == first + 1
-    assert requests.dropped == 0
-
-
-def test_ids_wrap_at_16_bits() -> None:
-    requests = Requests(first_id=0xFFFF)
-    assert requests.begin(Operation.OPEN, 0) == 0xFFFF
-    requests.abandon()
-    assert requests.begin(Operation.OPEN, 0) == 0
-
-
-def test_deadline_is_three_seconds_from_the_request() -> None:
-    requests = Requests()
-    assert not requests.expired(10**18)
-    requests.begin(Operation.TRIGGER, 5_000)
-    assert requests.pending is not None
-    assert requests.pending.deadline_nsec == 3_000_005_000
-    assert not requests.expired(5_000 + REQUEST_DEADLINE_NSEC - 1)
-    assert requests.expired(5_000 + REQUEST_DEADLINE_NSEC)
-
-
-def test_late_answer_is_dropped_and_does_not_answer_the_next_request() -> None:
-    requests = Requests()
-    late = requests.begin(Operation.OPEN, 0)
-    assert requests.expired(REQUEST_DEADLINE_NSEC)
-    assert requests.abandon() is not None
-    assert requests.finish(Response(late, Operation.OPEN, Status.OK)) is None
-    requests.begin(Operation.OPEN, REQUEST_DEADLINE_NSEC)
-    assert requests.finish(Response(late, Operation.OPEN, Status.OK)) is None
-    assert requests.pending is not None
-    assert requests.dropped == 2
-
-
-def test_repeated_answer_is_dropped() -> None:
-    requests = Requests()
-    number = requests.begin(Operation.CLOSE, 0)
-    answer = Response(number, Operation.CLOSE, Status.OK)
-    assert requests.finish(answer) is answer
-    assert requests.finish(answer) is None
-
-
-@pytest.mark.parametrize("status", [-22, 7, -4711])
-def test_foreign_status_is_passed_on(status: int) -> None:
-    """snd_be answers OPEN with raw PulseAudio codes."""
-    requests = Requests()
-    number = requests.begin(Operation.OPEN, 0)
-    answer = requests.finish(Response(number, Operation.OPEN, status))
-    assert answer is not None
-    assert (answer.ok, answer.status) == (False, status)
-
-
-def test_answer_to_another_operation_is_a_protocol_error() -> None:
-    requests = Requests()
-    number = requests.begin(Operation.OPEN, 0)
-    with pytest.raises(PeerProtocolError, match="OPEN was answered as operation 1"):
-        requests.finish(Response(number, Operation.CLOSE, Status.OK))

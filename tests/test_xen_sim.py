@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -580,7 +581,8 @@ def test_nonsense_hurts_nobody(hypervisor: HypervisorProcess, message: bytes) ->
         with socket.socket(socket.AF_UNIX, kind) as client:
             client.connect(socket_path(hypervisor.directory, 0, name))
             client.send(message)
-            client.send(b"\xff" * 64)
+            with contextlib.suppress(BrokenPipeError):  # it may have hung up at the first
+                client.send(b"\xff" * 64)
     hypervisor.assert_clean()
 
 

@@ -1,12 +1,9 @@
-"""What one stream may be asked, and when: the backend's checks, the frontend's requests. Pure.
+"""What a guest may ask of one stream, and when: the backend's checks. Pure.
 
-The backend's half is a table, PCM state x what is asked -> status, action, next state, and two
-ladders that check numbers: those of OPEN, and offset and length. The data plane's C follows the
-same table for READ, WRITE and TRIGGER. What an honest frontend does is allowed even where it is
-odd: Linux sends CLOSE when OPEN never happened and OPEN while open, and asks queries at any time.
-
-The frontend's half knows what may be sent, and keeps the one slow request that is under way: its
-id, its deadline, and which answers belong to nobody.
+A table, PCM state x what is asked -> status, action, next state, and two ladders that check
+numbers: those of OPEN, and offset and length. The data plane's C follows the same table for READ,
+WRITE and TRIGGER. What an honest frontend does is allowed even where it is odd: Linux sends CLOSE
+when OPEN never happened and OPEN while open, and asks queries at any time.
 """
 
 from __future__ import annotations
@@ -16,12 +13,10 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from .card import StreamConfig
-from .errors import LocalProtocolError, PeerProtocolError
 from .hwparams import MIN_PERIOD_BYTES, Config
 from .packets import (
     OpenRequest,
     Request,
-    Response,
     TransferRequest,
     TriggerRequest,
     UnknownRequest,
@@ -248,80 +243,3 @@ def validate_transfer(request: TransferRequest, config: Config) -> Status:
     if request.offset_bytes % config.frame_bytes or request.length_bytes % config.frame_bytes:
         return Status.EINVAL
     return Status.OK
-
-
-# --- the frontend ---------------------------------------------------------------------------------
-
-# As long as Linux's frontend waits for any answer.
-REQUEST_DEADLINE_NSEC = 3_000_000_000
-
-
-def may_send(state: PcmState, what: Asked) -> bool:
-    """Whether our frontend sends this in this state.
-
-    Stricter than what our backend takes, since others may not: CLOSE only after OPEN, and no OPEN
-    while open.
-    """
-    if what is Asked.CLOSE or what is Asked.OPEN:
-        return (state is PcmState.CLOSED) == (what is Asked.OPEN)
-    return BACKEND_PCM[state][what].status is Status.OK
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A request under way."""
-
-    id: int
-    operation: Operation
-    deadline_nsec: int
-
-
-class Requests:
-    """The slow requests of one stream: at most one under way, each with a deadline.
-
-    The caller packs and sends; this only counts ids and judges answers. A request that has expired
-    stays under way until `abandon`, which belongs to the teardown of the connection.
-    """
-
-    def __init__(self, *, first_id: int = 0, limit_nsec: int = REQUEST_DEADLINE_NSEC) -> None:
-        self._next_id = first_id & 0xFFFF
-        self._limit_nsec = limit_nsec
-        self.pending: Pending | None = None
-        self.dropped = 0  # answers that were late or belonged to nobody
-
-    def begin(self, operation: Operation, now_nsec: int) -> int:
-        """The id for a new request. LocalProtocolError while another one is under way."""
-        if self.pending is not None:
-            raise LocalProtocolError(
-                f"{operation.name} while {self.pending.operation.name} is unanswered"
-            )
-        number = self._next_id
-        self._next_id = (number + 1) & 0xFFFF
-        self.pending = Pending(number, operation, now_nsec + self._limit_nsec)
-        return number
-
-    def expired(self, now_nsec: int) -> bool:
-        """Whether the request under way has waited too long."""
-        return self.pending is not None and now_nsec >= self.pending.deadline_nsec
-
-    def finish(self, response: Response) -> Response | None:
-        """The answer to the request under way, or None for one that belongs to nobody.
-
-        Any status is passed on, known or not. PeerProtocolError: the right id, but the answer to
-        another operation.
-        """
-        pending = self.pending
-        if pending is None or response.id != pending.id:
-            self.dropped += 1
-            return None
-        if response.operation != pending.operation:
-            raise PeerProtocolError(
-                f"{pending.operation.name} was answered as operation {int(response.operation)}"
-            )
-        self.pending = None
-        return response
-
-    def abandon(self) -> Pending | None:
-        """Forgets the request under way; its answer, should it come, is dropped."""
-        pending, self.pending = self.pending, None
-        return pending
