@@ -23,7 +23,7 @@ from .hwparams import Config, answer
 from .outputs import Identity, Output, Port
 from .plane_format import stream_format
 from .recorder import Recorder
-from .sndif import PAGE_BYTES, Direction, Operation, Status, status_name
+from .sndif import PAGE_BYTES, Direction, Key, Operation, Status, status_name
 from .space import Space
 from .volume import Mixer
 from .xen.api import Channel, Domain, GrantLimitError, Mapping
@@ -72,14 +72,8 @@ class HostedStream:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._pages: list[Mapping] = []
         self._channels: list[Channel] = []
-        ring_ref, port, evt_ring_ref, evt_port = transport
         try:
-            self._pages += [
-                domain.grants.map(frontend_id, [ref]) for ref in (ring_ref, evt_ring_ref)
-            ]
-            self._channels += [
-                domain.channels.bind_interdomain(frontend_id, p) for p in (port, evt_port)
-            ]
+            self._connect(transport)
         except BaseException:
             self._free()
             raise
@@ -96,6 +90,22 @@ class HostedStream:
             position_ext,
         )
         self.back.attach()
+
+    def _connect(self, transport: tuple[int, int, int, int]) -> None:
+        """Maps the rings and binds the channels; an error names the node that is to blame."""
+        ring_ref, port, evt_ring_ref, evt_port = transport
+        grants, channels, peer = self._domain.grants, self._domain.channels, self._frontend_id
+        key, number = Key.RING_REF, ring_ref
+        try:
+            self._pages.append(grants.map(peer, [number]))
+            key, number = Key.EVT_RING_REF, evt_ring_ref
+            self._pages.append(grants.map(peer, [number]))
+            key, number = Key.EVENT_CHANNEL, port
+            self._channels.append(channels.bind_interdomain(peer, number))
+            key, number = Key.EVT_EVENT_CHANNEL, evt_port
+            self._channels.append(channels.bind_interdomain(peer, number))
+        except PeerGoneError as error:
+            raise PeerGoneError(f"{self.config.path}/{key} = {number}: {error}") from None
 
     async def detach(self) -> None:
         """Off the rings; everything mapped is given back."""

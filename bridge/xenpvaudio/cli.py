@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .config import DomainPolicy, FrontendSettings, Policy, load_policy, parse_output
 from .errors import ConfigError, XenPvAudioError
+from .measure import SIMULATED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +72,41 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--quantum", type=_positive, default=1024, help="of guest and host, frames")
     demo.add_argument("--private", action="store_true", help="do not use the running PipeWire")
     demo.add_argument("-v", "--verbose", action="store_true")
+    _add_measurements(commands)
     return parser
+
+
+def _add_measurements(commands: Any) -> None:
+    latency = commands.add_parser(
+        "latency", help="compare the delay that applications are told with the true one"
+    )
+    latency.add_argument("--seconds", type=_seconds, default=10.0, help="how long (default 10)")
+    latency.add_argument(
+        "--separate", action="store_true", help="sink and source each drive a graph of their own"
+    )
+    latency.add_argument("--quantum", type=_positive, default=1024, help="frames a cycle")
+
+    aec = commands.add_parser(
+        "aec-check", help="compare echo cancellation with that on a local loopback"
+    )
+    aec.add_argument("--seconds", type=_seconds, default=16.0, help="of a run (default 16)")
+    aec.add_argument("--runs", type=_positive, default=3, help="how many of each (default 3)")
+
+    for command in (latency, aec):
+        command.add_argument("--sink", default="", metavar="NAME", help="node.name of what plays")
+        command.add_argument("--source", default="", metavar="NAME", help="of what captures")
+        command.add_argument("--json", action="store_true", help="the figures as JSON")
+        command.add_argument("--plot", type=Path, metavar="FILE.png", help="a picture of them")
+        command.add_argument("--yes", action="store_true", help="do not ask before making noise")
+        command.add_argument(
+            "--simulate",
+            nargs="?",
+            default="",
+            const=SIMULATED,
+            metavar="OUTPUT",
+            help=f"on a set-up without Xen, whose host device is OUTPUT (default {SIMULATED})",
+        )
+        command.add_argument("-v", "--verbose", action="store_true")
 
 
 def _positive(text: str) -> int:
@@ -81,6 +117,16 @@ def _positive(text: str) -> int:
     if number <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return seconds
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -108,9 +154,46 @@ def _run(arguments: argparse.Namespace) -> int:
             record=arguments.record,
             position_ext=not arguments.no_position_ext,
         )
+    elif arguments.command == "latency":
+        from .latency import LatencyOptions, run_latency
+
+        return run_latency(
+            LatencyOptions(
+                json=arguments.json,
+                plot=arguments.plot,
+                yes=arguments.yes,
+                simulate=arguments.simulate,
+                seconds=arguments.seconds,
+                quantum_frames=arguments.quantum,
+                sink=arguments.sink,
+                source=arguments.source,
+                separate=arguments.separate,
+            )
+        )
+    elif arguments.command == "aec-check":
+        from .aec import AecOptions, run_aec_check
+
+        return run_aec_check(
+            AecOptions(
+                json=arguments.json,
+                plot=arguments.plot,
+                yes=arguments.yes,
+                simulate=arguments.simulate,
+                seconds=arguments.seconds,
+                runs=arguments.runs,
+                sink=arguments.sink,
+                source=arguments.source,
+            )
+        )
     else:
         from .demo import DemoOptions, run_demo
+        from .sndif import FORMAT_BY_NAME
 
+        if arguments.format and arguments.format not in FORMAT_BY_NAME:
+            raise ConfigError(
+                f'--format: unknown sample format "{arguments.format}"',
+                hint="use s16_le, s32_le, float_le ...",
+            )
         return run_demo(
             DemoOptions(
                 file=arguments.file,

@@ -165,9 +165,12 @@ def load_policy(path: Path | None) -> Policy:
             f"{path}: [{unknown[0]}] is unknown", hint="use [default] and [domain.NAME]"
         )
     default = _domain_policy(path, "default", content.get("default", {}), DomainPolicy())
+    tables = content.get("domain", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: domain is not a table", hint="use [domain.NAME]")
     domains = {
         name: _domain_policy(path, f"domain.{name}", table, default)
-        for name, table in content.get("domain", {}).items()
+        for name, table in tables.items()
     }
     return Policy(default, domains)
 

@@ -81,6 +81,8 @@ class Engine:
             self.connect_pipewire()
         except UnavailableError:
             self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+        else:
+            log.info("PipeWire is there")
 
     def _lost(self, why: str) -> None:
         if not self.pipewire_up or self.pipewire is None:

@@ -56,8 +56,9 @@ class FrontLink:
         self._pages: list[Grant] = []
         self._channels: list[Channel] = []
         try:
-            self._pages += [domain.grants.grant(backend_id, 1) for _ in range(2)]
-            self._channels += [domain.channels.bind_unbound(backend_id) for _ in range(2)]
+            for _ in range(2):  # one by one: what is there when the next fails is given back
+                self._pages.append(domain.grants.grant(backend_id, 1))
+                self._channels.append(domain.channels.bind_unbound(backend_id))
         except BaseException:
             self._free()
             raise

@@ -35,6 +35,7 @@ class XenbusDevice(ABC):
         self._watches: list[Watch] = []
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._complaint = ""
 
     def run(self) -> None:
         """Takes charge of the device."""
@@ -89,18 +90,24 @@ class XenbusDevice(ABC):
         except StoreGoneError as error:
             log.error("%s: %s", self.where, error)
 
+    def _complain(self, level: int, error: XenPvAudioError) -> None:
+        """Says what is wrong, once: attempts are repeated for as long as it stays so."""
+        if self._complaint != str(error):
+            self._complaint = str(error)
+            log.log(level, "%s: %s", self.where, error)
+
     async def _work(self) -> None:
         while not self.finished.is_set():
             event = await self._events.get()
             try:
                 await self._step(event)
             except PeerProtocolError as error:
-                log.warning("%s: %s", self.where, error)
+                self._complain(logging.WARNING, error)
                 self.feed(Local.ERROR)
             except (NotFoundError, AccessError):
                 self.feed(Local.REMOVED)
             except XenPvAudioError as error:
-                log.error("%s: %s", self.where, error)
+                self._complain(logging.ERROR, error)
                 self.feed(Local.ERROR)
         for watch in self._watches:
             watch.cancel()
@@ -117,7 +124,7 @@ class XenbusDevice(ABC):
                 if action is not Action.CONNECT:
                     raise
                 # stale references: the guest may be about to publish better ones
-                log.warning("%s: %s", self.where, error)
+                self._complain(logging.WARNING, error)
                 self.feed(Local.CONNECT_FAILED)
                 return
             except ConfigError as error:
@@ -125,7 +132,7 @@ class XenbusDevice(ABC):
                     raise
                 # A card that cannot be. Nothing is fed: an answer would make Linux's frontend
                 # publish the same again, for ever. Its next state is looked at as usual.
-                log.error("%s: %s", self.where, error)
+                self._complain(logging.ERROR, error)
                 return
         if cell.next is not self.state or timed or Action.FINISH in cell.actions:
             self._disarm()
@@ -133,6 +140,8 @@ class XenbusDevice(ABC):
         if announce:
             log.debug("%s: %s x %s -> %s", self.where, self.state.name, event.name, cell.next.name)
         self.state = cell.next
+        if self.state is XenbusState.CONNECTED:
+            self._complaint = ""
         if announce and self.state is not XenbusState.UNKNOWN:
             there = write_state(self.store, self.directory, self.state)
             if not there and Action.FINISH not in cell.actions:

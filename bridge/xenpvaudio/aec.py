@@ -1,0 +1,213 @@
+"""`xen-pv-audio aec-check`: is echo cancellation through the card as good as on a local loopback?
+
+The same speech goes through the same canceller (PipeWire's, of WebRTC) with the card's sink and
+source, and with a null sink and its monitor in the same session, turn by turn. Simulated, the
+host's loopback is the air between loudspeaker and microphone, and a synthetic room follows it; on
+a running system the air and the room are real, so that only the comparison's local half is known.
+Single runs scatter by 1.5 dB: medians are compared.
+
+What this canceller does depends on the echo's delay alone, if that is constant: the later, the less
+of the room is left within its filter. So the local loopback that the verdict compares with has the
+card's whole delay (its room begins later); what a local loopback does with no more than the air's
+delay is shown beside it. The canceller's own setting buffer.play_delay takes the difference away.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import OutputSpec
+from .errors import ConfigError, UnavailableError, XenPvAudioError
+from .extras import require
+from .latency import RATE, simulated
+from .measure import ask, choose_node, graph_nodes
+from .testbed import SINK, SOURCE
+
+if TYPE_CHECKING:
+    from .aec_analysis import Curves, Figures
+    from .aec_graph import EchoPath
+
+    Tracks = dict[str, array.array[float]]
+
+QUANTUM_FRAMES = 1024
+_TOOLS = {"pw-play": "pipewire-bin", "pw-record": "pipewire-bin", "pw-link": "pipewire-bin"}
+# The local loopback of a running system, whose room nobody knows.
+_USUAL_DELAY_SEC = 0.04
+_USUAL_GAIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AecOptions:
+    """What the command line says; `simulate`: the host's device, "" for the running system."""
+
+    json: bool = False
+    plot: Path | None = None
+    yes: bool = False
+    simulate: str = ""
+    seconds: float = 16.0
+    runs: int = 3
+    sink: str = ""
+    source: str = ""
+
+
+def run_aec_check(options: AecOptions) -> int:
+    """Exit status: 0 as good as the local loopback, 1 worse."""
+    require("numpy", *(["matplotlib"] if options.plot else []))
+    for tool, package in _TOOLS.items():
+        if not shutil.which(tool):
+            raise UnavailableError(f"{tool} is missing", hint=f"apt install {package}")
+    if options.seconds < 8:
+        raise ConfigError(f"{options.seconds:g} s are too short", hint="check for 8 s or more")
+    if options.simulate:
+        with simulated(options.simulate, QUANTUM_FRAMES) as (spec, bed):
+            return _check(options, bed.guest.env, SINK, SOURCE, spec)
+    nodes = graph_nodes(os.environ)
+    sink = choose_node(nodes, options.sink, "Audio/Sink")
+    source = choose_node(nodes, options.source, "Audio/Source")
+    total = options.seconds * options.runs
+    if not options.yes and not ask(f"This plays {total:g} s of speech to {sink}"):
+        print("xen-pv-audio: nothing was played", file=sys.stderr)
+        return 1
+    return _check(options, os.environ, sink, source, None)
+
+
+def _check(
+    options: AecOptions, env: Mapping[str, str], sink: str, source: str, spec: OutputSpec | None
+) -> int:
+    from .aec_graph import EchoPath, local_loudspeaker
+    from .aec_sounds import room_response, write_room, write_speech
+
+    directory = Path(tempfile.mkdtemp(prefix="xpa-aec-"))
+    try:
+        room, local_room = directory / "room.wav", directory / "local-room.wav"
+        write_room(room, room_response(RATE), RATE)
+        delay_sec = _USUAL_DELAY_SEC if spec is None else spec.delay_sec
+        gain = _USUAL_GAIN if spec is None else spec.gain
+        write_speech(directory / "speech.wav", options.seconds, RATE)
+        air_frames = round(delay_sec * RATE)
+
+        def set_local_delay(frames: int) -> None:
+            response = room_response(RATE, gain=gain, delay_frames=frames)
+            write_room(local_room, response, RATE)
+
+        with local_loudspeaker(env) as local:
+            paths = {
+                "local": EchoPath(local, local, True, local_room),
+                "card": EchoPath(sink, source, False, None if spec is None else room),
+            }
+
+            def run(name: str) -> Tracks:
+                return _run(options, env, directory, name, paths[name])
+
+            set_local_delay(air_frames)
+            near, first = run("local"), run("card")
+            # the local graph has a delay of its own
+            set_local_delay(max(air_frames + _delay_frames(first) - _delay_frames(near), 0))
+            recorded = {"local": [run("local")], "card": [first], "near": [near]}
+            for _ in range(options.runs - 1):
+                for name in paths:
+                    recorded[name].append(run(name))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return _report(options, recorded)
+
+
+def _run(
+    options: AecOptions, env: Mapping[str, str], directory: Path, name: str, path: EchoPath
+) -> Tracks:
+    from .aec_graph import run_canceller
+
+    if not options.json:
+        print(f"{options.seconds:g} s of speech, {name} ...", file=sys.stderr)
+    return run_canceller(env, directory, path, directory / "speech.wav", options.seconds)
+
+
+def _delay_frames(tracks: Tracks) -> int:
+    from .aec_analysis import echo_delay_frames
+
+    delay = echo_delay_frames(tracks, RATE)
+    if delay is None:
+        raise XenPvAudioError("no echo came back", hint="turn up loudspeaker and microphone")
+    return round(delay)
+
+
+def _report(options: AecOptions, recorded: Mapping[str, list[Tracks]]) -> int:
+    from .aec_analysis import failures, judge_run, median_figures
+    from .aec_sounds import phases
+
+    plan = phases(options.seconds)
+
+    def judge(name: str, goal_db: float | None) -> tuple[Figures, list[Curves]]:
+        found = [judge_run(tracks, RATE, plan, goal_db) for tracks in recorded[name]]
+        heard = [run for run in found if run is not None]
+        if len(heard) < len(found):
+            raise XenPvAudioError(
+                f"no echo came back ({name})", hint="turn up loudspeaker and microphone"
+            )
+        return median_figures([figures for figures, _ in heard]), [curves for _, curves in heard]
+
+    goal_db = judge("local", None)[0].erle_db
+    near = judge("near", goal_db)[0]
+    local, local_curves = judge("local", goal_db)
+    card, card_curves = judge("card", goal_db)
+    reasons = failures(card, local)
+    if options.plot is not None:
+        from .plots import plot_aec
+
+        where = options.simulate or "this system"
+        plot_aec(
+            options.plot,
+            f"xen-pv-audio aec-check: {where}, {options.runs} runs",
+            plan,
+            {"local loopback": local_curves, "Xen PV Audio": card_curves},
+            RATE,
+        )
+    result = {
+        "passed": not reasons,
+        "failures": reasons,
+        "simulated": options.simulate or None,
+        "seconds": options.seconds,
+        "runs": options.runs,
+        "card": _rounded(card),
+        "local": _rounded(local),
+        "local_without_card_delay": _rounded(near),
+    }
+    print(json.dumps(result) if options.json else _table(card, local, near, reasons))
+    return 1 if reasons else 0
+
+
+def _rounded(figures: Figures) -> dict[str, Any]:
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()}
+
+
+def _table(card: Figures, local: Figures, near: Figures, reasons: list[str]) -> str:
+    def seconds(value: float | None) -> str:
+        return "never" if value is None else f"{value:.2f} s"
+
+    def number(value: float | None, unit: str) -> str:
+        return "not found" if value is None else f"{value:+.1f} {unit}"
+
+    rows: list[tuple[str, Callable[[Figures], str]]] = [
+        ("ERLE", lambda f: f"{f.erle_db:.1f} dB"),
+        ("ERLE after double talk", lambda f: f"{f.erle_again_db:.1f} dB"),
+        ("converged after", lambda f: seconds(f.convergence_sec)),
+        ("near end, clean part", lambda f: f"{f.near_db:+.1f} dB"),
+        ("echo's delay", lambda f: number(f.delay_frames, "frames")),
+        ("drift of it", lambda f: number(f.delay_drift_ppm, "ppm")),
+        ("jumps of it", lambda f: str(f.delay_steps)),
+    ]
+    lines = [f"  {'':<24} {'Xen PV Audio':<18} {'local loopback':<18} with the air's delay alone"]
+    lines += [
+        f"  {name:<24} {show(card):<18} {show(local):<18} {show(near)}" for name, show in rows
+    ]
+    lines.append(f"  {'result':<24} " + ("FAIL: " + "; ".join(reasons) if reasons else "PASS"))
+    return "\n".join(lines)
