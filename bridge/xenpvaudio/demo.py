@@ -1,9 +1,9 @@
 """`xen-pv-audio demo`: an ordinary application's sound through sndif, on this machine, without Xen.
 
 The real pw-play plays into the guest's sink "Xen PV Audio"; what leaves the host's graph is
-compared with the file, frame by frame. The host is the session that is running, so that the sound is heard,
-or a private one whose loudspeaker is recorded; only there is the true delay measured, by a probe
-that plays half a second of quiet noise first.
+compared with the file, frame by frame. The host is the session that is running, so that the sound
+is heard, or a private one whose loudspeaker is recorded; only there is the true delay measured, by
+a probe that plays half a second of quiet noise first.
 """
 
 from __future__ import annotations
