@@ -340,11 +340,13 @@ static bool must_resync(struct xpa_pw_node *n, double error_frames) {
     return false;
 }
 
-/* Playback: keeps written - position at the lead, plus what one cycle of the driver brings. */
+/* Playback: keeps written - position at the lead, plus what one cycle of the driver brings. Until
+ * the backend's clock is known, frames are taken as they come. Then the lead becomes what lies
+ * ahead already, if that is more: nothing is dropped, nor played faster to catch up. */
 static bool follow_playback(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_clock_ready(&f->clock))
-        return false;
+    if (!f->positioned || !xpa_clock_locked(&f->clock))
+        return true;
     double heard = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double fill = (double)f->written_frames - heard, error = fill - f->lead_frames;
     if (fill < 0 || must_resync(n, error)) {
@@ -352,10 +354,12 @@ static bool follow_playback(struct xpa_pw_node *n) {
             silence(f, (uint64_t)-error);
         else if (error > f->config.buffer_frames / 2)
             return false; /* nothing else brings us nearer: these frames are dropped */
+        else
+            set_lead(f, f->lead_frames + (uint32_t)error);
         n->synced = true;
         f->stats.resyncs++;
         spa_zero(n->dll);
-        error = 0;
+        error = fill - f->lead_frames < 0 ? 0 : fill - f->lead_frames;
     }
     match_rate(n, error);
     return true;
@@ -363,7 +367,7 @@ static bool follow_playback(struct xpa_pw_node *n) {
 
 static bool follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_clock_ready(&f->clock))
+    if (!f->positioned || !xpa_clock_locked(&f->clock))
         return false;
     double there = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double target = f->lead_frames;
