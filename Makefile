@@ -6,6 +6,7 @@
 #   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
 #   make lint                       style, types, boundaries
 #   make bench                      speed and memory beside the peers'
+#   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
 #   make clean                      removes all that was made
 #
 # stdout belongs to the commands (`make -s` is not needed): set-up talks on stderr.
@@ -15,7 +16,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: setup setup-test demo test lint bench clean apt-demo apt-test
+.PHONY: setup setup-test demo test lint bench clean apt-demo apt-test xen-images xen-test
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -39,6 +40,13 @@ lint: setup-test
 
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
+
+# SUITE=bookworm, or trixie for Debian 13's Xen and kernel. XEN_ARGS='--boot kernel' for one boot.
+SUITE ?= bookworm
+xen-images:
+	python3 tests/xen/images.py $(SUITE)
+xen-test: setup
+	nice -n 10 $(PY) tests/xen/run.py --suite $(SUITE) $(XEN_ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info bridge/*.egg-info pw_module/*.egg-info $(NATIVE)

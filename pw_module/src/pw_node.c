@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <spa/param/latency-utils.h>
+#include <spa/param/props.h>
 
 #include "pw_node.h"
 
@@ -70,10 +71,24 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
 
 static void on_process(void *data) { xpa_node_process(data); }
 
+/* Until a format is set there is no volume, and mixers would show a sink that was never used at 0
+ * %, as one channel. The format to come has full volume, so that is shown. */
+static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
+    struct xpa_pw_node *n = data;
+    float full[SPA_AUDIO_MAX_CHANNELS];
+    if (id != SPA_PROP_channelVolumes || n->volume_known)
+        return;
+    n->volume_known = true;
+    if (control->n_values > 0)
+        return;
+    for (uint32_t i = 0; i < n->likely_channels; i++)
+        full[i] = 1.0f;
+    pw_stream_set_control(n->stream, id, n->likely_channels, full, 0);
+}
+
 static const struct pw_stream_events STREAM_EVENTS = {
-    PW_VERSION_STREAM_EVENTS,    .state_changed = on_state_changed,
-    .io_changed = on_io_changed, .param_changed = on_param_changed,
-    .process = on_process,
+    PW_VERSION_STREAM_EVENTS,    .state_changed = on_state_changed, .control_info = on_control_info,
+    .io_changed = on_io_changed, .param_changed = on_param_changed, .process = on_process,
 };
 
 /* One EnumFormat for a channel count: all formats and rates, the first of each preferred. */
@@ -186,8 +201,11 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
     struct xpa_command command = {.func = do_add_timer, .object = n};
     xpa_plane_command(plane, &command);
-    for (uint32_t i = 0; i < offer->channels_count && i < 16; i++)
+    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
+    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
+        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
+    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     int result = pw_stream_connect(
         n->stream, direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT, PW_ID_ANY,
         PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER, params,

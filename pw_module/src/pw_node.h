@@ -41,6 +41,8 @@ struct xpa_pw_node {
     struct spa_hook listener;
     char clock_name[64];
     int version;
+    uint32_t likely_channels;
+    bool volume_known;
 
     /* data loop */
     struct xpa_front *front;

@@ -134,6 +134,21 @@ def test_live_figures_follow_about_once_a_second(bed: Testbed) -> None:
     assert time.monotonic() - began > 2, "the figures flood their readers"
 
 
+def test_devices_that_nobody_used_yet_show_full_volume_on_all_their_channels() -> None:
+    with Testbed(card_nodes(channels_max=8)) as made:
+        made.wait_for_node(SINK)
+        made.wait_for_node(SOURCE)
+        with pulsectl.Pulse("test", server=made.guest.env["PULSE_SERVER"]) as pulse:
+
+            def volumes() -> list[list[float]]:
+                sink, source = pulse.get_sink_by_name(SINK), pulse.get_source_by_name(SOURCE)
+                return [sink.volume.values, source.volume.values]
+
+            eventually(lambda: volumes() == [[1.0, 1.0]] * 2, "no full volume")
+            (sink,) = [sink for sink in pulse.sink_list() if sink.name == SINK]
+            assert sink.channel_list == ["front-left", "front-right"]
+
+
 # -- chosen
 
 
@@ -153,6 +168,7 @@ def test_wpctl_makes_it_the_default_sink(bed: Testbed) -> None:
 
 def test_pulsectl_sees_it_chooses_it_and_sets_its_volume(bed: Testbed) -> None:
     output(bed.guest, "pactl", "set-default-sink", "other")
+    eventually(lambda: default_sink(bed.guest) == "other", "the other sink was not chosen")
     with pulsectl.Pulse("test", server=bed.guest.env["PULSE_SERVER"]) as pulse:
         (sink,) = [sink for sink in pulse.sink_list() if sink.name == SINK]
         assert sink.description == TITLE
@@ -210,10 +226,14 @@ def test_speaker_test_is_heard_on_both_sides(bed: Testbed) -> None:
 
     options = ["-D", "pipewire", "-c", "2", "-r", str(RATE), "-t", "sine", "-l", "1"]
     test = bed.guest.popen(["speaker-test", *options], stdout=DEVNULL)
-    for side in (0, 1):
-        eventually(lambda side=side: loud(side), f"nothing is heard on channel {side}")
-    test.kill()
-    test.wait()
+    try:
+        for side in (0, 1):
+            eventually(lambda side=side: loud(side), f"nothing is heard on channel {side}")
+    finally:  # shown if it fails: whether it still plays, and where to
+        print(test.poll(), default_sink(bed.guest), bed.node())
+        print(output(bed.guest, "pactl", "list", "short", "sink-inputs"))
+        test.kill()
+        test.wait()
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,115 @@
+"""Numbered frames: finds what was played in a recording. In dom0 as a module, in a guest as
+
+frames.py RECORDED PLAYED [FRAME_BYTES]     (raw samples, or WAV files by our recorder or pw-record)
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+import sys
+from itertools import pairwise
+
+
+class DifferentError(Exception):
+    """The recording does not hold what was played; says where they part."""
+
+
+def compare_frames(
+    recorded: bytes, played: bytes, frame_bytes: int = 4, *, silence_between: bool = False
+) -> str:
+    """ "N octets equal" if `recorded` holds `played` unbroken, silence around it allowed.
+    `silence_between`: also in the middle, as a machine that is late inserts it; but every frame,
+    once, in order."""
+    at = recorded.find(played[: 8 * frame_bytes])
+    if at >= 0 and recorded[at : at + len(played)] == played:
+        more = len((recorded[:at] + recorded[at + len(played) :]).strip(b"\0"))
+        if more:
+            raise DifferentError(f"{more} octets more than was played")
+        return f"{len(played)} octets equal"
+    pieces = describe(recorded, played, frame_bytes)
+    if silence_between:
+        silence = bytes(frame_bytes)
+        starts = range(0, len(recorded) - frame_bytes + 1, frame_bytes)
+        sounding = [f for i in starts if (f := recorded[i : i + frame_bytes]) != silence]
+        if b"".join(sounding) == played:
+            count = sum(".." in piece for piece in pieces)
+            return f"{len(played)} octets equal, in {count} pieces"
+    shown = ", ".join(pieces[:12]) + (f" ... {len(pieces)} pieces" if len(pieces) > 12 else "")
+    raise DifferentError(f"of {len(played) // frame_bytes} frames the recording has: {shown}")
+
+
+def describe(recorded: bytes, played: bytes, frame_bytes: int) -> list[str]:
+    """What a recording consists of: frames of `played`, silence, others; in order."""
+    starts = range(0, len(played) - frame_bytes + 1, frame_bytes)
+    number_of = {played[at : at + frame_bytes]: at // frame_bytes for at in starts}
+    silence = bytes(frame_bytes)
+    pieces: list[list[int]] = []  # first number (-1 silence, -2 unknown), count
+    for at in range(0, len(recorded) - frame_bytes + 1, frame_bytes):
+        frame = recorded[at : at + frame_bytes]
+        number = number_of.get(frame, -1 if frame == silence else -2)
+        if pieces:
+            first, count = pieces[-1]
+            if number == (first + count if first >= 0 else first):
+                pieces[-1][1] += 1
+                continue
+        pieces.append([number, 1])
+    words = {-1: "silent", -2: "unknown"}
+    return [
+        f"{count} {words[first]}" if first < 0 else f"{first}..{first + count - 1}"
+        for first, count in pieces
+    ]
+
+
+def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
+    """For what a real-time device played: frames may be lost where the machine stood still, but
+    none comes twice, out of order, or changed; and nine of ten are there."""
+    total = len(played) // frame_bytes
+    pieces = [piece for piece in describe(recorded, played, frame_bytes) if "silent" not in piece]
+    if any("unknown" in piece for piece in pieces):
+        raise DifferentError(f"there are frames that nobody played: {', '.join(pieces[:12])}")
+    spans = [tuple(map(int, piece.split(".."))) for piece in pieces]
+    count = sum(last - first + 1 for first, last in spans)
+    if any(after[0] <= before[1] for before, after in pairwise(spans)):
+        raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
+    if count < total * 9 // 10:
+        raise DifferentError(f"{count} of {total} frames: {', '.join(pieces[:12])}")
+    return f"{count} of {total} frames, in order, in {len(spans)} pieces"
+
+
+def samples(data: bytes) -> bytes:
+    """The samples of a WAV file, or `data` itself; 32-bit ones as 16-bit where that loses
+    nothing. The data chunk may be of unknown length."""
+    if data[:4] != b"RIFF":
+        return data
+    at, bits = 12, 16
+    while data[at : at + 4] != b"data":
+        if data[at : at + 4] == b"fmt ":
+            bits = struct.unpack_from("<H", data, at + 22)[0]
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    found = data[at + 8 :]
+    if bits != 32:
+        return found
+    wide = array.array("I", found[: len(found) // 4 * 4])
+    if any(value & 0xFFFF for value in wide):
+        return found
+    return array.array("H", [value >> 16 for value in wide]).tobytes()
+
+
+def main() -> int:
+    paths, width = sys.argv[1:3], int(sys.argv[3]) if len(sys.argv) > 3 else 4
+    files = []
+    for path in paths:
+        with open(path, "rb") as file:
+            files.append(samples(file.read()))
+    files[1] = files[1].rstrip(b"\0")
+    try:
+        print(compare_frames(files[0], files[1], width))
+    except DifferentError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

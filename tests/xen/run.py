@@ -1,0 +1,122 @@
+"""`make xen-test`: all scenarios on the real hypervisor, in few boots.
+
+    run.py [--suite bookworm] [--boot NAME]... [--only MODULE]... [--list]
+
+One line a scenario as it ends; the last line is 'N passed, N failed'. Consoles, logs and XenStore
+dumps stay in .cache/xen/out/<boot>/. A machine that cannot run it says why: 'skipped: ...',
+status 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lab
+import project
+from images import CACHE, HERE, XEN_VERSIONS, CannotRunError, Images, build
+
+sys.path.insert(0, str(HERE / "inside"))
+from frames import DifferentError, heard_frames, samples
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One boot: its modules of scenarios/, and what the machine has."""
+
+    name: str
+    scenarios: tuple[str, ...]
+    cpus: int = 1
+    limit_sec: float = 420
+    loudspeaker: bool = False
+
+
+PLANS = (
+    Plan("kernel", ("kernel_front", "kernel_life")),
+    Plan("ours", ("primitives", "our_front")),
+    Plan("loudspeaker", ("loudspeaker",), loudspeaker=True),
+)
+
+
+def run_plan(plan: Plan, images: Images, tar: Path, out: Path) -> tuple[int, int]:
+    """(passed, failed) of one boot; a boot that does not come to its end is one more failure."""
+    started = time.monotonic()
+
+    def show(result: str) -> None:
+        print(f"{result} [{plan.name} {time.monotonic() - started:.0f} s]", flush=True)
+
+    done = lab.boot(
+        images,
+        tar,
+        plan.scenarios,
+        out,
+        limit_sec=plan.limit_sec,
+        cpus=plan.cpus,
+        loudspeaker=out / "loudspeaker.wav" if plan.loudspeaker else None,
+        on_result=show,
+    )
+    if plan.loudspeaker:
+        done.results.append(heard(out / "loudspeaker.wav"))
+        show(done.results[-1])
+    passed = sum(line.startswith("PASS ") for line in done.results)
+    failed = len(done.results) - passed
+    if done.status is None or not done.results:
+        failed += 1
+        show(f"FAIL {plan.name} did not come to its end, see {out}/console.log")
+    elif done.status and not failed:
+        failed += 1
+        show(f"FAIL {plan.name} ended with status {done.status}, see {out}/console.log")
+    print(f"boot {plan.name}: {done.wall_sec:.0f} s, logs in {out}", flush=True)
+    return passed, failed
+
+
+def heard(recording: Path) -> str:
+    """The result line for what an emulated sound card played."""
+    name = "host.loudspeaker_is_heard_outside"
+    try:
+        figure = heard_frames(samples(recording.read_bytes()), lab.numbered_frames(lab.FRAMES))
+        return f"PASS {name} {figure}"
+    except (OSError, DifferentError) as error:
+        return f"FAIL {name} {error}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="scenarios on a real, emulated Xen")
+    parser.add_argument("--suite", default="bookworm", choices=sorted(XEN_VERSIONS))
+    parser.add_argument("--boot", action="append", choices=[plan.name for plan in PLANS])
+    parser.add_argument("--only", action="append", help="of the scenario modules, these")
+    parser.add_argument("--list", action="store_true")
+    chosen = parser.parse_args(arguments)
+    plans = [plan for plan in PLANS if not chosen.boot or plan.name in chosen.boot]
+    if chosen.list:
+        for plan in plans:
+            print(plan.name, *plan.scenarios)
+        return 0
+    started = time.monotonic()
+    try:
+        lab.require_qemu()
+        images = build(chosen.suite)
+        tar = project.install(images)
+    except CannotRunError as error:
+        print(f"xen-test: skipped: {error}")
+        return 0
+    print(f"images and project ready after {time.monotonic() - started:.0f} s", flush=True)
+    passed = failed = 0
+    for plan in plans:
+        if chosen.only:
+            kept = tuple(name for name in plan.scenarios if name in chosen.only)
+            plan = replace(plan, scenarios=kept)
+        if not plan.scenarios:
+            continue
+        good, bad = run_plan(plan, images, tar, CACHE / "out" / plan.name)
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed in {time.monotonic() - started:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
