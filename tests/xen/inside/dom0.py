@@ -179,9 +179,12 @@ def main() -> int:
     sys.path.insert(0, str(LAB / "scenarios"))
     lab = Lab()
     for name in sys.argv[1:]:
-        with lab.scenario(f"{name}.module") as figures:
+        try:
             importlib.import_module(name).run(lab)
-            figures.append("ran to its end")
+        except Exception as error:
+            traceback.print_exc()
+            lab.failed += 1
+            lab.say(f"FAIL {name} ended early: {' '.join(str(error).split())[:400]}")
     return 1 if lab.failed else 0
 
 
