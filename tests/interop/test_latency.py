@@ -35,8 +35,9 @@ def figures(*options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("ppm", [100, -200])
 def test_what_applications_are_told_is_true(ppm: int) -> None:
-    """A stall of a shared machine may spoil a run; what is wrong by itself is wrong in every run,
-    so the best of them counts. `make bench` is for figures."""
+    """The best of three runs counts, since a stall of a shared machine may spoil one. So this finds
+    what is wrong in every run, and not what goes wrong now and then: `make bench` and repeated runs
+    of `latency` are for that."""
     output = f"--simulate=loopback,delay=40ms,gain=-6dB,ppm={ppm},quantum=256"
     runs = [figures("--quantum", "512", output) for _ in range(RUNS)]
     assert min(abs(run["error_median_frames"]) for run in runs) <= 1
