@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -35,15 +36,13 @@ def figures(*options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("ppm", [100, -200])
 def test_what_applications_are_told_is_true(ppm: int) -> None:
-    """The best of three runs counts, since a stall of a shared machine may spoil one. So this finds
-    what is wrong in every run, and not what goes wrong now and then: `make bench` and repeated runs
-    of `latency` are for that."""
+    """A stall of a shared machine may spoil a run; it does not spoil most of them."""
     output = f"--simulate=loopback,delay=40ms,gain=-6dB,ppm={ppm},quantum=256"
     runs = [figures("--quantum", "512", output) for _ in range(RUNS)]
-    assert min(abs(run["error_median_frames"]) for run in runs) <= 1
-    assert min(run["error_p99_frames"] for run in runs) <= 2
-    assert min(abs(run["play_clock_ppm"] - ppm) for run in runs) <= 20
-    assert max(run["found_share"] for run in runs) > 0.95
+    assert statistics.median(abs(run["error_median_frames"]) for run in runs) <= 1
+    assert statistics.median(run["error_p99_frames"] for run in runs) <= 2
+    assert statistics.median(run["play_clock_ppm"] for run in runs) == pytest.approx(ppm, abs=20)
+    assert statistics.median(run["found_share"] for run in runs) > 0.95
     assert min(run["true_ms"] for run in runs) > 40
 
 
