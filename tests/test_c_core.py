@@ -95,15 +95,19 @@ TWINS = {
     ),
     "clock_bias_correction_inverted": (
         "test_clock", ["clock.c"], "", "clock.c",
-        "c->block_min - bias", "c->block_min + bias",
+        "error - bias,", "error + bias,",
     ),
     "clock_late_start_correction_inverted": (
         "test_clock", ["clock.c"], "", "clock.c",
         "c->ref_phase += error;", "c->ref_phase -= error;",
     ),
+    "clock_trusts_the_very_earliest_mark": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "#define EARLY_SHARE 0.125", "#define EARLY_SHARE 0.0",
+    ),
     "clock_follows_the_latest_mark": (
         "test_clock", ["clock.c"], "", "clock.c",
-        "error < c->block_min)", "error > c->block_min)",
+        "error < c->early[at - 1].error_nsec;", "error > c->early[at - 1].error_nsec;",
     ),
     "clock_ppm_sign_inverted": (
         "test_clock", ["clock.c"], "", "clock.c",

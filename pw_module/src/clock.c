@@ -9,9 +9,12 @@
  *
  * Marks that are late and never early (events from another domain): the mean of the residuals says
  * how busy the machines are, the minimum says what time it is. So marks are gathered into blocks
- * (8 marks or more, up to 2 s) and each block counts once, by its earliest mark. The earliest of n
- * marks is still late by about mean lateness / n, which is subtracted. A stall only makes marks
- * later: unless it covers a whole block it does not move the line at all.
+ * (8 marks or more, up to 2 s) and each block counts once, by the mean of its earliest marks. The
+ * very earliest alone is worth less: now and then a wake-up finds its processor awake already, and
+ * takes a short cut of some 10 us. So where marks are late by that order, an eighth of them counts;
+ * where by much more, only so many as are late by that order. The i-th earliest of n marks is still
+ * late by about mean lateness * i / n, which is subtracted. A stall only makes marks later: unless
+ * it covers nearly a whole block it does not move the line at all.
  *
  * Robustness: a residual beyond 3x the mean deviation (at least 20 us, and at least what the
  * covariance says the line itself may be off) is clamped; a residual beyond half the spacing of the
@@ -55,6 +58,8 @@
 #define NOISE_MIN_NSEC 500.0
 
 #define BLOCK_MARKS 8
+#define EARLY_SHARE 0.125
+#define SHORT_CUT_NSEC 5e3
 #define BLOCK_MIN_SEC 0.1
 #define BLOCK_MAX_SEC 2.0
 #define BLOCK_AGE_SHARE 0.35 /* so the line always rests on several, while it is young */
@@ -77,9 +82,22 @@ static double line_at(const struct xpa_clock *c, uint64_t position) {
 
 static void start_block(struct xpa_clock *c, uint64_t position) {
     c->block_start_position = position;
-    c->block_marks = 0;
+    c->block_marks = c->early_marks = 0;
     c->block_sum = 0;
-    c->block_min = 0;
+}
+
+static void add_to_block(struct xpa_clock *c, uint64_t position, double error, double clip) {
+    uint32_t at = c->early_marks;
+
+    c->block_marks++;
+    c->block_sum += fmin(error, clip);
+    if (at == XPA_CLOCK_EARLIEST && error >= c->early[--at].error_nsec)
+        return;
+    for (; at > 0 && error < c->early[at - 1].error_nsec; at--)
+        c->early[at] = c->early[at - 1];
+    c->early[at] = (struct xpa_clock_early){error, position};
+    if (c->early_marks < XPA_CLOCK_EARLIEST)
+        c->early_marks++;
 }
 
 static void set_phase(struct xpa_clock *c, uint64_t time_nsec, uint64_t position) {
@@ -98,8 +116,7 @@ static void set_phase(struct xpa_clock *c, uint64_t time_nsec, uint64_t position
     c->far_run = 0;
     c->far_sec = 0;
     start_block(c, position);
-    c->block_marks = 1; /* this mark, error 0 */
-    c->block_min_position = position;
+    add_to_block(c, position, 0, 0);
 }
 
 static void forget_slope(struct xpa_clock *c) {
@@ -187,15 +204,26 @@ static int take_mark(struct xpa_clock *c, uint64_t position, double error) {
                : XPA_MARK_USED;
 }
 
-/* Pull by the earliest mark of the block, and go on to the next block. */
+/* Pull by the earliest marks of the block, and go on to the next block. */
 static void finish_block(struct xpa_clock *c, uint64_t position) {
-    /* mean of the others above the earliest: the mean lateness, were it exponential */
-    double excess = fmax((c->block_sum - c->block_min * c->block_marks) / (c->block_marks - 1), 0);
-    double bias;
+    double n = c->block_marks, error = 0, frames = 0;
+    uint32_t used = (uint32_t)fmax(n * fmin(EARLY_SHARE, SHORT_CUT_NSEC / c->excess_nsec), 1);
 
-    c->excess_nsec += (c->slope_age_sec == 0 ? 1.0 : 0.1) * (excess - c->excess_nsec);
-    bias = c->excess_nsec / c->block_marks; /* an exponential's deviation as well */
-    pull(c, c->block_min_position, c->block_min - bias, fmax(bias, NOISE_MIN_NSEC), 0.15);
+    used = used < c->early_marks ? used : c->early_marks;
+    for (uint32_t i = 0; i < used; i++) {
+        error += c->early[i].error_nsec / used;
+        frames += frames_between(c->block_start_position, c->early[i].position) / used;
+    }
+    /* mean of the others above the earliest: the mean lateness, were it exponential */
+    double excess = fmax((c->block_sum - c->early[0].error_nsec * n) / (n - 1), 0);
+    /* the first blocks are skewed by a slope that is not known yet */
+    double gain = c->slope_age_sec == 0 ? 1.0 : c->slope_age_sec < c->config.wide_sec ? 0.5 : 0.1;
+    c->excess_nsec += gain * (excess - c->excess_nsec);
+    /* the mean of an exponential's `used` earliest of n, and how far that is off */
+    double bias = c->excess_nsec * (used + 1) / (2 * n);
+    double noise = c->excess_nsec * sqrt(used) / n;
+    pull(c, c->block_start_position + (uint64_t)frames, error - bias, fmax(noise, NOISE_MIN_NSEC),
+         0.15);
     c->settled = true;
     start_block(c, position);
 }
@@ -213,15 +241,11 @@ static int gather_mark(struct xpa_clock *c, uint64_t position, double error) {
         if (-error > clip)
             start_block(c, position);
         c->block_sum -= error * c->block_marks;
-        c->block_min -= error;
+        for (uint32_t i = 0; i < c->early_marks; i++)
+            c->early[i].error_nsec -= error;
         error = 0;
     }
-    if (c->block_marks == 0 || error < c->block_min) {
-        c->block_min = error;
-        c->block_min_position = position;
-    }
-    c->block_sum += fmin(error, clip);
-    c->block_marks++;
+    add_to_block(c, position, error, clip);
     if (c->block_marks >= BLOCK_MARKS &&
         seconds(c, frames_between(c->block_start_position, position)) >= block_sec)
         finish_block(c, position);

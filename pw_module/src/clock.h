@@ -27,6 +27,14 @@ enum xpa_mark {
     XPA_MARK_IGNORED  /* position not newer than the last mark's */
 };
 
+/* Of a block's marks so many of the earliest are remembered. */
+enum { XPA_CLOCK_EARLIEST = 64 };
+
+struct xpa_clock_early {
+    double error_nsec; /* against the line */
+    uint64_t position;
+};
+
 struct xpa_clock {
     struct xpa_clock_config config; /* defaults filled in */
     /* the rest is clock.c's own */
@@ -46,9 +54,10 @@ struct xpa_clock {
     uint32_t far_run; /* pulls in a row far on one side, and for how long: late +, early - */
     double far_sec;
     /* the block being gathered (late_only): errors against the line */
-    uint32_t block_marks;
-    double block_min, block_sum;
-    uint64_t block_start_position, block_min_position;
+    uint32_t block_marks, early_marks;
+    double block_sum;
+    uint64_t block_start_position;
+    struct xpa_clock_early early[XPA_CLOCK_EARLIEST]; /* the earliest first */
     /* the run of outliers */
     uint32_t run_marks;
     uint64_t run_nsec, run_position, run_last_position;

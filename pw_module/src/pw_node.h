@@ -1,7 +1,7 @@
 /* pw_node.h - a guest's sink or source in its PipeWire graph.
  *
  * pw_node.c   the node: connection, format, latency, properties; Python's thread
- * pw_cycle.c  when a cycle runs and what moves in it; data loop
+ * pw_cycle.h  when a cycle runs and what moves in it; data loop
  *
  * One invariant replaces a schedule: a playback cycle starts when the backend has played all but
  * `lead` of what we wrote (P = written - lead), a capture cycle when its quantum and `lead` more
@@ -66,6 +66,7 @@ struct xpa_pw_node {
     struct spa_dll dll;
     uint32_t dll_quantum;
     double follow_sec;
+    uint32_t offset_cycles; /* that front->offset_frames is the mean of */
     bool synced;
     bool drifted; /* from a driver that seemed to have our clock */
     bool was_starved;

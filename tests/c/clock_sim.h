@@ -19,6 +19,7 @@ struct sim {
     /* Set-up. Times are seconds since the start of the simulation. */
     double rate, ppm;                    /* nominal, and how much faster the device really is */
     double jitter_msec, jitter_cap_msec; /* exponential lateness: mean, cap (0: 2 ms) */
+    double short_cut_usec;               /* one mark in 100 takes so much less than the others */
     bool early_too;                      /* half of the marks early by it instead of late */
     bool mean_wanted;                    /* late_only off */
     uint32_t spacing;                    /* frames between marks */
@@ -63,6 +64,8 @@ static inline double sim_lateness_sec(struct sim *s) {
     double late = s->jitter_msec > 0 ? random_exponential(&s->random, s->jitter_msec) : 0;
 
     late = fmin(late, cap);
+    if (s->short_cut_usec > 0 && random_below(&s->random, 100) == 0)
+        return -s->short_cut_usec * 1e-6;
     if (s->early_too && random_below(&s->random, 2))
         late = -late;
     return late * 1e-3;

@@ -189,7 +189,7 @@ static void test_answers_in_time_wake_nobody(void) {
     bench_free(t);
 }
 
-/* The fastest round trip, halved, is what an event's arrival is late by. */
+/* The fastest round trips, halved, are what an event's arrival is late by. */
 static void test_the_way_of_an_event_is_taken_off_its_time(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);

@@ -1,0 +1,55 @@
+/* pw_lead.c - the distance that is kept, and what applications are told of it; see pw_cycle.h.
+ *
+ * Applications are told whole frames of the nominal rate. Frames of the host's device last a little
+ * longer or shorter: at 200 ppm a lead of 2500 is half a frame off. So a driver keeps that distance
+ * in device frames which lasts as long as what was told. A follower with our clock cannot choose
+ * when a cycle starts; it tells what its distance came to (offset_frames).
+ */
+#include <math.h>
+
+#include "pw_cycle.h"
+
+/* The host's need as last seen, and our own guard: how late a cycle may be. */
+uint32_t xpa_lead_wanted(const struct xpa_front *f) {
+    if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
+        return f->lead_frames;
+    return (uint32_t)ceil(f->host_frames_max) + f->guard_frames;
+}
+
+/* Never less than a period: a starved position runs ahead to the end of its period, and frames put
+ * behind it would bring no event. */
+void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
+    uint32_t limit = f->config.buffer_frames / 2;
+    lead_frames = lead_frames < limit ? lead_frames : limit;
+    f->lead_frames = lead_frames > f->config.period_frames ? lead_frames : f->config.period_frames;
+    f->stats.lead_frames = f->lead_frames;
+    xpa_lead_tell(f);
+}
+
+/* A captured frame is as old as the host says when it can be read. */
+static double host_age(const struct xpa_front *f) {
+    return f->direction == XPA_CAPTURE ? f->host_frames : 0;
+}
+
+double xpa_lead_distance(const struct xpa_front *f, double step_frames) {
+    double nominal = (double)f->lead_frames;
+    double device_per_nominal = 1.0;
+    if (xpa_clock_locked(&f->clock))
+        device_per_nominal = 1e9 / (xpa_clock_nsec_per_frame(&f->clock) * f->config.rate);
+    if (f->direction == XPA_CAPTURE)
+        nominal += step_frames;
+    return nominal * device_per_nominal + host_age(f) * (device_per_nominal - 1.0);
+}
+
+/* What applications are told: a played frame is heard `lead` after its cycle began; a captured one
+ * waited `lead` here, and before that as long as the host says. */
+void xpa_lead_tell(struct xpa_front *f) {
+    double exact = f->lead_frames + host_age(f) + f->offset_frames;
+    if (f->offset_frames != 0 && fabs(exact - f->told_frames) <= 0.5)
+        return;
+    uint32_t frames = (uint32_t)lround(fmax(exact, 0));
+    if (frames == f->told_frames)
+        return;
+    f->told_frames = frames;
+    xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)frames, NULL);
+}
