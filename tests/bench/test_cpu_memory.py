@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from meter import Player, cpu_per_cycle_usec, resident_kib, table
+from bench.meter import Player, cpu_per_cycle_usec, resident_kib, table
 
 from xenpvaudio import pwconf
 from xenpvaudio.session import PipeWireSession

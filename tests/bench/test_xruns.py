@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from meter import Player, machine_ticks, steal_fraction, table
+from bench.meter import Player, machine_ticks, steal_fraction, table
 
 from xenpvaudio.testbed import SINK, Testbed, card_nodes
 
