@@ -78,9 +78,11 @@ def run(tmp_path: Path, body: Callable[[Pair], Awaitable[None]]) -> None:
             frontend.run()
             try:
                 await wait_for(
-                    lambda: bool(frontend.devices and backend.devices)
-                    and frontend.devices["0"].state is XenbusState.CONNECTED
-                    and all(s.space for s in frontend.devices["0"].streams())
+                    lambda: (
+                        bool(frontend.devices and backend.devices)
+                        and frontend.devices["0"].state is XenbusState.CONNECTED
+                        and all(s.space for s in frontend.devices["0"].streams())
+                    )
                 )
                 await body(Pair(frontend.devices["0"], backend.devices[1, "0"], backend))
             finally:

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.meter import Player, cpu_per_cycle_usec, resident_kib, table
 
+from bench.meter import Player, cpu_per_cycle_usec, resident_kib, table
 from xenpvaudio import pwconf
 from xenpvaudio.session import PipeWireSession
 from xenpvaudio.testbed import SINK, Testbed, card_nodes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from bench.meter import Player, machine_ticks, steal_fraction, table
 
+from bench.meter import Player, machine_ticks, steal_fraction, table
 from xenpvaudio.testbed import SINK, Testbed, card_nodes
 
 RATE = 48000
@@ -20,9 +20,7 @@ def test_cycles_missed_beside_the_null_sink(quantum: int) -> None:
         card_nodes(capture=False), rate=RATE, quantum_frames=quantum, guest_null_sink=True
     ) as bed:
         bed.wait_for_node()
-        ours, null = (
-            Player(bed.guest, sink, quantum, RATE) for sink in (SINK, "null-loudspeaker")
-        )
+        ours, null = (Player(bed.guest, sink, quantum, RATE) for sink in (SINK, "null-loudspeaker"))
         cycles, missed = ours.missed_cycles()
         null_cycles, null_missed = null.missed_cycles()
         node = bed.node() or {}

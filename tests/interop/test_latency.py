@@ -13,7 +13,10 @@ import pytest
 
 pytest.importorskip("numpy")
 
-RUNS = 3
+from interop.witness import Witness
+
+RUNS, MOST_RUNS = 3, 9
+STALL_NSEC = 2_000_000
 
 
 def latency(*options: str) -> subprocess.CompletedProcess[str]:
@@ -36,9 +39,19 @@ def figures(*options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("ppm", [100, -200])
 def test_what_applications_are_told_is_true(ppm: int) -> None:
-    """A stall of a shared machine may spoil a run; it does not spoil most of them."""
+    """A run during which the machine stalled, as another process saw it, says nothing."""
     output = f"--simulate=loopback,delay=40ms,gain=-6dB,ppm={ppm},quantum=256"
-    runs = [figures("--quantum", "512", output) for _ in range(RUNS)]
+    runs = []
+    for _ in range(MOST_RUNS):
+        with Witness() as witness:
+            found = figures("--quantum", "512", output)
+        print(witness.saw, found["error_median_frames"], found["error_p99_frames"])
+        if witness.saw.worst_nsec < STALL_NSEC:
+            runs.append(found)
+        if len(runs) == RUNS:
+            break
+    else:
+        pytest.skip(f"the machine stalled in {MOST_RUNS - len(runs)} of {MOST_RUNS} runs")
     assert statistics.median(abs(run["error_median_frames"]) for run in runs) <= 1
     assert statistics.median(run["error_p99_frames"] for run in runs) <= 2
     assert statistics.median(run["play_clock_ppm"] for run in runs) == pytest.approx(ppm, abs=20)

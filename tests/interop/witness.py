@@ -1,0 +1,74 @@
+"""A witness of the machine: how late an innocent process wakes up that runs beside a measurement.
+
+It does what an audio thread does, at the same priority where that is allowed, and shares no code
+with what is measured: it sleeps until a set time, a thousand times a second, and notes how late it
+was. If it was late, the machine stalled, and what was measured meanwhile says nothing about us.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+
+_PROGRAM = """
+import json, os, sys, threading, time
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+except OSError:
+    pass
+late, ended = [], threading.Event()
+def count():
+    due = time.monotonic_ns()
+    while not ended.is_set():
+        due += 1_000_000
+        time.sleep(max(due - time.monotonic_ns(), 0) / 1e9)
+        now = time.monotonic_ns()
+        late.append(now - due)
+        due = max(due, now - 1_000_000)
+thread = threading.Thread(target=count)
+thread.start()
+print("ready", flush=True)
+sys.stdin.read()
+ended.set()
+thread.join()
+late.sort()
+print(json.dumps([late[len(late) // 2], late[len(late) * 99 // 100], late[-1]]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """Of about 1000 wake-ups a second, nsec."""
+
+    median_nsec: int
+    p99_nsec: int
+    worst_nsec: int
+
+
+class Witness:
+    """with Witness() as witness: ...; then witness.saw says how late it was."""
+
+    saw: Lateness
+
+    def __enter__(self) -> Witness:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        output, _ = self._process.communicate()
+        self.saw = Lateness(*json.loads(output))
