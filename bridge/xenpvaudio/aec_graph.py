@@ -42,12 +42,15 @@ class EchoPath:
     source: str
     monitor: bool
     room: Path | None  # its impulse response as WAV; None: the room is real
+    play_delay_frames: int = 0  # the canceller compares with what was played so long ago
 
 
 def configuration(path: EchoPath) -> str:
     """A file for `pipewire -c`: a client process that holds room and canceller."""
     room = "/dirac" if path.room is None else str(path.room)
     monitor = "stream.capture.sink = true" if path.monitor else ""
+    # room for the delay beside PipeWire's usual 100 ms
+    buffer_msec = 100 + path.play_delay_frames // 48
     return f"""\
 context.properties = {{ log.level = 1 }}
 context.spa-libs = {{
@@ -64,6 +67,8 @@ context.modules = [
       library.name = aec/libspa-aec-webrtc
       # a level that the canceller changes itself would count as cancelled or distorted
       aec.args = {{ webrtc.gain_control = false }}
+      buffer.play_delay = {path.play_delay_frames}/48000
+      buffer.max_size = {buffer_msec}
       audio.rate = 48000
       audio.channels = 1
       audio.position = [ MONO ]

@@ -166,9 +166,7 @@ class HostedStream:
             status = Status.OK
         elif isinstance(request, packets.QueryRequest):
             result = answer(request.space, self.config, self._need_frames(request.space.rates.max))
-            space, status = (
-                (None, result) if isinstance(result, Status) else (result, Status.OK)
-            )
+            space, status = (None, result) if isinstance(result, Status) else (result, Status.OK)
         elif isinstance(request, packets.TransferRequest):
             status = self._control(request)
         else:

@@ -218,9 +218,7 @@ def _policy(arguments: argparse.Namespace) -> Policy:
             domain = replace(domain, microphone=True)
         return domain
 
-    return Policy(
-        changed(policy.default), {name: changed(d) for name, d in policy.domains.items()}
-    )
+    return Policy(changed(policy.default), {name: changed(d) for name, d in policy.domains.items()})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -220,9 +220,7 @@ def _play(bed: Testbed, file: Path, wav: WavFile, say: _Say) -> None:
     time.sleep(_DRAIN_SEC)
 
 
-def _measure_delay(
-    bed: Testbed, wav: WavFile, say: _Say
-) -> tuple[float | None, float | None]:
+def _measure_delay(bed: Testbed, wav: WavFile, say: _Say) -> tuple[float | None, float | None]:
     """(told, true) delay in ms, medians over the cycles of a short noise."""
     assert bed.loudspeaker is not None
     frames = int(PROBE_SEC * wav.rate)
@@ -301,7 +299,7 @@ def _keep(bed: Testbed) -> int:
     print("The guest is up. In another terminal, to be in it:\n")
     for key in ("XDG_RUNTIME_DIR", "PULSE_SERVER", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME"):
         print(f"  export {key}={env[key]}")
-    print('\nthen for example: wpctl status; pw-play FILE.wav; pactl list sinks; pw-top\n')
+    print("\nthen for example: wpctl status; pw-play FILE.wav; pactl list sinks; pw-top\n")
     print("Ctrl-C here ends it.", flush=True)
     try:
         while True:
@@ -309,4 +307,3 @@ def _keep(bed: Testbed) -> int:
             time.sleep(0.5)
     except KeyboardInterrupt:
         return 0
-

@@ -137,9 +137,7 @@ class Testbed:
             fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
             self.host = self._session("host", quantum_frames, fragments)
         guest_fragments = [pwconf.null_sink()] if guest_null_sink else []
-        self.guest = self._session(
-            "guest", guest_quantum_frames or quantum_frames, guest_fragments
-        )
+        self.guest = self._session("guest", guest_quantum_frames or quantum_frames, guest_fragments)
         self._hypervisor: HypervisorProcess | None = None
         self.toolstack: Toolstack | None = None
         self.backend: subprocess.Popen[Any] | None = None

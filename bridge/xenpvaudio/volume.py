@@ -47,8 +47,7 @@ class Mixer:
 
     def set_muted(self, channels: Sequence[bool], muted: bool) -> None:
         self.muted = [
-            muted if chosen else before
-            for chosen, before in zip(channels, self.muted, strict=True)
+            muted if chosen else before for chosen, before in zip(channels, self.muted, strict=True)
         ]
 
     def host_changed(self, linear: Sequence[float]) -> None:
