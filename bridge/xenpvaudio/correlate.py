@@ -24,6 +24,7 @@ _MARGIN_FRAMES = 64
 _CERTAIN = 9.0
 # A block of which part has another lag explains less than its neighbours.
 _WHOLE = 0.95
+_AROUND_BLOCKS = 12
 # What neighbouring blocks may differ by without a step: 500 ppm, and a little. With enough blocks
 # before it the drift is known.
 _STEP_FRAMES = 0.6
@@ -53,6 +54,16 @@ def _spectrum_size(frames: int) -> int:
     return 1 << max(frames - 1, 1).bit_length()
 
 
+def _usual(likeness: Floats) -> Floats:
+    """The median around each: a stretch that was resampled lacks some treble all along."""
+    if not len(likeness):
+        return likeness
+    around = np.pad(likeness, _AROUND_BLOCKS, "symmetric" if len(likeness) > 1 else "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, 2 * _AROUND_BLOCKS + 1)
+    usual: Floats = np.median(windows, axis=-1)
+    return usual
+
+
 class DelayTrack:
     """The lag of `received` behind `sent` over the whole recording; both are one channel."""
 
@@ -62,8 +73,8 @@ class DelayTrack:
         self._size = _spectrum_size(len(self._sent) + BLOCK_FRAMES)
         self._sent_spectrum = np.fft.rfft(self._sent, self._size)
         found = self._search()
-        usual = float(np.median([block.likeness for block in found])) if found else 0.0
-        self.blocks = [block for block in found if block.likeness >= _WHOLE * usual]
+        usual = _usual(np.array([block.likeness for block in found]))
+        self.blocks = [b for b, u in zip(found, usual, strict=True) if b.likeness >= _WHOLE * u]
         self.steps: list[Step] = []
         self._pieces: list[tuple[float, Floats, Floats]] = []  # from frame on: centres, lags
         self._divide()

@@ -182,6 +182,8 @@ void xpa_node_process(struct xpa_pw_node *n) {
         n->front->stats.quantum_rate = n->position->clock.rate.denom;
         n->quantum_frames = n->position->clock.duration;
     }
+    if (xpa_node_usable(n) && n->running && n->position)
+        xpa_lead_note_resampler(n);
     n->pending = false;
     if (timed && n->front)
         n->front->stats.callback_nsec = thread_cpu_nsec() - began;

@@ -31,6 +31,8 @@ void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames);
  * read, the cycle's own frames among it. */
 double xpa_lead_distance(const struct xpa_front *f, double step_frames);
 void xpa_lead_tell(struct xpa_front *f);
+/* Each cycle: what PipeWire's resampler between the graph and this node holds. */
+void xpa_lead_note_resampler(struct xpa_pw_node *n);
 
 /* --- pw_drive.c --- */
 

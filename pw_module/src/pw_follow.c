@@ -5,7 +5,10 @@
 #include "pw_cycle.h"
 
 /* Over how long a distance is averaged that cannot change. */
-static const double OFFSET_SEC = 2.0;
+static const double OFFSET_SEC = 8.0;
+/* A resampler that starts swallows some 40 frames: the distance is set again when it has. Slewing
+ * there would take seconds. */
+enum { RESAMPLER_FILLS_CYCLES = 3 };
 
 /* The driver is another stream of our card: it has our backend's clock, frames need no resampling.
  * Should the distance grow all the same (the host has two devices there), that ends. */
@@ -51,6 +54,8 @@ static void match_rate(struct xpa_pw_node *n, double error_frames) {
     if (!n->rate_match)
         return;
     n->rate_match->rate = n->direction == XPA_CAPTURE ? 1.0 / correction : correction;
+    if (!SPA_FLAG_IS_SET(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE))
+        n->fill_cycles = RESAMPLER_FILLS_CYCLES;
     SPA_FLAG_SET(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
 }
 
@@ -65,6 +70,28 @@ static bool must_resync(struct xpa_pw_node *n, double error_frames) {
         return true;
     n->drifted = true;
     return false;
+}
+
+/* The distance differs for a known reason and for good: then that is the lead, and nothing is put
+ * in or left out. */
+static bool absorb(struct xpa_pw_node *n, double more_frames) {
+    struct xpa_front *f = n->front;
+    double lead = round(f->lead_frames + more_frames);
+    if (lead < f->config.period_frames || lead > f->config.buffer_frames / 2.0)
+        return false;
+    xpa_lead_set(f, (uint32_t)lead);
+    spa_zero(n->dll);
+    n->offset_cycles = 0;
+    return true;
+}
+
+/* True: the distance is another one from this cycle on: the resampler took what it holds, or
+ * (capture) cycles of another length ask for frames of another age. */
+static bool distance_moved(struct xpa_pw_node *n) {
+    bool filled = n->fill_cycles > 0 && --n->fill_cycles == 0;
+    bool longer = n->direction == XPA_CAPTURE && n->follow_quantum != n->position->clock.duration;
+    n->follow_quantum = n->position->clock.duration;
+    return n->synced && (filled || longer);
 }
 
 /* The distance was set just now: it is what is wanted but for `error_frames`. */
@@ -95,6 +122,8 @@ bool xpa_follow_playback(struct xpa_pw_node *n) {
     double heard = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double fill = (double)f->written_frames - heard;
     double error = fill - xpa_lead_distance(f, 0);
+    if (distance_moved(n) && absorb(n, error))
+        error = fill - xpa_lead_distance(f, 0);
     if (fill < 0 || must_resync(n, error)) {
         if (error < 0)
             xpa_node_silence(f, (uint64_t)-error);
@@ -116,6 +145,11 @@ bool xpa_follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     double there = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
     double target = xpa_lead_distance(f, frames);
     double error = target - (there - (double)f->read_frames);
+    if (distance_moved(n)) {
+        n->synced = absorb(n, -error);
+        target = xpa_lead_distance(f, frames);
+        error = target - (there - (double)f->read_frames);
+    }
     if (must_resync(n, error)) {
         double begin = round(there - target);
         n->synced = begin >= (double)f->base_frames;

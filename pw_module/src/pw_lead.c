@@ -3,11 +3,15 @@
  * Applications are told whole frames of the nominal rate. Frames of the host's device last a little
  * longer or shorter: at 200 ppm a lead of 2500 is half a frame off. So a driver keeps that distance
  * in device frames which lasts as long as what was told. A follower with our clock cannot choose
- * when a cycle starts; it tells what its distance came to (offset_frames).
+ * when a cycle starts; it tells what its distance came to (offset_frames). What PipeWire resamples
+ * between the graph and us lies in the resampler as well.
  */
 #include <math.h>
 
 #include "pw_cycle.h"
+
+/* Half a frame cannot be told; what lies just there must not go back and forth. */
+static const double TOLD_WITHIN_FRAMES = 0.6;
 
 /* The host's need as last seen, and our own guard: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
@@ -41,11 +45,25 @@ double xpa_lead_distance(const struct xpa_front *f, double step_frames) {
     return nominal * device_per_nominal + host_age(f) * (device_per_nominal - 1.0);
 }
 
+/* The resampler is there while the node follows a strange clock, or its rate is not the graph's. */
+void xpa_lead_note_resampler(struct xpa_pw_node *n) {
+    struct xpa_front *f = n->front;
+    double frames = n->rate_match ? n->rate_match->delay : 0;
+    if (n->direction == XPA_PLAYBACK) /* it counts what goes in */
+        frames *= (double)f->config.rate / n->position->clock.rate.denom;
+    /* it comes and goes at once; what it holds from cycle to cycle differs by a frame */
+    double gain = fabs(frames - f->resampler_frames) > 4 ? 1.0 : 0.05;
+    f->resampler_frames += gain * (frames - f->resampler_frames);
+    if (f->resampler_frames < 0.01)
+        f->resampler_frames = 0;
+    xpa_lead_tell(f);
+}
+
 /* What applications are told: a played frame is heard `lead` after its cycle began; a captured one
  * waited `lead` here, and before that as long as the host says. */
 void xpa_lead_tell(struct xpa_front *f) {
-    double exact = f->lead_frames + host_age(f) + f->offset_frames;
-    if (f->offset_frames != 0 && fabs(exact - f->told_frames) <= 0.5)
+    double exact = f->lead_frames + host_age(f) + f->offset_frames + f->resampler_frames;
+    if (exact != floor(exact) && fabs(exact - f->told_frames) <= TOLD_WITHIN_FRAMES)
         return;
     uint32_t frames = (uint32_t)lround(fmax(exact, 0));
     if (frames == f->told_frames)

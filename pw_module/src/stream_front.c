@@ -280,7 +280,8 @@ static void do_open(const struct xpa_command *command) {
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
     f->stopping = f->started = false;
-    f->host_frames = f->host_frames_max = f->offset_frames = 0;
+    f->host_frames = f->host_frames_max = 0;
+    f->offset_frames = f->resampler_frames = 0;
     f->stats.lead_frames = f->lead_frames;
     struct xpa_clock_config clock = {.rate = o.config.rate, .late_only = true};
     xpa_clock_init(&f->clock, &clock);

@@ -63,6 +63,7 @@ struct xpa_front {
     uint32_t told_frames;     /* latency as last reported to Python */
     uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
     double offset_frames;     /* a follower's distance is so much more than wanted */
+    double resampler_frames;  /* PipeWire's resampler on this node holds so much */
     uint32_t guard_frames;    /* the part of the lead that is ours, beside the host's need */
     uint64_t base_frames;     /* position at which the next start begins */
     uint64_t written_frames;  /* playback: handed over; capture: READ requested */
