@@ -107,7 +107,8 @@ GOOD = Figures(
     "change",
     [
         {"erle_db": 10.9},
-        {"erle_again_db": 10.9},
+        {"erle_again_db": 9.9},
+        {"delay_steps": 2},
         {"convergence_sec": 1.2},
         {"convergence_sec": None},
         {"near_db": 2.9},

@@ -17,7 +17,7 @@ import array
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,9 +174,17 @@ def local_loudspeaker(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def run_canceller(
-    env: Mapping[str, str], directory: Path, path: EchoPath, sounds: Path, seconds: float
+    env: Mapping[str, str],
+    directory: Path,
+    path: EchoPath,
+    sounds: Path,
+    seconds: float,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[str, array.array[float]]:
-    """Plays `sounds` (left: far end, right: near end); what was recorded meanwhile, by TRACKS."""
+    """Plays `sounds` (left: far end, right: near end); what was recorded meanwhile, by TRACKS.
+
+    meanwhile: called once, in the middle.
+    """
     config = directory / "canceller.conf"
     config.write_text(configuration(path), encoding="utf-8")
     recording = directory / "recording.wav"
@@ -199,6 +207,8 @@ def run_canceller(
         session.link("pw-play:output_FR", "aec_capture:input_MONO")
         session.link("pw-play:output_FR", "pw-record:input_AUX1")
         session.link("pw-play:output_FL", "aec_sink:playback_MONO")
+        time.sleep(seconds / 2)
+        meanwhile()
         try:
             player.wait(2 * seconds + _LIMIT_SEC)
         except subprocess.TimeoutExpired:

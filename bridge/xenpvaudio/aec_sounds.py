@@ -24,8 +24,11 @@ def phases(seconds: float) -> Phases:
     return Phases(0.5 * seconds, 0.75 * seconds, seconds)
 
 
-def write_speech(path: Path, seconds: float, rate: int) -> None:
-    """Left: the far end; right: the near end, which speaks in the second phase only."""
+def write_speech(path: Path, seconds: float, rate: int, *, near_delay_frames: int = 0) -> None:
+    """Left: the far end; right: the near end, which speaks in the second phase only.
+
+    near_delay_frames: so much later, as somebody would who answers what a later loudspeaker said.
+    """
     far, near = (
         np.frombuffer(speech_bytes(seconds, rate, 1, seed=seed), "<i2").astype(np.float64)
         for seed in (1, 5)
@@ -34,6 +37,7 @@ def write_speech(path: Path, seconds: float, rate: int) -> None:
     near = near * _NEAR_LEVEL
     near[: round(plan.double_talk_sec * rate)] = 0
     near[round(plan.again_sec * rate) :] = 0
+    near = np.roll(near, near_delay_frames)  # its end is silent
     both = np.stack([far, near], axis=1).astype("<i2")
     write_wav(path, rate, 2, "s16", both.tobytes())
 

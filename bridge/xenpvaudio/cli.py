@@ -90,7 +90,7 @@ def _add_measurements(commands: Any) -> None:
         "aec-check", help="compare echo cancellation with that on a local loopback"
     )
     aec.add_argument("--seconds", type=_seconds, default=16.0, help="of a run (default 16)")
-    aec.add_argument("--runs", type=_positive, default=3, help="how many of each (default 3)")
+    aec.add_argument("--runs", type=_positive, default=5, help="how many of each (default 5)")
 
     for command in (latency, aec):
         command.add_argument("--sink", default="", metavar="NAME", help="node.name of what plays")

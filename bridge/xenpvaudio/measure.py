@@ -37,8 +37,8 @@ class DuplexRun:
     xruns: int | None
 
 
-def graph_nodes(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The properties of all nodes of the graph that `env` leads to, by node.name."""
+def _dump(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The nodes of the graph that `env` leads to, as pw-dump prints them."""
     try:
         done = subprocess.run(
             ["pw-dump"], env=dict(env), capture_output=True, text=True, check=False, timeout=10
@@ -50,12 +50,23 @@ def graph_nodes(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         raise UnavailableError(
             "no PipeWire daemon answers here", hint="start pipewire, or add --simulate"
         ) from None
-    found: dict[str, dict[str, Any]] = {}
-    for thing in objects:
-        properties = (thing.get("info") or {}).get("props") or {}
-        if thing.get("type") == "PipeWire:Interface:Node" and "node.name" in properties:
-            found[str(properties["node.name"])] = dict(properties)
-    return found
+    nodes = [t for t in objects if t.get("type") == "PipeWire:Interface:Node" and t.get("info")]
+    return [node for node in nodes if "node.name" in (node["info"].get("props") or {})]
+
+
+def graph_nodes(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The properties of all nodes of the graph that `env` leads to, by node.name."""
+    return {str(n["info"]["props"]["node.name"]): dict(n["info"]["props"]) for n in _dump(env)}
+
+
+def told_delay_sec(env: Mapping[str, str], name: str) -> float | None:
+    """What a device's node tells in its parameter Latency, beside whole quanta; None: nothing."""
+    for node in _dump(env):
+        if node["info"]["props"]["node.name"] == name:
+            for latency in (node["info"].get("params") or {}).get("Latency") or []:
+                if latency.get("maxNs"):
+                    return float(latency["minNs"] + latency["maxNs"]) / 2e9
+    return None
 
 
 def choose_node(nodes: Mapping[str, Mapping[str, Any]], name: str, media_class: str) -> str:

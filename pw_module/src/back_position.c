@@ -124,6 +124,30 @@ struct position_ext {
     uint32_t age_nsec;        /* the position was true this long before the event was queued */
 };
 
+/* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware
+ * pointer does, through silence that was played because there were none. */
+static const uint64_t NO_AGE = UINT32_MAX;
+
+static bool runs_ahead(const struct xpa_back *b, double position) {
+    return b->direction == XPA_PLAYBACK && position > (double)b->written_frames;
+}
+
+/* In an age: silence was played between the last position and this one. Both are true, but no line
+ * leads from one to the other. */
+static const uint64_t AFTER_GAP = 1ull << 31;
+
+/* How far the host's count is ahead of the guest's changes by just the gaps that were heard. */
+static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
+    if (b->direction == XPA_CAPTURE || !b->timeline.valid)
+        return false;
+    double heard = xpa_back_heard_host_frames(b, now_nsec);
+    double ahead = heard - xpa_timeline_guest_at(&b->timeline, heard);
+    bool gap = b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5;
+    b->ahead_frames = ahead;
+    b->ahead_known = true;
+    return gap;
+}
+
 void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec) {
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
@@ -164,7 +188,12 @@ static void report_position(struct xpa_back *b, uint64_t now_nsec) {
     if (position >= (double)b->next_event_frames) {
         double whole = floor(position);
         double age = (position - 0.01 - whole) * xpa_clock_nsec_per_frame(&b->clock);
-        xpa_back_send_position(b, (uint64_t)whole, age > 0 ? (uint64_t)age : 0);
+        uint64_t age_nsec = age > 0 ? (uint64_t)age : 0;
+        if (heard_gap(b, now_nsec))
+            age_nsec |= AFTER_GAP;
+        if (runs_ahead(b, whole))
+            age_nsec = NO_AGE;
+        xpa_back_send_position(b, (uint64_t)whole, age_nsec);
     }
 }
 
@@ -191,6 +220,7 @@ void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
 void xpa_back_start(struct xpa_back *b) {
     b->running = true;
     b->paused = false;
+    b->ahead_known = false;
     if (b->direction == XPA_CAPTURE) /* what was captured before STOP could be read until now */
         b->written_frames = b->taken_frames = b->reported_frames;
     next_boundary(b);

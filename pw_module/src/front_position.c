@@ -82,8 +82,14 @@ struct position_ext {
     uint32_t host_frames, host_frames_max, age_nsec;
 };
 
+/* As an age: the position ran ahead through silence, and says nothing of when frames were heard. */
+static const uint32_t NO_AGE = UINT32_MAX;
+/* In an age: silence was played before this position: a new line begins with it. */
+static const uint32_t AFTER_GAP = 1u << 31;
+
 static uint64_t age_of(const struct position_ext *ext) {
-    return ext->age_nsec < MAX_AGE_NSEC ? ext->age_nsec : 0;
+    uint32_t age_nsec = ext->age_nsec & ~AFTER_GAP;
+    return age_nsec < MAX_AGE_NSEC ? age_nsec : 0;
 }
 
 static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
@@ -109,9 +115,11 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
         f->host_frames = ext.host_frames;
         f->host_frames_max = ext.host_frames_max;
     }
-    if (f->starved) /* the pointer moved through silence: no statement about our frames */
+    /* The pointer moved through silence: no statement about our frames. Only the extension tells,
+     * if we wrote more since. */
+    if (f->starved || ext.age_nsec & AFTER_GAP)
         xpa_front_expect_jump(f);
-    else
+    if (!f->starved && ext.age_nsec != NO_AGE)
         xpa_clock_mark(&f->clock, now_nsec - age_of(&ext) - xpa_transport_nsec(&f->transport),
                        position);
     f->stats.position_frames = position;

@@ -5,7 +5,7 @@
 #include "pw_cycle.h"
 
 /* Over how long a distance is averaged that cannot change. */
-static const double OFFSET_SEC = 8.0;
+static const double OFFSET_SEC = 3.0;
 /* A resampler that starts swallows some 40 frames: the distance is set again when it has. Slewing
  * there would take seconds. */
 enum { RESAMPLER_FILLS_CYCLES = 3 };
@@ -64,9 +64,12 @@ static bool must_resync(struct xpa_pw_node *n, double error_frames) {
     const struct xpa_front *f = n->front;
     if (!n->synced || fabs(error_frames) > 2.0 * f->config.period_frames + 256)
         return true;
-    if (!has_our_clock(n) || fabs(error_frames) <= f->config.period_frames / 4.0)
+    double step_frames = error_frames - n->error_frames, limit = f->config.period_frames / 4.0;
+    n->error_frames = error_frames;
+    if (!has_our_clock(n) || fabs(error_frames) <= limit)
         return false;
-    if (n->follow_sec < 1) /* the clocks are as young as the streams */
+    /* at once: somebody stalled; or the clocks are as young as the streams */
+    if (fabs(step_frames) > limit / 2 || n->follow_sec < 1)
         return true;
     n->drifted = true;
     return false;
@@ -107,6 +110,7 @@ void xpa_follow_reset(struct xpa_pw_node *n) {
     n->synced = false;
     n->follow_sec = 0;
     n->offset_cycles = 0;
+    n->error_frames = 0;
     spa_zero(n->dll);
     if (n->front)
         n->front->offset_frames = 0;

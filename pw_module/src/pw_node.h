@@ -68,9 +68,10 @@ struct xpa_pw_node {
     double follow_sec;
     uint32_t offset_cycles; /* that front->offset_frames is the mean of */
     bool synced;
-    uint64_t follow_quantum; /* of the cycle before */
-    uint32_t fill_cycles;    /* until the resampler, just started, is full */
-    bool drifted;            /* from a driver that seemed to have our clock */
+    uint64_t follow_quantum; /* of the cycle before, and how far off the distance was there */
+    double error_frames;
+    uint32_t fill_cycles; /* until the resampler, just started, is full */
+    bool drifted;         /* from a driver that seemed to have our clock */
     bool was_starved;
     uint64_t quantum_frames, processed;
 };

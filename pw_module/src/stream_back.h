@@ -64,6 +64,8 @@ struct xpa_back {
     uint64_t
         stopped_frames;   /* capture: where STOP found the position, the end of what READ gives */
     uint64_t host_frames; /* host frames exchanged since open */
+    double ahead_frames;  /* of the host's count before the guest's, at the last position sent */
+    bool ahead_known;
     uint64_t reported_frames;
     uint64_t next_event_frames;
     uint64_t armed_nsec;

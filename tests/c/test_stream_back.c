@@ -310,6 +310,34 @@ static void test_extension_tells_the_hosts_part(void) {
     rig_free(r);
 }
 
+/* Bit 31 of the age: silence was played since the last event. All bits: the position ran ahead. */
+static void test_extension_tells_which_position_comes_after_silence(void) {
+    struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 1);
+    const struct {
+        uint64_t position;
+        bool gap, ahead;
+    } expected[] = {{251, false, false}, {501, false, false},  {751, true, true},
+                    {1001, true, false}, {1251, false, false}, {1501, true, true}};
+    struct xensnd_evt event;
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    rig_host_start(r, 64, SIM_MSEC, 0);
+    CHECK_EQ(rig_write(r, 0, 1, 600), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    sim_run(r->plane, 50 * SIM_MSEC);
+    CHECK_EQ(rig_write(r, 600, 601, 800), 0);
+    sim_run(r->plane, 50 * SIM_MSEC);
+    for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        uint32_t ext[3];
+        CHECK_EQ(rig_event(r, &event), 1);
+        memcpy(ext, event.op.reserved + 8, sizeof ext);
+        CHECK_EQ(event.op.cur_pos.position / RIG_FRAME_BYTES, expected[i].position);
+        CHECK_EQ(ext[2] >> 31, expected[i].gap);
+        CHECK_EQ(ext[2] == UINT32_MAX, expected[i].ahead);
+    }
+    CHECK_EQ(rig_event(r, &event), 0);
+    rig_free(r);
+}
+
 static void test_starved_position_stands_still_then_goes_on(void) {
     struct rig *r = rig_playing(64, SIM_MSEC, 600);
     sim_run(r->plane, 50 * SIM_MSEC);
@@ -591,6 +619,7 @@ int main(void) {
     test_no_period_no_events();
     test_stop_rounds_up_to_the_buffer_and_says_so_once();
     test_extension_tells_the_hosts_part();
+    test_extension_tells_which_position_comes_after_silence();
     test_starved_position_stands_still_then_goes_on();
     test_old_silence_does_not_make_the_position_jump();
     test_stalled_host_does_not_keep_the_loop_busy();

@@ -1,5 +1,7 @@
 /* One frontend stream before a backend that does what it likes. The graph's part is played here. */
 #include "random.h"
+#include <math.h>
+
 #include "stream_front.h"
 #include "stream_sim.h"
 
@@ -66,16 +68,19 @@ static void backend(void *data) {
     } while (xpa_back_ring_rearm(&t->ring, 1));
 }
 
-static void position(struct bench *t, uint64_t frames) {
+static void position_aged(struct bench *t, uint64_t frames, uint32_t age_nsec) {
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
     event.id = t->event_id++;
     event.type = XENSND_EVT_CUR_POS;
     event.op.cur_pos.position = frames * FRAME_BYTES;
+    memcpy(event.op.reserved + 16, &age_nsec, sizeof age_nsec);
     xpa_evt_ring_put(&t->events, &event);
     xpa_channel_notify(&t->link->events[HOST]);
     sim_settle(t->plane);
 }
+
+static void position(struct bench *t, uint64_t frames) { position_aged(t, frames, 0); }
 
 static struct bench *bench_new(int direction) {
     struct bench *t = calloc(1, sizeof *t);
@@ -206,6 +211,33 @@ static void test_the_way_of_an_event_is_taken_off_its_time(void) {
     position(t, PERIOD + 1);
     int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->clock, PERIOD + 1));
     CHECK(off >= 99990 && off <= 100010, "the position was true %ld ns ago", (long)off);
+    bench_free(t);
+}
+
+/* After silence the clock goes on from the event, not from the line before it. */
+static void test_a_gap_that_the_backend_tells_is_no_slower_clock(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    t->front->position_ext = 1;
+    start(t, BUFFER);
+    uint64_t frames = 1;
+    for (int period = 0; period < 40; period++) {
+        xpa_front_collect(t->front, sim_now);
+        if (xpa_front_room(t->front) >= PERIOD)
+            xpa_front_put(t->front, NULL, PERIOD);
+        sim_run(t->plane, PERIOD * 1000000000ull / RATE);
+        position(t, frames += PERIOD);
+    }
+    const struct xpa_clock *clock = &t->front->clock;
+    double ppm = xpa_clock_ppm(clock);
+    uint64_t line = xpa_clock_time_at(clock, (double)frames + PERIOD);
+    sim_run(t->plane, 3000000 + PERIOD * 1000000000ull / RATE);
+    position_aged(t, frames += PERIOD, UINT32_MAX); /* ran ahead: says nothing */
+    CHECK_EQ(xpa_clock_time_at(clock, (double)frames), line);
+    sim_run(t->plane, PERIOD * 1000000000ull / RATE);
+    position_aged(t, frames += PERIOD, 1u << 31 | 2000);
+    int64_t off = (int64_t)(sim_now - 2000 - xpa_clock_time_at(clock, (double)frames));
+    CHECK(off >= -100 && off <= 100, "the new line is off by %ld ns", (long)off);
+    CHECK(fabs(xpa_clock_ppm(clock) - ppm) < 0.001, "the rate became %f", xpa_clock_ppm(clock));
     bench_free(t);
 }
 
@@ -514,6 +546,7 @@ int main(void) {
     test_room_is_what_was_answered();
     test_answers_in_time_wake_nobody();
     test_the_way_of_an_event_is_taken_off_its_time();
+    test_a_gap_that_the_backend_tells_is_no_slower_clock();
     test_stop_is_known_when_it_is_answered();
     test_unanswered_transfer_ends_the_stream_after_3_seconds();
     test_slow_backend_leaves_room_for_pythons_request();

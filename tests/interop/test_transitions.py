@@ -1,11 +1,12 @@
 """What a client is told stays true over changes of the graph, while it plays and captures.
 
-To 1.5 frames; while a strange clock is followed by resampling, to 4.
+To 1.5 frames; soon after the change to 4, as clocks are learned anew or a strange one is followed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -70,6 +71,16 @@ def another_backend(bed: Testbed) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def a_stall(bed: Testbed) -> Iterator[None]:
+    """The guest's vCPU is gone for 60 ms: the host plays silence, which the position skips."""
+    assert bed.frontend is not None
+    bed.frontend.send_signal(signal.SIGSTOP)
+    time.sleep(0.06)
+    bed.frontend.send_signal(signal.SIGCONT)
+    yield
+
+
 def run_with(change: Change) -> tuple[DuplexRun, Series]:
     output = f"loopback,delay=40ms,gain=-6dB,ppm={PPM},quantum=256"
     with Testbed(
@@ -109,7 +120,7 @@ def run_with(change: Change) -> tuple[DuplexRun, Series]:
     return run, found[1]
 
 
-@pytest.mark.parametrize("change", [another_driver, another_quantum, another_backend])
+@pytest.mark.parametrize("change", [another_driver, another_quantum, another_backend, a_stall])
 def test_the_delay_told_is_true_before_during_and_after(change: Change) -> None:
     for _ in range(MOST_RUNS):
         with Witness() as witness:
@@ -119,8 +130,7 @@ def test_the_delay_told_is_true_before_during_and_after(change: Change) -> None:
     else:
         pytest.skip(f"the machine stalled in each of {MOST_RUNS} runs")
     for begin, end in WINDOWS:
-        following = change is another_driver and begin > BEGIN_SEC and end < END_SEC
         inside = series.deviation[(series.time >= begin) & (series.time < end)]
         print(f"{begin} to {end} s: {len(inside)} marks, {np.percentile(inside, [1, 50, 99])}")
         assert len(inside) > 50
-        assert abs(float(np.median(inside))) < (4 if following else 1.5)
+        assert abs(float(np.median(inside))) < (4 if BEGIN_SEC < begin < END_SEC else 1.5)
