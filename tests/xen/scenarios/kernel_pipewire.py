@@ -1,0 +1,67 @@
+"""PipeWire in a guest on the kernel's card: its ALSA sink and source on snd_xen_front, our backend.
+
+An ALSA sink runs by a timer and looks at the card's position, which this card knows once a period.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from dom0 import OUT, Daemon, Lab, compare_frames, expect, wait_until, wav_data
+from guest import Guest
+from kernel_front import wait_connected
+
+CARD = (
+    "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
+    "sample-formats=s16_le, channels-max=2, buffer-size=65536"
+)
+PCM = ("PCM, name=Lab PCM", "STREAM, unique-id=play, type=p", "STREAM, unique-id=cap, type=c")
+VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *PCM))} ] ]"
+FRAMES = "/run/lab/job/frames.wav"
+RECORD = OUT / "pipewire-play.wav"
+SESSION = "export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus;"
+
+
+def run(lab: Lab) -> None:
+    RECORD.unlink(missing_ok=True)
+    guest = Guest(vsnd=VSND)
+    lab.explain_with(guest)
+    arguments = ("--output", "loopback,delay=40ms", "--allow-microphone", "--record", str(RECORD))
+    with Daemon("backend-kpw", *arguments) as backend, guest:
+        guest.must("modprobe snd_xen_front")
+        wait_connected(guest)
+        try:
+            with lab.scenario("kernel_pipewire.card_is_a_sink_and_a_source") as figures:
+                started = time.monotonic()
+                guest.must(
+                    "export PIPEWIRE_DEBUG=3;"
+                    "PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null"
+                )
+                wait_until(lambda: "alsa_input" in nodes(guest), "a source", 60)
+                figures.append(f"after {time.monotonic() - started:.1f} s: {nodes(guest)}")
+                guest.must(f"{SESSION} wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0; sleep 1")
+            for attempt in (1, 2):
+                with lab.scenario(f"kernel_pipewire.play_{attempt}") as figures:
+                    figures.append(play(lab, guest))
+        finally:
+            (OUT / "guest-pw.log").write_text(
+                guest.run(
+                    "tail -c 200000 $OUT/pw-pipewire.log; cat $OUT/pw-wireplumber.log; dmesg | tail"
+                ).output
+            )
+        expect("Traceback" not in backend.log(), "a traceback in the backend's log")
+
+
+def nodes(guest: Guest) -> str:
+    listed = guest.run(f"{SESSION} pw-cli ls Node").output
+    return " ".join(re.findall(r'node.name = "(alsa_[^"]*)"', listed))
+
+
+def play(lab: Lab, guest: Guest) -> str:
+    started = time.monotonic()
+    output = guest.must(f"{SESSION} timeout 60 pw-play {FRAMES} 2>&1", 90)
+    took = time.monotonic() - started
+    time.sleep(1)
+    figure = compare_frames(wav_data(RECORD), lab.frames, silence_between=True)
+    return f"{figure}, pw-play took {took:.1f} s {output.strip()}"
