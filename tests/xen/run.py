@@ -43,7 +43,7 @@ PLANS = (
     Plan("kernel", ("kernel_front", "kernel_life")),
     Plan("ours", ("primitives", "our_front")),
     Plan("loudspeaker", ("loudspeaker",), loudspeaker=True),
-    Plan("tools", ("kernel_formats", "kernel_tools")),
+    Plan("tools", ("kernel_tools", "kernel_formats")),
     Plan("kernelpw", ("kernel_pipewire",)),
     Plan("quirks", ("kernel_quirks",)),
     Plan("installed", ("installed",)),
