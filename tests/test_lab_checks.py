@@ -77,6 +77,17 @@ def test_a_loudspeaker_may_pause_but_not_lose_a_frame() -> None:
         frames.heard_frames(PLAYED + QUIET + cut(999, 1000), PLAYED)
 
 
+def test_lost_frames_and_silences_are_counted() -> None:
+    whole = QUIET + PLAYED + QUIET
+    assert frames.in_order(whole, PLAYED) == (0, 0)
+    holes = QUIET + cut(2, 300) + QUIET + cut(310, 600) + bytes(4) + cut(600, 995) + QUIET
+    assert frames.in_order(holes, PLAYED) == (17, 50)
+    assert frames.in_order(QUIET, PLAYED) == (1000, 0)
+    for wrong in (PLAYED + cut(999, 1000), cut(5, 10) + cut(3, 4), PLAYED + b"\1\1\1\1"):
+        with pytest.raises(frames.DifferentError):
+            frames.in_order(wrong, PLAYED)
+
+
 def test_samples_of_32_bits_are_narrowed_only_if_nothing_is_lost() -> None:
     def wav(bits: int, data: bytes) -> bytes:
         fmt = b"fmt " + (16).to_bytes(4, "little") + bytes(14) + bits.to_bytes(2, "little")

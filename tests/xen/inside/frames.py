@@ -1,6 +1,7 @@
 """Numbered frames: finds what was played in a recording. In dom0 as a module, in a guest as
 
-frames.py RECORDED PLAYED [FRAME_BYTES]     (raw samples, or WAV files by our recorder or pw-record)
+frames.py RECORDED PLAYED          (raw samples, or WAV files by our recorder or pw-record)
+frames.py RECORDED PLAYED order    prints in_order()'s two numbers
 """
 
 from __future__ import annotations
@@ -65,6 +66,27 @@ def describe(recorded: bytes, played: bytes, frame_bytes: int) -> list[str]:
     ]
 
 
+def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, int]:
+    """(frames lost, longest silence between two frames) of a recording that holds frames of
+    `played` in their order, none twice and none changed; DifferentError if not so."""
+    pieces = describe(recorded, played, frame_bytes)
+    lost, longest, silent, last = 0, 0, 0, -1
+    for piece in pieces:
+        if "unknown" in piece:
+            raise DifferentError(f"there are frames that nobody played: {', '.join(pieces[:12])}")
+        if "silent" in piece:
+            silent = int(piece.split()[0])
+            continue
+        first, end = map(int, piece.split(".."))
+        if first <= last:
+            raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
+        if last >= 0:
+            longest = max(longest, silent)
+        lost += first - last - 1
+        last, silent = end, 0
+    return lost + len(played) // frame_bytes - 1 - last, longest
+
+
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
     """For what a real-time device played: silence may stand between where the machine stood still,
     but every frame is there, none twice, out of order, or changed."""
@@ -101,14 +123,17 @@ def samples(data: bytes) -> bytes:
 
 
 def main() -> int:
-    paths, width = sys.argv[1:3], int(sys.argv[3]) if len(sys.argv) > 3 else 4
+    paths, order = sys.argv[1:3], sys.argv[3:] == ["order"]
     files = []
     for path in paths:
         with open(path, "rb") as file:
             files.append(samples(file.read()))
     files[1] = files[1].rstrip(b"\0")
     try:
-        print(compare_frames(files[0], files[1], width))
+        if order:
+            print(*in_order(files[0], files[1]))
+        else:
+            print(compare_frames(files[0], files[1]))
     except DifferentError as error:
         print(error)
         return 1
