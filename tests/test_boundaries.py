@@ -26,6 +26,7 @@ PURE = {
         "errors",
         "hwparams",
         "packets",
+        "patience",
         "pcm",
         "pgdir",
         "sndif",

@@ -30,6 +30,7 @@ BACK = [
     "stream_back.c",
     "back_data.c",
     "back_position.c",
+    "back_start.c",
     "back_trouble.c",
     "host_vdev.c",
 ]
@@ -194,6 +195,9 @@ TWINS = {
     "prepare_without_stop_appends": (
         "test_stream_kernel", "back_data.c", "        back = buffer;", "        back = 0;",
     ),
+    "suspended_guest_goes_on_where_it_was": (
+        "test_stream_kernel", "back_data.c", "if (b->paused && offset == 0)", "if (0)",
+    ),
     "rewind_forgets_what_was_taken": (
         "test_stream_back", "back_data.c",
         "uint32_t skip = late < frames ? (uint32_t)late : frames;", "uint32_t skip = 0;",
@@ -210,6 +214,14 @@ TWINS = {
     ),
     "triggers_flood_the_notices": (
         "test_stream_back", "stream_back.c", "return b->trigger_unread;", "return false;",
+    ),
+    "start_does_not_wait_for_the_host": (
+        "test_stream_back", "back_start.c",
+        "b->host_seen_nsec == 0 || now_nsec", "false && now_nsec",
+    ),
+    "start_waits_for_ever": (
+        "test_stream_back", "back_start.c",
+        "HOST_START_NSEC = 1500000000", "HOST_START_NSEC = 4000000000",
     ),
     "broken_stream_is_not_left_alone": (
         "test_stream_back", "stream_back.c",

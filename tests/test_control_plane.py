@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from xenpvaudio.errors import PeerProtocolError
 from xenpvaudio.front_link import FrontLink
 from xenpvaudio.frontend import Frontend, FrontendDevice
 from xenpvaudio.hwparams import Config, from_stream_config
+from xenpvaudio.outputs import _VirtualPort
 from xenpvaudio.sndif import Operation, PcmFormat, Status
 from xenpvaudio.testbed import card_nodes
 from xenpvaudio.xen.sim_domain import connect
@@ -59,8 +60,13 @@ async def wait_for(condition: Callable[[], bool]) -> None:
     raise AssertionError("did not happen within 10 s")
 
 
-def run(tmp_path: Path, body: Callable[[Pair], Awaitable[None]]) -> None:
-    """Runs `body` with a connected pair; afterwards nothing may be left granted or mapped."""
+def run(
+    tmp_path: Path,
+    body: Callable[[Pair], Awaitable[None]],
+    nodes: Mapping[str, str] | None = None,
+) -> None:
+    """Runs `body` with a connected pair; afterwards nothing may be left granted or mapped. `nodes`:
+    the card, if not the usual one."""
 
     async def session() -> None:
         sim = tmp_path / "xen"
@@ -74,7 +80,7 @@ def run(tmp_path: Path, body: Callable[[Pair], Awaitable[None]]) -> None:
             backend = Backend(engines[0], host, policy)
             frontend = Frontend(engines[1], guest, FrontendSettings())
             backend.run()
-            tools.attach_vsnd(1, 0, card_nodes())
+            tools.attach_vsnd(1, 0, nodes or card_nodes())
             frontend.run()
             try:
                 await wait_for(
@@ -190,6 +196,34 @@ def test_both_ends_announce_the_position_extension(tmp_path: Path) -> None:
         assert store.read("/local/domain/0/backend/vsnd/1/0/feature-position-ext") == "1"
 
     run(tmp_path, body)
+
+
+def test_streams_of_one_card_share_a_virtual_device_in_pairs(tmp_path: Path) -> None:
+    nodes = card_nodes()
+    nodes |= {f"1{path[1:]}": text for path, text in nodes.items() if path.startswith("0/")}
+
+    async def body(pair: Pair) -> None:
+        links = {stream.config.path: stream.link for stream in pair.front.streams()}
+        assert sorted(links) == ["0/0", "0/1", "1/0", "1/1"]
+
+        def device(path: str) -> object:
+            port = pair.back.streams[path]._port
+            assert isinstance(port, _VirtualPort)
+            return port._device
+
+        for link in links.values():
+            assert link is not None
+            await link.open(CONFIG, 512)
+        assert device("0/0") is device("0/1")
+        assert device("1/0") is device("1/1")
+        assert device("0/0") is not device("1/0")
+        first, link = device("0/0"), links["0/0"]
+        assert link is not None
+        await link.close()
+        await link.open(CONFIG, 512)  # its place was kept by nobody, and is free again
+        assert device("0/0") is first
+
+    run(tmp_path, body, nodes)
 
 
 def test_a_backend_that_stops_leaves_the_frontend_waiting_for_the_next(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ from .xen.api import Channel, Domain, GrantLimitError, Mapping
 
 log = logging.getLogger(__name__)
 
-# How long a stopped stream's host side stays active: a guest that starts and stops in bursts.
+# How long the host side of a stream that does not run stays active. Opened and not started yet: a
+# host that must wake its card first needs longer than the guest's START has time. Stopped: a guest
+# that starts and stops in bursts.
+UNUSED_SEC = 5.0
 LINGER_SEC = 2.0
 
 
@@ -143,16 +146,23 @@ class HostedStream:
         buffer.close()
 
     def _triggered(self, running: bool) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self._stay_awake()
         if self._port is None:
             return
         if running:
             self._port.set_active(True)
         else:
-            loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(LINGER_SEC, self._port.set_active, False)
+            self._rest_after(LINGER_SEC)
+
+    def _stay_awake(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _rest_after(self, seconds: float) -> None:
+        assert self._port is not None
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(seconds, self._port.set_active, False)
 
     # -- requests
 
@@ -215,6 +225,9 @@ class HostedStream:
             self._port = self._output.open(self.back, config, self._identity, self._mixer)
         except XenPvAudioError as error:
             log.error("%s: no host stream: %s", self.where, error)
+        else:
+            self._port.set_active(True)
+            self._rest_after(UNUSED_SEC)
         if self._record is not None:
             try:
                 self._recorder = Recorder(self._record, self.back, config)
@@ -240,9 +253,7 @@ class HostedStream:
     def _close_stream(self) -> None:
         if self._buffer is None:
             return
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self._stay_awake()
         if self._port is not None:
             self._port.close()
             self._port = None

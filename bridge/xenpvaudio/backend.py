@@ -20,6 +20,7 @@ from .device_io import read_tree
 from .engine import Engine
 from .errors import ConfigError, PeerProtocolError, XenPvAudioError
 from .outputs import Identity, Output, make_output
+from .patience import Patience
 from .sndif import FEATURE_POSITION_EXT, Direction, Key
 from .xen.api import Domain, Watch, XenStoreError
 from .xenbus import Action, Local, XenbusState
@@ -78,10 +79,11 @@ class BackendDevice(XenbusDevice):
         self._transports: dict[str, Transport] = {}
         self._outputs: dict[OutputSpec, Output] = {}
         self.streams: dict[str, HostedStream] = {}
+        self._patience = Patience(xenbus.CLOSING_HOLD_NSEC / 1e9)
 
     def timer_sec(self, action_state: XenbusState) -> float:
         if action_state is XenbusState.CLOSING:
-            return xenbus.CLOSING_HOLD_NSEC / 1e9
+            return self._patience.hold_sec
         return REOFFER_SEC if action_state is XenbusState.CLOSED else CONNECT_RETRY_SEC
 
     def own_changed(self) -> None:
@@ -127,6 +129,7 @@ class BackendDevice(XenbusDevice):
             await self._disconnect()
             raise
         self._transports = transports
+        self._patience.connected(asyncio.get_running_loop().time())
 
     def _compare(self) -> None:
         try:
@@ -139,6 +142,7 @@ class BackendDevice(XenbusDevice):
     async def _disconnect(self) -> None:
         streams, self.streams = self.streams, {}
         self._transports = {}
+        self._patience.ended(asyncio.get_running_loop().time())
         for stream in streams.values():
             await stream.detach()
         for output in self._outputs.values():

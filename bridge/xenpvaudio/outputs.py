@@ -6,7 +6,7 @@ port is closed before its BackStream is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -164,13 +164,15 @@ class _PipewirePort:
 
 
 class VirtualOutput:
-    """A virtual device for one card: streams of one rate share it, so a loopback returns what the
-    card's playback played."""
+    """Virtual devices for one card. A device takes one playback and one capture stream of one rate,
+    so a loopback returns what the card's playback played; streams that open while those places are
+    taken get the next device, in the order of their opening."""
 
     def __init__(self, engine: Engine, spec: OutputSpec) -> None:
         self._engine = engine
         self._spec = spec
         self._devices: dict[tuple[int, int], VirtualDevice] = {}
+        self._taken: set[tuple[int, int, bool]] = set()  # rate, index, capture
 
     def supports(self, fmt: PcmFormat) -> bool:
         return bool(fmt.sample_bytes)
@@ -179,7 +181,7 @@ class VirtualOutput:
         return 2 * self._spec.quantum_frames
 
     def device(self, rate: int, index: int = 0) -> VirtualDevice:
-        """The device at this rate; `index` tells streams apart that must not share one."""
+        """The device at this rate; `index` tells those apart that are open at the same time."""
         if (rate, index) not in self._devices:
             self._devices[rate, index] = VirtualDevice(
                 self._engine.plane,
@@ -193,14 +195,17 @@ class VirtualOutput:
         return self._devices[rate, index]
 
     def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
-        shared = self._spec.kind == "loopback"
-        device = self.device(config.rate, 0 if shared else stream.stream_id)
+        index = 0
+        while (place := (config.rate, index, identity.capture)) in self._taken:
+            index += 1
+        self._taken.add(place)
+        device = self.device(config.rate, index)
         device.connect(stream)
         spec = self._spec
         if spec.jitter_sec or spec.stall_sec:
             figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
             stream.set_trouble(*(round(seconds * 1e9) for seconds in figures))
-        return _VirtualPort(device, stream)
+        return _VirtualPort(device, stream, lambda: self._taken.discard(place))
 
     def close(self) -> None:
         """After every stream's DETACHED notice."""
@@ -210,9 +215,12 @@ class VirtualOutput:
 
 
 class _VirtualPort:
-    def __init__(self, device: VirtualDevice, stream: BackStream) -> None:
+    def __init__(
+        self, device: VirtualDevice, stream: BackStream, leave: Callable[[], None]
+    ) -> None:
         self._device = device
         self._stream = stream
+        self._leave = leave
 
     def set_active(self, active: bool) -> None:
         """Its clock runs while the stream is open."""
@@ -222,6 +230,7 @@ class _VirtualPort:
 
     def close(self) -> None:
         self._device.disconnect(self._stream)
+        self._leave()
 
 
 def make_output(engine: Engine, spec: OutputSpec) -> Output:

@@ -88,6 +88,8 @@ void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
     }
     if (b->holding && (at == 0 || at > now_nsec + HOLD_NSEC))
         at = now_nsec + HOLD_NSEC;
+    if (b->starting && (at == 0 || at > b->start_until_nsec))
+        at = b->start_until_nsec;
     uint64_t moved = at > b->armed_nsec ? at - b->armed_nsec : b->armed_nsec - at;
     if (at == b->armed_nsec || (at && b->armed_nsec > now_nsec && moved < REARM_NSEC))
         return;
@@ -206,6 +208,7 @@ void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
     uint64_t now = xpa_now_nsec();
     xpa_clock_mark(&b->clock, nsec, host_frames);
+    b->host_seen_nsec = now;
     b->stats.ppm = xpa_clock_ppm(&b->clock);
     if (b->timeline.valid)
         xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now));
@@ -215,6 +218,7 @@ void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
     /* what came due only now, since the host handed its frame over only now, is sent at once */
     report_position(b, now);
     xpa_back_schedule(b, now);
+    xpa_back_end_start(b, true, now);
 }
 
 void xpa_back_start(struct xpa_back *b) {

@@ -26,6 +26,9 @@ struct xpa_pw_host {
     struct spa_io_position *position; /* data loop */
     uint64_t expected_position;       /* of the graph's clock; 0: none yet */
     uint32_t clock_id;
+    struct spa_hook loop_listener; /* data loop */
+    uint64_t seen_position;        /* of the cycle that process() was called for last */
+    bool processed, overtaken;
     float volumes[SPA_AUDIO_MAX_CHANNELS]; /* PipeWire's main loop */
     uint32_t volume_count;
     bool mute;
@@ -59,6 +62,21 @@ static bool too_late(const struct xpa_pw_host *h, uint64_t now_nsec) {
     return now_nsec - clock->nsec > nsec_of((double)clock->duration, clock->rate.denom);
 }
 
+/* After a cycle's work, the node's conversion included. If the driver has begun its next cycle by
+ * then, nobody has taken what this one gave; it is taken in the next, and what process() gives
+ * there is thrown away (audioconvert.c: an output that still has data). */
+static void before_poll(void *data) {
+    struct xpa_pw_host *h = data;
+    if (h->processed && h->position && h->position->clock.position != h->seen_position)
+        h->overtaken = true;
+    h->processed = false;
+}
+
+static const struct spa_loop_control_hooks LOOP_HOOKS = {
+    SPA_VERSION_LOOP_CONTROL_HOOKS,
+    .before = before_poll,
+};
+
 static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
     struct xpa_back *b = h->back;
     struct spa_data *data = &buffer->buffer->datas[0];
@@ -66,7 +84,9 @@ static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct p
     if (buffer->requested && buffer->requested < frames)
         frames = (uint32_t)buffer->requested;
     uint64_t before = b->host_frames;
-    if (h->position && too_late(h, xpa_now_nsec()))
+    bool unheard = h->overtaken || (h->position && too_late(h, xpa_now_nsec()));
+    h->overtaken = false;
+    if (unheard)
         xpa_back_take_nothing(b, data->data, frames);
     else
         xpa_back_take(b, data->data, frames);
@@ -103,6 +123,10 @@ static void on_process(void *data) {
     struct pw_buffer *buffer = pw_stream_dequeue_buffer(h->stream);
     if (!buffer)
         return;
+    if (h->position) {
+        h->seen_position = h->position->clock.position;
+        h->processed = true;
+    }
     bool timed = pw_stream_get_time_n(h->stream, &now, sizeof now) == 0;
     if (h->back->open && buffer->buffer->datas[0].data) {
         xpa_back_collect(h->back);
@@ -123,6 +147,22 @@ static int do_set_position(struct spa_loop *loop, bool async, uint32_t seq, cons
     (void)loop, (void)async, (void)seq, (void)size;
     h->position = *(struct spa_io_position *const *)data;
     h->expected_position = 0;
+    return 0;
+}
+
+static int do_watch_loop(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw_host *h = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    pw_loop_add_hook(h->pw->data_loop, &h->loop_listener, &LOOP_HOOKS, h);
+    return 0;
+}
+
+static int do_leave_loop(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw_host *h = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    spa_hook_remove(&h->loop_listener);
     return 0;
 }
 
@@ -181,6 +221,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
         free(h);
         return NULL;
     }
+    pw_loop_invoke(pw->data_loop, do_watch_loop, 0, NULL, 0, true, h);
     pw_stream_add_listener(h->stream, &h->listener, &STREAM_EVENTS, h);
     struct spa_audio_info_raw info =
         SPA_AUDIO_INFO_RAW_INIT(.format = xpa_pw_spa_format(sndif_format), .rate = rate,
@@ -197,6 +238,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
         errno = -result;
         return NULL;
     }
+    atomic_store(&back->host_wakes, true);
     return h;
 }
 
@@ -231,8 +273,10 @@ uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t roo
 void xpa_pw_host_free(struct xpa_pw_host *h) {
     if (!h)
         return;
+    atomic_store(&h->back->host_wakes, false);
     XPA_PW_LOCKED(h->pw);
     spa_hook_remove(&h->listener);
+    pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);
     pw_stream_destroy(h->stream);
     free(h);
 }

@@ -23,8 +23,6 @@ static void detach_sources(struct xpa_back *b) {
 }
 
 static void trigger_host(struct xpa_back *b, bool running) {
-    if (b->on_trigger)
-        b->on_trigger(b->trigger_data, running);
     b->trigger_ticket = xpa_plane_notify(b->plane, XPA_NOTICE_TRIGGER, b->id, running, NULL);
     b->trigger_unread = true;
 }
@@ -49,7 +47,7 @@ static void respond(struct xpa_back *b, const struct xensnd_resp *response) {
         xpa_channel_notify(&b->request_channel);
 }
 
-static void answer(struct xpa_back *b, const struct xensnd_req *request, int status) {
+void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status) {
     struct xensnd_resp response;
     memset(&response, 0, sizeof response);
     response.id = request->id;
@@ -68,8 +66,10 @@ static int trigger(struct xpa_back *b, uint8_t type) {
     case XENSND_OP_TRIGGER_START:
         if (b->running && !b->paused)
             return 0;
-        if (b->running)
+        if (b->running && b->direction == XPA_PLAYBACK)
             break;
+        if (b->running) /* after a guest's suspend, see xpa_back_write */
+            xpa_back_stop(b);
         xpa_back_start(b);
         trigger_host(b, true);
         return 0;
@@ -105,24 +105,34 @@ static bool must_hold(struct xpa_back *b) {
     return b->trigger_unread;
 }
 
+static void serve_trigger(struct xpa_back *b, const struct xensnd_req *request) {
+    if (must_hold(b)) {
+        b->held = *request;
+        b->holding = b->waiting = true;
+        xpa_back_schedule(b, xpa_now_nsec());
+        return;
+    }
+    bool was_running = b->running;
+    int status = trigger(b, request->op.trigger.type);
+    if (b->running && !was_running && xpa_back_must_await_host(b, xpa_now_nsec()))
+        xpa_back_await_host(b, request, xpa_now_nsec());
+    else
+        xpa_back_answer(b, request, status);
+}
+
 static void serve(struct xpa_back *b, const struct xensnd_req *request) {
     switch (request->operation) {
     case XENSND_OP_WRITE:
         b->stats.transfers++;
-        answer(b, request, xpa_back_write(b, request->op.rw.offset, request->op.rw.length));
+        xpa_back_answer(b, request,
+                        xpa_back_write(b, request->op.rw.offset, request->op.rw.length));
         break;
     case XENSND_OP_READ:
         b->stats.transfers++;
-        answer(b, request, xpa_back_read(b, request->op.rw.offset, request->op.rw.length));
+        xpa_back_answer(b, request, xpa_back_read(b, request->op.rw.offset, request->op.rw.length));
         break;
     case XENSND_OP_TRIGGER:
-        if (must_hold(b)) {
-            b->held = *request;
-            b->holding = b->waiting = true;
-            xpa_back_schedule(b, xpa_now_nsec());
-            break;
-        }
-        answer(b, request, trigger(b, request->op.trigger.type));
+        serve_trigger(b, request);
         break;
     default: /* also what no version of the protocol knows: Python says so */
         b->waiting = true;
@@ -178,6 +188,7 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     (void)events;
     xpa_timer_ack(source->fd);
     xpa_back_position_timer(b, xpa_now_nsec());
+    xpa_back_end_start(b, false, xpa_now_nsec());
     if (b->holding) {
         xpa_back_collect(b);
         xpa_back_schedule(b, xpa_now_nsec());
@@ -208,7 +219,7 @@ static void release_store(struct xpa_back *b) {
     b->timeline.valid = false;
     b->armed_nsec = 0;
     xpa_timer_set(b->timer_fd, 0);
-    if (b->holding)
+    if (b->holding || b->starting)
         xpa_back_schedule(b, xpa_now_nsec());
     /* Python has freed the last one, unless it opened again without waiting for RELEASED */
     free(atomic_exchange(&b->retired_store, b->store));
@@ -256,6 +267,7 @@ static void do_open(const struct xpa_command *command) {
     b->timeline.valid = false;
     b->running = b->paused = false;
     b->hold_nsec = b->hold_frames = 0;
+    b->host_seen_nsec = 0;
     b->stats.delay_frames = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
     b->stats.host_delay_max_frames = b->delay_window_max = 0;
@@ -268,7 +280,7 @@ static void do_respond(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xensnd_resp response;
     memcpy(&response, command->arg.packet, sizeof response);
-    if (!b->attached || b->broken || !b->waiting || b->holding)
+    if (!b->attached || b->broken || !b->waiting || b->holding || b->starting)
         return;
     b->waiting = false;
     respond(b, &response);

@@ -3,6 +3,7 @@
  * stream_back.c    rings and requests: what the guest asks
  * back_position.c  what the guest's position is now, and when to tell it
  * back_data.c      frames: guest -> host (take), host -> guest (give)
+ * back_start.c     START waits for a host that must wake up first
  * back_trouble.c   lateness on purpose, for experiments
  *
  * Frames are counted three ways. Guest frames: what the guest delivered or may read; positions in
@@ -50,6 +51,8 @@ struct xpa_back {
     bool trigger_unread;
     uint32_t trigger_ticket;
     struct xensnd_req held;
+    bool starting; /* `held` is a START that was carried out: its answer waits for the host */
+    uint64_t start_until_nsec;
     uint16_t event_id; /* counts for the life of the connection, see PROTOCOL.md CUR_POS (2) */
 
     /* the open stream */
@@ -77,8 +80,8 @@ struct xpa_back {
     uint64_t delay_window_nsec; /* start of the window of host_delay_max */
     double delay_window_max;
 
-    void (*on_trigger)(void *data, bool running); /* host output, data loop */
-    void *trigger_data;
+    _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
+    uint64_t host_seen_nsec; /* its last mark since OPEN; 0: none */
     _Atomic(struct xpa_tap *) tap;
     struct xpa_trouble trouble;
     struct xpa_stats stats;
@@ -111,6 +114,11 @@ void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint
 
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_end_trouble(struct xpa_back *b);
+
+bool xpa_back_must_await_host(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_await_host(struct xpa_back *b, const struct xensnd_req *start, uint64_t now_nsec);
+void xpa_back_end_start(struct xpa_back *b, bool host_runs, uint64_t now_nsec);
+void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
 
 void xpa_back_break(struct xpa_back *b, int reason);
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);

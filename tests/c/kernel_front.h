@@ -90,7 +90,8 @@ static inline void kernel_interrupt(void *data) {
         if (event.type == XENSND_EVT_CUR_POS)
             kernel_position(k, event.op.cur_pos.position);
     }
-    if (k->elapsed != before) {
+    /* snd_pcm_period_elapsed wakes nobody while the stream does not run */
+    if (k->elapsed != before && (k->state == KERNEL_RUNNING || k->state == KERNEL_DRAINING)) {
         k->wakeups++;
         kernel_application(k);
     }
@@ -107,6 +108,13 @@ static inline void kernel_write(struct kernel_front *k, uint64_t frames) {
 static inline void kernel_start(struct kernel_front *k) {
     CHECK_EQ(rig_trigger(k->rig, XENSND_OP_TRIGGER_START), 0);
     k->state = KERNEL_RUNNING;
+}
+
+/* The guest is suspended: snd_pcm_suspend_all(). The driver knows no resume, so the application
+ * prepares the stream anew, and for that the driver sends nothing. */
+static inline void kernel_suspend(struct kernel_front *k) {
+    k->state = KERNEL_SETUP;
+    CHECK_EQ(rig_trigger(k->rig, XENSND_OP_TRIGGER_PAUSE), 0);
 }
 
 /* A blocking writer with the usual thresholds, then snd_pcm_drain(). */

@@ -604,6 +604,101 @@ static void test_open_and_close_in_any_order_leak_nothing(void) {
     rig_free(r);
 }
 
+/* --- a host that must wake up first --- */
+
+static void push_start(struct rig *r) {
+    struct xensnd_req request = {.operation = XENSND_OP_TRIGGER};
+    request.op.trigger.type = XENSND_OP_TRIGGER_START;
+    rig_push(r, &request);
+    sim_settle(r->plane);
+}
+
+/* Linux's clock for a blocked write starts when START is answered: the host's card is open then. */
+static void test_start_is_answered_when_the_host_runs(int direction) {
+    struct rig *r = rig_open(direction);
+    bool plays = direction == XPA_PLAYBACK;
+    atomic_store(&r->back->host_wakes, true);
+    if (plays)
+        CHECK_EQ(rig_write(r, 0, 1, BUFFER), 0);
+    push_start(r);
+    CHECK_EQ(r->notices[XPA_NOTICE_TRIGGER], 1); /* Python wakes the host meanwhile */
+    sim_run(r->plane, 700 * SIM_MSEC);
+    CHECK_EQ(rig_pop(r), NO_ANSWER);
+    rig_host_start(r, 100, SIM_MSEC, 0);
+    sim_run(r->plane, 2 * SIM_MSEC);
+    CHECK_EQ(rig_pop(r), 0);
+    CHECK_EQ(rig_pop(r), NO_ANSWER);
+    sim_run(r->plane, 100 * SIM_MSEC);
+    if (plays) {
+        rig_check_log(r, 0, 1, BUFFER);
+        CHECK_EQ(rig_holes(r, 0), 0);
+    }
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_STOP), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0); /* it runs: at once */
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0); /* and of a stream that runs, anyway */
+    r->tick.at_nsec = 0;                                  /* it rests: woken again */
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_STOP), 0);
+    sim_run(r->plane, SIM_SEC);
+    push_start(r);
+    CHECK_EQ(rig_pop(r), NO_ANSWER);
+    CHECK_EQ(r->notices[XPA_NOTICE_BROKEN], 0);
+    rig_free(r);
+}
+
+/* The host's clock is known before START when the host was woken at OPEN, so the first position is
+ * as exact as any. */
+static void test_host_awake_since_open_starts_at_once_and_exactly(void) {
+    struct rig *r = rig_open(XPA_PLAYBACK);
+    atomic_store(&r->back->host_wakes, true);
+    rig_host_start(r, 128, 7 * SIM_MSEC, 200);
+    sim_run(r->plane, 300 * SIM_MSEC);
+    CHECK_EQ(rig_write(r, 0, 1, BUFFER), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    for (int i = 0; i < 20; i++) {
+        sim_run(r->plane, SIM_MSEC);
+        double error = position(r) - rig_truth(r, sim_now);
+        CHECK(fabs(error) < 1, "off by %f frames", error);
+    }
+    sim_run(r->plane, 100 * SIM_MSEC);
+    rig_check_log(r, 0, 1, BUFFER);
+    rig_free(r);
+}
+
+static void test_start_is_answered_though_the_host_never_wakes(void) {
+    struct rig *r = rig_open(XPA_PLAYBACK);
+    struct xensnd_req write = {.operation = XENSND_OP_WRITE};
+    write.op.rw.length = 40;
+    atomic_store(&r->back->host_wakes, true);
+    push_start(r);
+    rig_push(r, &write); /* what comes behind waits for its turn */
+    sim_run(r->plane, SIM_SEC);
+    uint8_t nobody_asked[64] = {0};
+    xpa_back_respond(r->back, nobody_asked);
+    sim_settle(r->plane);
+    CHECK_EQ(rig_pop(r), NO_ANSWER);
+    CHECK_EQ(r->back->written_frames, 0);
+    sim_run(r->plane, SIM_SEC); /* in all less than the 3 s that guests wait */
+    CHECK_EQ(rig_pop(r), 0);
+    CHECK_EQ(rig_pop(r), 0);
+    CHECK_EQ(r->back->written_frames, 10);
+    rig_free(r);
+}
+
+static void test_close_while_start_waits_answers_and_goes_on(void) {
+    struct rig *r = rig_open(XPA_PLAYBACK);
+    atomic_store(&r->back->host_wakes, true);
+    push_start(r);
+    xpa_back_close(r->back); /* Python's own doing: the guest cannot get past its START */
+    sim_run(r->plane, 2 * SIM_SEC);
+    CHECK_EQ(rig_pop(r), 0);
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    rig_free(r);
+    r = rig_open(XPA_PLAYBACK);
+    atomic_store(&r->back->host_wakes, true);
+    push_start(r);
+    rig_free(r); /* detached while it waits */
+}
+
 int main(void) {
     test_transfers_are_checked();
     test_full_fifo_is_no_space();
@@ -633,5 +728,10 @@ int main(void) {
     test_captured_frames_stay_readable_after_stop();
     test_paused_capture_stands_still();
     test_open_and_close_in_any_order_leak_nothing();
+    test_start_is_answered_when_the_host_runs(XPA_PLAYBACK);
+    test_start_is_answered_when_the_host_runs(XPA_CAPTURE);
+    test_host_awake_since_open_starts_at_once_and_exactly();
+    test_start_is_answered_though_the_host_never_wakes();
+    test_close_while_start_waits_answers_and_goes_on();
     return check_close();
 }

@@ -140,6 +140,37 @@ static void test_drop_then_play_is_whole(void) {
     }
 }
 
+/* What was not heard before the suspend is gone, as ALSA says; all that comes after is heard. */
+static void test_suspend_then_play_is_whole(void) {
+    uint64_t seed = 57;
+    for (int i = 0; i < SHAPE_COUNT; i++) {
+        const struct shape *s = &SHAPES[i];
+        struct rig *r = rig_shaped(s);
+        struct kernel_front k;
+        kernel_init(&k, r);
+        kernel_open(&k);
+        for (int round = 0; round < 6; round++) {
+            kernel_play(&k, 1u << 20, false);
+            sim_run(r->plane, 300 * SIM_MSEC + random_below(&seed, 200) * SIM_MSEC);
+            kernel_suspend(&k);
+            sim_run(r->plane, 100 * SIM_MSEC);
+            uint64_t from = r->log_frames;
+            int32_t first = k.next_frame;
+            uint32_t frames = 1 + random_below(&seed, 3 * s->buffer);
+            kernel_prepare(&k);
+            kernel_play(&k, frames, true);
+            sim_run(r->plane, frames * SIM_SEC / RIG_RATE + 400 * SIM_MSEC);
+            report(s, &k, "suspend");
+            CHECK_EQ(k.state, KERNEL_SETUP);
+            rig_check_log(r, from, first, first + (int32_t)frames - 1);
+            CHECK_EQ(rig_holes(r, from), 0);
+            kernel_prepare(&k);
+        }
+        CHECK_EQ(k.xruns, 0);
+        rig_free(r);
+    }
+}
+
 /* A buffer filled to the brim, then snd_pcm_drop() before any START: the driver sends no STOP. */
 static void test_prepare_without_stop_replaces_what_was_written(void) {
     for (uint32_t fill = 500; fill <= 1000; fill += 500) {
@@ -247,6 +278,7 @@ int main(void) {
     test_every_period_reaches_the_application();
     test_stop_prepare_start_loses_nothing();
     test_drop_then_play_is_whole();
+    test_suspend_then_play_is_whole();
     test_prepare_without_stop_replaces_what_was_written();
     test_open_while_open_starts_anew();
     test_full_event_page_keeps_the_id();

@@ -37,7 +37,7 @@ CACHE = PROJECT / ".cache" / "xen"
 XEN_VERSIONS = {"bookworm": "4.17", "trixie": "4.20"}
 
 PACKAGES = """
-    bash coreutils util-linux mount procps kmod iproute2 udev ca-certificates
+    bash coreutils util-linux mount passwd procps kmod iproute2 udev systemd ca-certificates
     xen-utils-{xen} xen-utils-common xenstore-utils
     python3 python3-venv
     libpipewire-0.3-0 libspa-0.2-modules alsa-utils dbus pipewire pipewire-bin pipewire-pulse

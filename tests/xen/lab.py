@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from images import HERE, CannotRunError, Images, install, run
+from images import CACHE, HERE, PROJECT, CannotRunError, Images, install, run
 
 QEMU = "qemu-system-x86_64"
 # With AVX or XSAVE, programs in dom0 and guests crash at random under QEMU 7.2's emulation;
@@ -44,11 +44,17 @@ class Boot:
     """Lines like "PASS name figure"."""
 
 
-def require_qemu() -> None:
+def require_machine() -> None:
     if shutil.which(QEMU) is None:
         install("qemu-system-x86")
     if shutil.which(QEMU) is None:
         raise CannotRunError(f"{QEMU} is missing")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # The images and the project's files; the disks of one boot.
+    for directory, gigabytes in ((CACHE, 2.5), (Path(tempfile.gettempdir()), 1.5)):
+        free = shutil.disk_usage(directory).free / 1e9
+        if free < gigabytes:
+            raise CannotRunError(f"{directory} has {free:.1f} GB free, {gigabytes:g} GB are needed")
 
 
 def boot(
@@ -122,6 +128,9 @@ def _make_disks(images: Images, project: Path, scenarios: Sequence[str], work: P
     shutil.copytree(
         HERE / "scenarios", tree / "scenarios", ignore=shutil.ignore_patterns("__pycache__")
     )
+    # What a user copies by hand, and the text that says where to.
+    shutil.copytree(PROJECT / "packaging", tree / "source/packaging")
+    shutil.copy(PROJECT / "README.md", tree / "source/README.md")
     shutil.copy(images.path("busybox"), tree / "busybox")
     run("tar", "-xf", project, "-C", tree)
     run("tar", "-cf", work / "job.img", "-C", tree, ".")

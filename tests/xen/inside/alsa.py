@@ -17,6 +17,7 @@ RATE, CHANNELS, FRAME_BYTES = 48000, 2, 4
 asound = ctypes.CDLL("libasound.so.2")
 asound.snd_strerror.restype = ctypes.c_char_p
 asound.snd_pcm_writei.restype = ctypes.c_long
+asound.snd_pcm_readi.restype = ctypes.c_long
 
 
 def check(result: int, what: str) -> int:

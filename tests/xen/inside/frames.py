@@ -1,6 +1,7 @@
 """Numbered frames: finds what was played in a recording. In dom0 as a module, in a guest as
 
-frames.py RECORDED PLAYED [FRAME_BYTES]     (raw samples, or WAV files by our recorder or pw-record)
+frames.py RECORDED PLAYED          (raw samples, or WAV files by our recorder or pw-record)
+frames.py RECORDED PLAYED order    prints in_order()'s two numbers
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def compare_frames(
 ) -> str:
     """ "N octets equal" if `recorded` holds `played` unbroken, silence around it allowed.
     `silence_between`: also in the middle, as a machine that is late inserts it; but every frame,
-    once, in order."""
+    once, in order; how much of it is told."""
     at = recorded.find(played[: 8 * frame_bytes])
     if at >= 0 and recorded[at : at + len(played)] == played:
         more = len((recorded[:at] + recorded[at + len(played) :]).strip(b"\0"))
@@ -33,8 +34,12 @@ def compare_frames(
         starts = range(0, len(recorded) - frame_bytes + 1, frame_bytes)
         sounding = [f for i in starts if (f := recorded[i : i + frame_bytes]) != silence]
         if b"".join(sounding) == played:
-            count = sum(".." in piece for piece in pieces)
-            return f"{len(played)} octets equal, in {count} pieces"
+            spans = [number for number, piece in enumerate(pieces) if ".." in piece]
+            between = [int(p.split()[0]) for p in pieces[spans[0] : spans[-1]] if "silent" in p]
+            return (
+                f"{len(played)} octets equal, in {len(spans)} pieces, "
+                f"{sum(between)} silent frames between"
+            )
     shown = ", ".join(pieces[:12]) + (f" ... {len(pieces)} pieces" if len(pieces) > 12 else "")
     raise DifferentError(f"of {len(played) // frame_bytes} frames the recording has: {shown}")
 
@@ -61,9 +66,30 @@ def describe(recorded: bytes, played: bytes, frame_bytes: int) -> list[str]:
     ]
 
 
+def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, int]:
+    """(frames lost, longest silence between two frames) of a recording that holds frames of
+    `played` in their order, none twice and none changed; DifferentError if not so."""
+    pieces = describe(recorded, played, frame_bytes)
+    lost, longest, silent, last = 0, 0, 0, -1
+    for piece in pieces:
+        if "unknown" in piece:
+            raise DifferentError(f"there are frames that nobody played: {', '.join(pieces[:12])}")
+        if "silent" in piece:
+            silent = int(piece.split()[0])
+            continue
+        first, end = map(int, piece.split(".."))
+        if first <= last:
+            raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
+        if last >= 0:
+            longest = max(longest, silent)
+        lost += first - last - 1
+        last, silent = end, 0
+    return lost + len(played) // frame_bytes - 1 - last, longest
+
+
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
-    """For what a real-time device played: frames may be lost where the machine stood still, but
-    none comes twice, out of order, or changed; and nine of ten are there."""
+    """For what a real-time device played: silence may stand between where the machine stood still,
+    but every frame is there, none twice, out of order, or changed."""
     total = len(played) // frame_bytes
     pieces = [piece for piece in describe(recorded, played, frame_bytes) if "silent" not in piece]
     if any("unknown" in piece for piece in pieces):
@@ -72,7 +98,7 @@ def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
     count = sum(last - first + 1 for first, last in spans)
     if any(after[0] <= before[1] for before, after in pairwise(spans)):
         raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
-    if count < total * 9 // 10:
+    if count < total:
         raise DifferentError(f"{count} of {total} frames: {', '.join(pieces[:12])}")
     return f"{count} of {total} frames, in order, in {len(spans)} pieces"
 
@@ -97,14 +123,17 @@ def samples(data: bytes) -> bytes:
 
 
 def main() -> int:
-    paths, width = sys.argv[1:3], int(sys.argv[3]) if len(sys.argv) > 3 else 4
+    paths, order = sys.argv[1:3], sys.argv[3:] == ["order"]
     files = []
     for path in paths:
         with open(path, "rb") as file:
             files.append(samples(file.read()))
     files[1] = files[1].rstrip(b"\0")
     try:
-        print(compare_frames(files[0], files[1], width))
+        if order:
+            print(*in_order(files[0], files[1]))
+        else:
+            print(compare_frames(files[0], files[1]))
     except DifferentError as error:
         print(error)
         return 1

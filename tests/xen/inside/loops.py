@@ -1,0 +1,145 @@
+"""In a guest: plays and captures at once by libasound, through the host's loopback, and compares.
+
+loops.py formats DEVICE FORMAT...     each at 48000 Hz; names as aplay has them
+loops.py rates DEVICE RATE...         each in S16_LE
+loops.py refused DEVICE FORMAT...     formats that the device must not take
+loops.py together DEVICE...           a second of sound on every device at the same time
+
+One line each, "WHAT: N octets equal"; status 1 if one is not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+import time
+from collections.abc import Callable
+
+from alsa import asound, check
+
+PLAYBACK, CAPTURE, RW_INTERLEAVED = 0, 1, 3
+CHANNELS = 2
+LATENCY_USEC = 500_000
+LIMIT_SEC = 20.0
+
+
+class Pcm:
+    """One open device; `frame_bytes` of its format."""
+
+    def __init__(self, device: str, direction: int, fmt: str, rate: int) -> None:
+        self._pcm = ctypes.c_void_p()
+        opened = asound.snd_pcm_open(ctypes.byref(self._pcm), device.encode(), direction, 0)
+        check(opened, f"open {device}")
+        number = asound.snd_pcm_format_value(fmt.encode())
+        check(number, f"format {fmt}")
+        self.frame_bytes = asound.snd_pcm_format_physical_width(number) // 8 * CHANNELS
+        self.refusal = asound.snd_pcm_set_params(
+            self._pcm, number, RW_INTERLEAVED, CHANNELS, rate, 0, LATENCY_USEC
+        )
+        self.buffer_frames = self.period_frames = 0
+        if self.refusal == 0:
+            buffer, period = ctypes.c_ulong(), ctypes.c_ulong()
+            asound.snd_pcm_get_params(self._pcm, ctypes.byref(buffer), ctypes.byref(period))
+            self.buffer_frames, self.period_frames = buffer.value, period.value
+
+    def call(self, name: str) -> None:
+        check(asound["snd_pcm_" + name](self._pcm), name)
+
+    def write(self, data: bytes) -> None:
+        frames = len(data) // self.frame_bytes
+        wrote = check(asound.snd_pcm_writei(self._pcm, data, ctypes.c_ulong(frames)), "write")
+        if wrote != frames:
+            sys.exit(f"only {wrote} of {frames} frames fit")
+
+    def read(self, frames: int) -> bytes:
+        target = ctypes.create_string_buffer(frames * self.frame_bytes)
+        got = check(asound.snd_pcm_readi(self._pcm, target, ctypes.c_ulong(frames)), "read")
+        return target.raw[: got * self.frame_bytes]
+
+    def close(self) -> None:
+        asound.snd_pcm_close(self._pcm)
+
+
+class Loop:
+    """Sound on its way through one device; in no format two of its frames are the same."""
+
+    def __init__(self, device: str, fmt: str, rate: int, seconds: float) -> None:
+        self.capture = Pcm(device, CAPTURE, fmt, rate)
+        self.playback = Pcm(device, PLAYBACK, fmt, rate)
+        for pcm in (self.capture, self.playback):
+            check(pcm.refusal, f"{fmt} {rate} Hz")
+        frames = min(round(rate * seconds), self.playback.buffer_frames)
+        source = random.Random(f"{device} {fmt} {rate}")
+        self.data = source.randbytes(frames * self.playback.frame_bytes)
+        self.heard = bytearray()
+
+    def start(self) -> None:
+        self.capture.call("start")
+        self.playback.write(self.data)
+        if asound.snd_pcm_state(self.playback._pcm) != 3:  # a full buffer has started it
+            self.playback.call("start")
+
+    def listen(self) -> bool:
+        """True when all was heard."""
+        self.heard += self.capture.read(self.capture.period_frames)
+        return self.data in self.heard
+
+    def end(self) -> None:
+        for pcm in (self.playback, self.capture):
+            pcm.call("drop")
+            pcm.close()
+
+
+def run(loops: dict[str, Loop]) -> bool:
+    for loop in loops.values():
+        loop.start()
+    end = time.monotonic() + LIMIT_SEC
+    waiting = dict(loops)
+    while waiting and time.monotonic() < end:
+        waiting = {name: loop for name, loop in waiting.items() if not loop.listen()}
+    for name, loop in loops.items():
+        loop.end()
+        if name in waiting:
+            found = len(bytes(loop.heard).strip(b"\0"))
+            print(f"{name}: {len(loop.data)} octets played, {found} captured, not the same")
+        else:
+            print(f"{name}: {len(loop.data)} octets equal")
+    return not waiting
+
+
+def one_by_one(device: str, names: list[str], how: Callable[[str], tuple[str, int]]) -> bool:
+    good = True
+    for name in names:
+        fmt, rate = how(name)
+        good &= run({name: Loop(device, fmt, rate, 0.1)})
+    return good
+
+
+def refused(device: str, names: list[str]) -> bool:
+    good = True
+    for name in names:
+        pcm = Pcm(device, PLAYBACK, name, 48000)
+        good &= pcm.refusal != 0
+        print(f"{name}: {asound.snd_strerror(pcm.refusal).decode() if pcm.refusal else 'taken'}")
+        pcm.close()
+    return good
+
+
+def main() -> int:
+    match sys.argv[1:]:
+        case ["formats", device, *names]:
+            good = one_by_one(device, names, lambda name: (name, 48000))
+        case ["rates", device, *names]:
+            good = one_by_one(device, names, lambda name: ("S16_LE", int(name)))
+        case ["refused", device, *names]:
+            good = refused(device, names)
+        case ["together", *devices]:
+            good = run({device: Loop(device, "S16_LE", 48000, 1.0) for device in devices})
+        case _:
+            sys.exit(__doc__)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

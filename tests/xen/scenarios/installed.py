@@ -1,0 +1,160 @@
+"""Installed by the README's own lines, in dom0 and in a guest, and run by the units' own lines.
+
+Neither half is root here: a user of the group xen-audio runs it, with what the udev rules and the
+XenStore unit give that group. systemd itself is not there: it only checks the units.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+from dom0 import OUT, Lab, expect, store_read, wait_until
+from guest import LAB, Guest, GuestError, command
+
+SOURCE = LAB / "source"
+CARD = (
+    "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
+    "sample-formats=s16_le, channels-max=2, buffer-size=262144"
+)
+PCM = ("PCM, name=Lab PCM", "STREAM, unique-id=play, type=p", "STREAM, unique-id=cap, type=c")
+VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *PCM))} ] ]"
+SINK, SOURCE_NODE = "xenpv_sink.0.0.0", "xenpv_source.0.0.1"
+USER = "listener"
+# The policy that an administrator writes for the guest of this name.
+POLICY = '[domain.guest]\noutput = "loopback,delay=40ms"\nmicrophone = true\n'
+AS_USER = f"runuser -u {USER} -- env HOME=/tmp XDG_RUNTIME_DIR=/run/user/{USER}"
+
+
+def readme_lines(section: str) -> str:
+    """The shell lines of a section of README.md that copy files and make the group."""
+    text = (SOURCE / "README.md").read_text()
+    body = text.partition(f"\n{section}\n")[2]
+    body = re.split(r"\n##", body)[0]
+    blocks = re.findall(r"```sh\n(.*?)```", body, re.DOTALL)
+    lines = [line.removeprefix("sudo ") for block in blocks for line in block.splitlines()]
+    kept = [line for line in lines if line.startswith(("install ", "groupadd ", "usermod "))]
+    expect(bool(kept), f"README has no lines in {section}")
+    return "\n".join(kept)
+
+
+def install_script(*sections: str) -> str:
+    return (
+        f"set -ex; id {USER} || useradd {USER}; export USER={USER}; cd {SOURCE}\n"
+        + "\n".join(readme_lines(section) for section in sections)
+        + f"\ninstall -d -m 700 -o {USER} /run/user/{USER}\n"
+    )
+
+
+def exec_start(unit: str) -> list[str]:
+    """The commands of a unit in packaging/systemd."""
+    text = next((SOURCE / "packaging/systemd").glob(f"*/{unit}.service")).read_text()
+    return re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+
+
+UDEV = (
+    "pgrep systemd-udevd > /dev/null || /lib/systemd/systemd-udevd --daemon; "
+    "udevadm control --reload; udevadm trigger -c add; udevadm settle; "
+)
+NODES = "stat -c '%n %U:%G %a' /dev/xen/evtchn /dev/xen/gntalloc /dev/xen/gntdev /dev/xen/xenbus"
+
+
+def run(lab: Lab) -> None:
+    with lab.scenario("installed.units_are_valid") as figures:
+        script = install_script("## Install", "### On the host")
+        command("bash", "-c", script)
+        command("bash", "-c", install_script("### In a guest").replace("/etc/modprobe.d", "/tmp"))
+        verified = command(
+            "bash",
+            "-c",
+            "systemd-analyze verify --man=no /etc/systemd/system/xen-pv-audio-*.service && "
+            "systemd-analyze verify --man=no --user /etc/systemd/user/xen-pv-audio-*.service",
+            check=False,
+        )
+        ours = [line for line in verified.output.splitlines() if "xen-pv-audio" in line]
+        expect(verified.status == 0 and not ours, verified.output[-400:])
+        figures.append("3 units")
+    backend = None
+    with lab.scenario("installed.backend_runs_as_a_user") as figures:
+        told = command("bash", "-c", f"{UDEV} {NODES}").output.splitlines()
+        nodes = [line for line in told if line.startswith("/dev/xen/")]
+        expect(len(nodes) >= 3 and all("root:xen-audio 660" in n for n in nodes), "; ".join(told))
+        figures.append(f"{len(nodes)} devices root:xen-audio 660")
+        Path("/etc/xen-pv-audio/backend.toml").write_text(POLICY)
+        for line in exec_start("xen-pv-audio-xenstore"):
+            command(*shlex.split(line))
+        (line,) = exec_start("xen-pv-audio-backend")
+        log = (OUT / "backend-installed.log").open("wb")
+        backend = subprocess.Popen(
+            [*shlex.split(AS_USER), *shlex.split(line)], stdout=log, stderr=subprocess.STDOUT
+        )
+        time.sleep(5)
+        expect(backend.poll() is None, (OUT / "backend-installed.log").read_text()[-300:])
+        figures.append(line)
+    guest = Guest(vsnd=VSND)
+    lab.explain_with(guest)
+    try:
+        with guest:
+            in_guest(lab, guest)
+    finally:
+        if backend is not None:
+            backend.terminate()
+            backend.wait(15)
+
+
+def in_guest(lab: Lab, guest: Guest) -> None:
+    with lab.scenario("installed.kernel_driver_stays_out") as figures:
+        # The control: without our file, coldplug loads the driver of xen:vsnd.
+        guest.must(f"{UDEV} sleep 1; lsmod | grep -q ^snd_xen_front")
+        guest.must(
+            "echo vsnd-0 > /sys/bus/xen/drivers/vsnd/unbind 2> /dev/null || "
+            "for d in /sys/bus/xen/drivers/*vsnd*/vsnd-0; do echo vsnd-0 > ${d%/*}/unbind; done;"
+            "sleep 2; rmmod snd_xen_front"
+        )
+        guest.must(install_script("## Install", "### In a guest"), 60)
+        told = guest.must(f"{UDEV} sleep 1; lsmod | grep -c ^snd_xen_front || true; {NODES}")
+        lines = told.splitlines()
+        expect(lines[0] == "0", f"snd_xen_front is loaded again: {told}")
+        nodes = [line for line in lines if "root:xen-audio 660" in line]
+        expect(len(nodes) == 4, told)
+        figures.append("without the file it is loaded, with it not; 4 devices root:xen-audio 660")
+    with lab.scenario("installed.modules_are_loaded_at_boot") as figures:
+        guest.must("rmmod xen_gntdev; /lib/systemd/systemd-modules-load; lsmod | grep ^xen_gntdev")
+        figures.append("systemd-modules-load")
+    with lab.scenario("installed.sound_as_a_user") as figures:
+        figures.append(sound(guest))
+
+
+def sound(guest: Guest) -> str:
+    """PipeWire, frontend and clients as one user; what is played comes back by the host's loop."""
+    (line,) = exec_start("xen-pv-audio-frontend")
+    session = f"export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{USER}/bus;"
+    guest.must(
+        f"{session} chmod 777 $OUT; cat > /tmp/session <<'END'\n"
+        "cd /tmp; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null\n"
+        f"setsid {line} > /tmp/frontend.log 2>&1 < /dev/null &\nEND\n"
+        "mkdir -p /etc/wireplumber/{bluetooth.lua,wireplumber.conf}.d; "
+        "chmod 777 /etc/wireplumber/*.d;"
+        f"{AS_USER} bash /tmp/session"
+    )
+    state = f"/local/domain/{guest.domid}/device/vsnd/0/state"
+    wait_until(lambda: store_read(state) == "4", "Connected", 40)
+
+    def listed() -> str:
+        return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
+
+    wait_until(lambda: SINK in listed() and SOURCE_NODE in listed(), "nodes", 20)
+    guest.must(
+        f"{session} {AS_USER} timeout -s INT 9 pw-record --target {SOURCE_NODE} --format s16 "
+        "--rate 48000 --channels 2 /tmp/rec.wav & sleep 3;"
+        f"{session} {AS_USER} timeout 60 pw-play --target {SINK} /run/lab/job/frames.wav; wait",
+        120,
+    )
+    found = guest.run("python3 /run/lab/inside/frames.py /tmp/rec.wav /run/lab/job/frames.wav")
+    if found.status:
+        log = guest.run("cat /tmp/frontend.log").output
+        raise GuestError(f"{found.output[:300]} {log[-300:]}")
+    return f"{line}: {found.output.strip()}"

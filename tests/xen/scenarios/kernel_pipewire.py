@@ -1,0 +1,116 @@
+"""PipeWire in a guest on the kernel's card: its ALSA sink and source on snd_xen_front, our backend.
+
+An ALSA sink runs by a timer and looks at the card's position, which this card knows once a period.
+Each play opens the card anew: WirePlumber closes it 5 s after the last sound.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from dom0 import OUT, Daemon, Lab, expect, wait_until, wav_data
+from frames import in_order
+from guest import Guest
+from kernel_front import wait_connected
+
+CARD = (
+    "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
+    "sample-formats=s16_le, channels-max=2, buffer-size=262144"
+)
+PCM = ("PCM, name=Lab PCM", "STREAM, unique-id=play, type=p", "STREAM, unique-id=cap, type=c")
+VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *PCM))} ] ]"
+FRAMES = "/run/lab/job/frames.wav"
+RECORD = OUT / "pipewire-play.wav"
+# A client that the emulator wakes too late loses a cycle, with any sink: so few and long ones.
+QUANTUM_FRAMES = 4096
+PLAYS = 2
+FRAME_COUNT = 3 * 48000
+SESSION = "export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus;"
+
+
+def run(lab: Lab) -> None:
+    RECORD.unlink(missing_ok=True)
+    guest = Guest(vsnd=VSND)
+    lab.explain_with(guest)
+    arguments = ("--output", "loopback,delay=40ms", "--allow-microphone", "--record", str(RECORD))
+    with Daemon("backend-kpw", *arguments) as backend, guest:
+        guest.must("modprobe snd_xen_front")
+        wait_connected(guest)
+        try:
+            with lab.scenario("kernel_pipewire.card_is_a_sink_and_a_source") as figures:
+                started = time.monotonic()
+                guest.must(
+                    "export PIPEWIRE_DEBUG=3;"
+                    "PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null"
+                )
+                wait_until(lambda: "alsa_input" in nodes(guest), "a source", 60)
+                figures.append(f"after {time.monotonic() - started:.1f} s: {nodes(guest)}")
+                guest.must(
+                    f"{SESSION} wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0;"
+                    f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
+                )
+                # The session starts for some seconds more; with one processor that is heard.
+                figures.append(f"quiet {wait_until(lambda: idle(guest), 'rest', 40):.0f} s later")
+            with lab.scenario("kernel_pipewire.plays_without_a_stall") as figures:
+                for _ in range(PLAYS):
+                    wait_until(lambda: closed(guest), "the card is closed", 20)
+                    figures.append(play(lab, guest))
+                log = guest.must("grep -c 'after recover' $OUT/pw-pipewire.log || true")
+                expect(log.strip() == "0", f"{log.strip()} xruns in the guest's PipeWire")
+                figures.append("no xrun in the guest's PipeWire")
+            with lab.scenario("kernel_pipewire.records_what_it_plays") as figures:
+                figures.append(record(guest))
+        finally:
+            (OUT / "guest-pw.log").write_text(
+                guest.run(
+                    "tail -c 200000 $OUT/pw-pipewire.log; cat $OUT/pw-wireplumber.log; dmesg | tail"
+                ).output
+            )
+        expect("Traceback" not in backend.log(), "a traceback in the backend's log")
+
+
+def nodes(guest: Guest) -> str:
+    listed = guest.run(f"{SESSION} pw-cli ls Node").output
+    return " ".join(re.findall(r'node.name = "(alsa_[^"]*)"', listed))
+
+
+def idle(guest: Guest) -> bool:
+    """Whether the guest's processor had nothing to do for most of a second."""
+    ticks = guest.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
+    half = len(ticks) // 2
+    before, after = (list(map(int, part[1:])) for part in (ticks[:half], ticks[half:]))
+    return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
+
+
+def closed(guest: Guest) -> bool:
+    return guest.must("cat /proc/asound/card0/pcm0p/sub0/status").strip() == "closed"
+
+
+def record(guest: Guest) -> str:
+    guest.must(
+        f"{SESSION} timeout -s INT 10 pw-record --format s16 --rate 48000 --channels 2 "
+        f"/tmp/rec.wav & sleep 3; timeout 60 pw-play {FRAMES}; wait",
+        120,
+    )
+    numbers = guest.must(f"python3 /run/lab/inside/frames.py /tmp/rec.wav {FRAMES} order").split()
+    return judged(*map(int, numbers))
+
+
+def play(lab: Lab, guest: Guest) -> str:
+    started = time.monotonic()
+    output = guest.must(f"{SESSION} timeout 60 pw-play {FRAMES} 2>&1", 90)
+    took = time.monotonic() - started
+    time.sleep(1)
+    figure = judged(*in_order(wav_data(RECORD), lab.frames))
+    # 3 s of sound and half a second behind it; the emulator takes a while to start a program
+    expect(took < 8, f"pw-play took {took:.1f} s")
+    return f"{figure}, {took:.1f} s {output.strip()}"
+
+
+def judged(lost: int, longest: int) -> str:
+    """What a late client loses is no fault of the card; a stall is silence that lasts, or the end
+    of all sound."""
+    expect(lost < FRAME_COUNT // 20, f"{lost} frames lost")
+    expect(longest < 48000, f"silence of {longest} frames")
+    return f"{lost} of {FRAME_COUNT} frames lost, {longest} silent together at the most"

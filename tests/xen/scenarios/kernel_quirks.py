@@ -1,0 +1,76 @@
+"""How the kernel's frontend and libxl behave where nobody wrote it down; our backend relies on it.
+
+What is known by a model in the unit tests as well (events, positions, states) is not here.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from dom0 import Daemon, Lab, expect, store_read, wait_until
+from guest import Guest, command
+from kernel_front import CARD, FRAMES, RAW, RECORD, STREAMS, VSND, periods, play_all, wait_connected
+
+LONG = periods(4096, 4)
+DRIVER = "/sys/bus/xen/drivers/vsnd"
+
+
+def run(lab: Lab) -> None:
+    guest = Guest(vsnd=VSND)
+    lab.explain_with(guest)
+    with Daemon("backend-quirks", "--output", "null", "--record", str(RECORD)) as backend, guest:
+        guest.must("modprobe snd_xen_front")
+        wait_connected(guest)
+        guest.must("sleep 1")
+        frozen(lab, guest, backend)
+        unbound(lab, guest)
+    no_backend(lab)
+
+
+def frozen(lab: Lab, guest: Guest, backend: Daemon) -> None:
+    with lab.scenario("kernel.request_times_out_after_3_s") as figures:
+        backend.process.send_signal(signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            told = guest.run(f"timeout 60 aplay {RAW} {LONG} {FRAMES} 2>&1", 90)
+            took = time.monotonic() - started
+        finally:
+            backend.process.send_signal(signal.SIGCONT)
+        expect(told.status != 0, "aplay played without a backend")
+        expect(took > 2.9, f"aplay gave up after {took:.1f} s: {told.output[-200:]}")
+        figures.append(f"aplay gave up after {took:.1f} s")
+    with lab.scenario("backend.answers_to_requests_given_up_harm_nobody") as figures:
+        # At once they could be taken for answers to new requests: the driver's ids repeat.
+        guest.must("sleep 1")
+        figures.append(play_all(lab, guest, LONG))
+
+
+def unbound(lab: Lab, guest: Guest) -> None:
+    with lab.scenario("kernel.unbind_is_let_go_within_its_second") as figures:
+        started = time.monotonic()
+        guest.must(f"ls {DRIVER}; echo vsnd-0 > {DRIVER}/unbind", 30)
+        took = time.monotonic() - started
+        # remove() writes Closing and waits a second for InitWait, else it complains.
+        expect(took < 1.5, f"unbind took {took:.1f} s")
+        state = f"/local/domain/0/backend/vsnd/{guest.domid}/0/state"
+        wait_until(lambda: store_read(state) == "2", "InitWait after the unbind", 5)
+        guest.must("rmmod snd_xen_front && modprobe snd_xen_front", 60)
+        wait_connected(guest)
+        guest.must("sleep 1")
+        figures.append(f"unbind {took:.1f} s")
+        figures.append(play_all(lab, guest, LONG))
+
+
+def no_backend(lab: Lab) -> None:
+    """Without a card first: `xl create` of a guest with one would wait and fail in the same way."""
+    with lab.scenario("xl.gives_a_card_up_without_a_backend") as figures, Guest() as guest:
+        started = time.monotonic()
+        told = command("xl", "vsnd-attach", guest.name, CARD, *STREAMS, check=False)
+        took = time.monotonic() - started
+        expect(told.status != 0, "xl vsnd-attach succeeded without a backend")
+        expect(took > 5, f"xl gave up after {took:.1f} s")
+        figures.append(f"after {took:.0f} s")
+        left = store_read(f"/local/domain/0/backend/vsnd/{guest.domid}/0/state")
+        figures.append(f"the backend's state node then: {left}")
+        guest.must("true")
