@@ -228,6 +228,16 @@ TWINS = {
         "    b->broken = true;\n    if (b->open && b->running)",
         "    if (b->open && b->running)",
     ),
+    "dead_frontend_is_not_looked_for": (
+        "test_stream_back", "stream_back.c", "else if (b->watches && ", "else if (0 && ",
+    ),
+    "octet_that_nobody_asked_about_counts": (
+        "test_stream_back", "stream_back.c", "b->watches = b->watches && xpa", "b->watches = xpa",
+    ),
+    "octet_that_was_never_set_counts": (
+        "test_stream_back", "stream_back.c",
+        "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
+    ),
     "loopback_without_its_quantum": (
         "test_stream_pair", "host_vdev.c",
         "uint64_t behind = v->quantum_frames + v->delay_frames;",

@@ -194,7 +194,7 @@ MISTAKES = [
     ({"n0__sample_rates": "8000"}, 'vsnd/0/sample-rates = "8000"', "vsnd/sample-rates"),
     ({"n0__0__sample_formats": "u8"}, 'vsnd/0/0/sample-formats = "u8"', "u8 is outside"),
     ({"n0__0__channels_max": "5"}, 'vsnd/0/0/channels-max = "5"', "vsnd/channels-max"),
-    ({"n0__channels_min": "5"}, "vsnd/0/0", "channels-min 5 is more than channels-max 4"),
+    ({"n0__channels_min": "5"}, 'vsnd/0/channels-min = "5"', "is more than channels-max 4 of"),
 ]
 
 

@@ -4,6 +4,7 @@ do, told by both ends' own view."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
 from xenpvaudio.engine import Engine
 from xenpvaudio.errors import PeerProtocolError
 from xenpvaudio.front_link import FrontLink
+from xenpvaudio.front_stream import Wanted
 from xenpvaudio.frontend import Frontend, FrontendDevice
 from xenpvaudio.hwparams import Config, from_stream_config
 from xenpvaudio.outputs import _VirtualPort
@@ -24,7 +26,7 @@ from xenpvaudio.testbed import card_nodes
 from xenpvaudio.xen.sim_domain import connect
 from xenpvaudio.xen.sim_process import start_hypervisor
 from xenpvaudio.xen.sim_toolstack import Toolstack
-from xenpvaudio.xenbus import XenbusState
+from xenpvaudio.xenbus import Action, XenbusState
 
 CONFIG = Config(PcmFormat.S16_LE, 48000, 2, 256, 4096)
 
@@ -64,9 +66,10 @@ def run(
     tmp_path: Path,
     body: Callable[[Pair], Awaitable[None]],
     nodes: Mapping[str, str] | None = None,
+    record: Path | None = None,
 ) -> None:
     """Runs `body` with a connected pair; afterwards nothing may be left granted or mapped. `nodes`:
-    the card, if not the usual one."""
+    the card, if not the usual one; `record`: as for the backend."""
 
     async def session() -> None:
         sim = tmp_path / "xen"
@@ -77,7 +80,7 @@ def run(
             guest = connect(str(sim), 1, loop.call_soon_threadsafe)
             engines = Engine(None), Engine(None)
             policy = Policy(DomainPolicy(output=OutputSpec("null")))
-            backend = Backend(engines[0], host, policy)
+            backend = Backend(engines[0], host, policy, record=record)
             frontend = Frontend(engines[1], guest, FrontendSettings())
             backend.run()
             tools.attach_vsnd(1, 0, nodes or card_nodes())
@@ -224,6 +227,58 @@ def test_streams_of_one_card_share_a_virtual_device_in_pairs(tmp_path: Path) -> 
         assert device("0/0") is first
 
     run(tmp_path, body, nodes)
+
+
+def test_stream_that_finds_no_pages_says_so_once_and_opens_when_there_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(pair: Pair) -> None:
+        hoard = pair.front._domain.grants.grant(0, 1010)
+        stream = pair.front.streams()[0]
+        stream._wanted = Wanted(PcmFormat.S16_LE, 48000, 2)  # as if the graph had set it
+        stream._wake.set()
+        links: list[FrontLink] = []
+        started = asyncio.get_running_loop().time()
+        while len(links) < 4:  # a connection for each attempt
+            if stream.link is not None and stream.link not in links:
+                links.append(stream.link)
+            await asyncio.sleep(0.01)
+        took = asyncio.get_running_loop().time() - started
+        hoard.close()
+        lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+        assert len(lines) == 1, lines
+        assert "cannot grant" in lines[0]
+        assert took > 1.9  # the first at once, then one a second: no storm of connections
+        await wait_for(lambda: stream.opened is not None)
+
+    run(tmp_path, body)
+
+
+def test_rings_that_changed_are_taken_over_once_however_often_one_looks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(pair: Pair) -> None:
+        await pair.front._detach()
+        await pair.front._publish()
+        for _ in range(3):  # a watch that fires late: each look finds the newest state
+            pair.back.feed(XenbusState.INITIALISED)
+        await wait_for(lambda: pair.back._events.empty() and bool(pair.back.streams))
+        await pair.front.act(Action.ATTACH)
+        await pair.link.open(CONFIG, 512)
+        assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+    run(tmp_path, body)
+
+
+def test_in_a_directory_each_stream_is_recorded_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        found = (tmp_path / "recordings").iterdir()
+        assert [path.name for path in found] == ["work.0.0.0.wav"]
+
+    run(tmp_path, body, record=tmp_path / "recordings")
 
 
 def test_a_backend_that_stops_leaves_the_frontend_waiting_for_the_next(tmp_path: Path) -> None:

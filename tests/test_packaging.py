@@ -21,7 +21,13 @@ import pytest
 from xenpvaudio import cli, packets
 from xenpvaudio.card import Card, parse_card, parse_unique_id
 from xenpvaudio.config import DomainPolicy, FrontendSettings, Policy, load_policy
-from xenpvaudio.sndif import FEATURE_POSITION_EXT, Direction, PcmFormat
+from xenpvaudio.sndif import (
+    ALIVE_BYTE,
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    Direction,
+    PcmFormat,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
@@ -412,6 +418,13 @@ def test_position_extension_is_described_where_it_is() -> None:
     }
     assert ends == expected
     assert place + packets._POSITION_EXT.size == 28
+
+
+def test_liveness_extension_is_described_where_it_is() -> None:
+    text = (PACKAGING / "doc" / "liveness-extension.md").read_text(encoding="utf-8")
+    assert f'{FEATURE_LIVENESS_EXT} = "1"' in text
+    rows = re.findall(r"^ \* \| +alive +\|.*\| (\d+)$", text, re.MULTILINE)
+    assert [int(end) - 4 for end in rows] == [ALIVE_BYTE]
 
 
 def test_picture_is_well_formed() -> None:

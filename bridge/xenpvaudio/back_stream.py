@@ -52,6 +52,7 @@ class HostedStream:
         *,
         where: str,
         position_ext: bool,
+        liveness_ext: bool,
         record: Path | None,
         on_error: Callable[[XenPvAudioError], None],
     ) -> None:
@@ -92,6 +93,8 @@ class HostedStream:
             self._channels[1],
             position_ext,
         )
+        if liveness_ext:
+            self.back.watch()
         self.back.attach()
 
     def _connect(self, transport: tuple[int, int, int, int]) -> None:
@@ -132,6 +135,8 @@ class HostedStream:
             while self._retired:
                 self._release(*self._retired.pop(0))
             self._detached.set()
+        elif notice.kind is NoticeKind.BROKEN and notice.code == Status.ENOTCONN:
+            self._on_error(PeerGoneError(f"{self.where}: the guest's frontend has died"))
         elif notice.kind is NoticeKind.BROKEN:
             self._on_error(
                 PeerProtocolError(

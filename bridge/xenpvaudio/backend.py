@@ -18,10 +18,10 @@ from .card import Card, StreamConfig, parse_card, parse_unique_id
 from .config import DomainPolicy, OutputSpec, Policy
 from .device_io import read_tree
 from .engine import Engine
-from .errors import ConfigError, PeerProtocolError, XenPvAudioError
+from .errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
 from .outputs import Identity, Output, make_output
 from .patience import Patience
-from .sndif import FEATURE_POSITION_EXT, Direction, Key
+from .sndif import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from .xen.api import Domain, Watch, XenStoreError
 from .xenbus import Action, Local, XenbusState
 from .xenbus_device import XenbusDevice
@@ -77,6 +77,7 @@ class BackendDevice(XenbusDevice):
         self._record = record
         self._position_ext = position_ext
         self._transports: dict[str, Transport] = {}
+        self._change_told = False
         self._outputs: dict[OutputSpec, Output] = {}
         self.streams: dict[str, HostedStream] = {}
         self._patience = Patience(xenbus.CLOSING_HOLD_NSEC / 1e9)
@@ -101,30 +102,45 @@ class BackendDevice(XenbusDevice):
             await self._disconnect()
 
     def _offer(self) -> None:
+        # After the state is written: the guest's xl waits for that.
+        asyncio.get_running_loop().call_soon(self._check_card)
         self.store.write(f"{self.directory}/{Key.VERSIONS}", xenbus.OFFERED_VERSIONS)
+        self.store.write(f"{self.directory}/{FEATURE_LIVENESS_EXT}", "1")
         if self._position_ext:
             self.store.write(f"{self.directory}/{FEATURE_POSITION_EXT}", "1")
+
+    def _check_card(self) -> None:
+        """Says what is wrong with the card before the guest has a driver for it."""
+        try:
+            nodes = read_tree(self.store, self.peer)
+            if xenbus.STATE in nodes:  # else: just removed
+                self._card(nodes)
+        except ConfigError as error:
+            self._complain(logging.ERROR, error)
+        except XenStoreError:
+            pass  # gone, or another's: the states will say
+
+    def _card(self, nodes: dict[str, str]) -> Card:
+        card = parse_card(nodes, where=self.peer)
+        count = sum(1 for _ in card.streams)
+        if count > self.policy.max_streams:
+            raise ConfigError(
+                f"{self.peer} has {count} streams, policy allows {self.policy.max_streams}"
+            )
+        return card
 
     def _read(self) -> tuple[Card, dict[str, Transport], dict[str, str]]:
         nodes = read_tree(self.store, self.peer)
         xenbus.check_version(nodes.get(Key.VERSION))
-        card = parse_card(nodes, where=self.peer)
-        streams = list(card.streams)
-        if len(streams) > self.policy.max_streams:
-            raise ConfigError(
-                f"{self.peer} has {len(streams)} streams, policy allows {self.policy.max_streams}"
-            )
-        transports = {stream.path: read_transport(nodes, stream.path) for stream in streams}
+        card = self._card(nodes)
+        transports = {stream.path: read_transport(nodes, stream.path) for stream in card.streams}
         return card, transports, nodes
 
     async def _connect(self) -> None:
         card, transports, nodes = self._read()
-        position_ext = self._position_ext and nodes.get(FEATURE_POSITION_EXT) == "1"
         try:
             for stream in card.streams:
-                self.streams[stream.path] = self._host(
-                    stream, transports[stream.path], position_ext
-                )
+                self.streams[stream.path] = self._host(stream, transports[stream.path], nodes)
         except XenPvAudioError:
             await self._disconnect()
             raise
@@ -136,13 +152,17 @@ class BackendDevice(XenbusDevice):
             changed = self._read()[1] != self._transports
         except (ConfigError, PeerProtocolError):
             changed = True
-        if changed:
+        # Once for several looks: a second one would tear the new connection down, whose rings and
+        # ports are good for one connection only.
+        if changed and not self._change_told:
+            self._change_told = True
             self.feed(Local.CHANGED)
 
     async def _disconnect(self) -> None:
         streams, self.streams = self.streams, {}
         self._transports = {}
         self._patience.ended(asyncio.get_running_loop().time())
+        self._change_told = False
         for stream in streams.values():
             await stream.detach()
         for output in self._outputs.values():
@@ -154,7 +174,9 @@ class BackendDevice(XenbusDevice):
             self._outputs[spec] = make_output(self._engine, spec)
         return self._outputs[spec]
 
-    def _host(self, config: StreamConfig, transport: Transport, ext: bool) -> HostedStream:
+    def _host(
+        self, config: StreamConfig, transport: Transport, nodes: dict[str, str]
+    ) -> HostedStream:
         policy = self.policy
         capture = config.direction is Direction.CAPTURE
         spec = policy.output
@@ -177,10 +199,18 @@ class BackendDevice(XenbusDevice):
             self._output(spec),
             self._identity(config),
             where=f"{self.where}/{config.path}",
-            position_ext=ext,
-            record=None if capture else self._record,
+            position_ext=self._position_ext and nodes.get(FEATURE_POSITION_EXT) == "1",
+            liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
+            record=None if capture else self._recording(config.path),
             on_error=self._failed,
         )
+
+    def _recording(self, stream: str) -> Path | None:
+        """Where a playback stream is recorded; in a directory each stream has its own file."""
+        if self._record is None or not self._record.is_dir():
+            return self._record
+        name = f"{self.domain_name}.{self._devid}.{stream}.wav"
+        return self._record / name.replace("/", ".")
 
     def _identity(self, config: StreamConfig) -> Identity:
         asked = parse_unique_id(config.unique_id)
@@ -196,12 +226,13 @@ class BackendDevice(XenbusDevice):
 
     def _failed(self, error: XenPvAudioError) -> None:
         log.warning("%s", error)
-        self.feed(Local.ERROR)
+        self.feed(Local.GONE if isinstance(error, PeerGoneError) else Local.ERROR)
 
 
 class Backend:
-    """All vsnd devices that this domain serves. `record`: a WAV file of each playback stream,
-    the last one that opened wins; `position_ext`: offer the position extension."""
+    """All vsnd devices that this domain serves. `record`: a WAV file of each playback stream, the
+    last one that opened wins, or a directory with a file for each; `position_ext`: offer the
+    position extension."""
 
     def __init__(
         self,
@@ -263,8 +294,20 @@ class Backend:
         log.info("%s: gone", device.where)
         if self.devices.get(key) is device:
             del self.devices[key]
+        if self._domain.domid != 0:
+            self._clear(device.directory)
         if self._watch is not None:
             self._changed(DEVICES)
+
+    def _clear(self, directory: str) -> None:
+        """Outside of dom0 it is the backend's to remove the directory of a device that is to go:
+        libxl waits 10 s for that (libxl_device.c, device_hotplug)."""
+        store = self._domain.store
+        try:
+            if xenbus.is_offline(store.get(f"{directory}/{xenbus.ONLINE}")):
+                store.remove(directory)
+        except XenStoreError as error:
+            log.warning("%s: %s", directory, error)
 
     async def stop(self) -> None:
         if self._watch is not None:

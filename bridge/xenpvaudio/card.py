@@ -136,10 +136,12 @@ def _parse_stream(tree: _Tree, device: int, index: int, above: _Settings) -> Str
     except ValueError:
         raise tree.error(node, 'a stream is "p" (playback) or "c" (capture)') from None
     if not settings.channels:
-        raise ConfigError(
-            f"{tree.where}/{prefix[:-1]}: {Key.CHANNELS_MIN} {settings.channels.min} is more than "
+        raise tree.error(
+            settings.said[Key.CHANNELS_MIN],  # nobody's minimum is 1, which no maximum is below
+            f"{Key.CHANNELS_MIN} {settings.channels.min} is more than "
             f"{Key.CHANNELS_MAX} {settings.channels.max}"
-            + ("" if Key.CHANNELS_MAX in settings.said else ", the default"),
+            + ("" if Key.CHANNELS_MAX in settings.said else ", the default,")
+            + f" of {tree.where}/{prefix[:-1]}",
             hint=f"set {Key.CHANNELS_MAX}",
         )
     return StreamConfig(

@@ -52,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     backend.add_argument(
         "--allow-microphone", action="store_true", help="every domain may capture (for trying out)"
     )
-    backend.add_argument("--record", type=Path, metavar="FILE.wav", help="what is played, as WAV")
+    backend.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE.wav",
+        help="what is played, as WAV; in a directory, a file a stream",
+    )
     backend.add_argument(
         "--no-position-ext", action="store_true", help="do not offer the position extension"
     )

@@ -8,16 +8,17 @@ a time, each with the kernel frontend's deadline of 3 s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
 
 from . import packets, pgdir
 from .engine import Engine
-from .errors import PeerGoneError, PeerProtocolError, XenPvAudioError
+from .errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
 from .hwparams import Config
 from .plane_format import stream_format
-from .sndif import PAGE_BYTES, Direction, Key, Operation, status_name
+from .sndif import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Operation, status_name
 from .xen.api import Channel, Domain, Grant
 
 DEADLINE_SEC = 3.0
@@ -36,6 +37,7 @@ class FrontLink:
         where: str,
         *,
         position_ext: bool,
+        liveness_ext: bool,
         on_broken: Callable[[XenPvAudioError], None],
         on_latency: Callable[[int], None],
     ) -> None:
@@ -55,6 +57,7 @@ class FrontLink:
         self.config: Config | None = None
         self._pages: list[Grant] = []
         self._channels: list[Channel] = []
+        self._liveness_ext = liveness_ext
         try:
             for _ in range(2):  # one by one: what is there when the next fails is given back
                 self._pages.append(domain.grants.grant(backend_id, 1))
@@ -74,6 +77,9 @@ class FrontLink:
             self._channels[1],
             position_ext,
         )
+        if liveness_ext:  # our kernel clears the octet, and says so, however this process ends
+            self._pages[1].view[ALIVE_BYTE] = 1
+            self._pages[1].set_unmap_notify(ALIVE_BYTE, self._channels[1].port)
 
     def nodes(self) -> dict[str, str]:
         """What to publish below the stream's directory."""
@@ -203,6 +209,10 @@ class FrontLink:
         self._buffer = self._directory = None
 
     def _free(self) -> None:
+        if self._liveness_ext and len(self._pages) == 2:
+            # an end in good order is told by the state; a lost machine has nobody to tell
+            with contextlib.suppress(UnavailableError):
+                self._pages[1].set_unmap_notify(None, None)
         for page in self._pages:
             page.close()
         for channel in self._channels:

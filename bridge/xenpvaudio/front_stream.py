@@ -53,6 +53,7 @@ class GuestStream:
         where: str,
         properties: Mapping[str, str],
         on_error: Callable[[XenPvAudioError], None],
+        on_opened: Callable[[], None],
     ) -> None:
         self._engine = engine
         self.config = config
@@ -60,6 +61,7 @@ class GuestStream:
         self.where = where
         self._properties = dict(properties)
         self._on_error = on_error
+        self._on_opened = on_opened
         self.id = engine.new_id()
         engine.on_event(self.id, self._event)
         self.node: GuestNode | None = None
@@ -135,6 +137,7 @@ class GuestStream:
         if wanted is None:
             return
         self.opened = await self._open(link, wanted)
+        self._on_opened()
 
     @staticmethod
     def _matches(opened: Config, wanted: Wanted | None) -> bool:

@@ -18,7 +18,7 @@ from .engine import Engine
 from .errors import PeerGoneError, XenPvAudioError
 from .front_link import FrontLink
 from .front_stream import GuestStream
-from .sndif import FEATURE_POSITION_EXT, Direction, Key
+from .sndif import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from .xen.api import Domain, Txn, Watch, XenStoreError
 from .xenbus import Action, Local, XenbusState
 from .xenbus_device import XenbusDevice
@@ -26,6 +26,7 @@ from .xenbus_device import XenbusDevice
 log = logging.getLogger(__name__)
 
 DEVICES = "device/vsnd"
+RETRY_SEC = 1.0
 PRIORITY = 1500
 
 
@@ -47,8 +48,11 @@ class FrontendDevice(XenbusDevice):
         self._devid = devid
         self._settings = settings
         self._backend_id = int(store.read(f"{directory}/{xenbus.BACKEND_ID}"))
-        self._position_ext = False
+        self._position_ext = self._liveness_ext = False
         self._card: Card | None = None
+        self._complaint_of_stream = ""
+        self._recovery: asyncio.TimerHandle | None = None
+        self._recovery_sec = 0.0
         self._streams: dict[str, GuestStream] = {}
         self._links: dict[str, FrontLink] = {}
 
@@ -76,8 +80,8 @@ class FrontendDevice(XenbusDevice):
     def _read_config(self) -> None:
         versions = self.store.get(f"{self.peer}/{Key.VERSIONS}")
         xenbus.choose_version(versions)
-        feature = self.store.get(f"{self.peer}/{FEATURE_POSITION_EXT}")
-        self._position_ext = feature == "1"
+        self._position_ext = self.store.get(f"{self.peer}/{FEATURE_POSITION_EXT}") == "1"
+        self._liveness_ext = self.store.get(f"{self.peer}/{FEATURE_LIVENESS_EXT}") == "1"
         card = parse_card(read_tree(self.store, self.directory), where=self.directory)
         if card != self._card:  # the toolstack changed it: other nodes
             for stream in self._streams.values():
@@ -99,6 +103,7 @@ class FrontendDevice(XenbusDevice):
                     config.direction,
                     stream.where,
                     position_ext=self._position_ext,
+                    liveness_ext=self._liveness_ext,
                     on_broken=self._failed,
                     on_latency=stream.latency_changed,
                 )
@@ -109,6 +114,8 @@ class FrontendDevice(XenbusDevice):
             raise
         if self._position_ext:
             nodes[FEATURE_POSITION_EXT] = "1"
+        if self._liveness_ext:
+            nodes[FEATURE_LIVENESS_EXT] = "1"
         if self.store.get(f"{self.peer}/{Key.VERSIONS}") is not None:
             nodes[Key.VERSION] = xenbus.OFFERED_VERSIONS
 
@@ -119,6 +126,9 @@ class FrontendDevice(XenbusDevice):
         self.store.transact(write)
 
     async def _detach(self) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
         links, self._links = self._links, {}
         for path, link in links.items():
             stream = self._streams.get(path)
@@ -128,11 +138,19 @@ class FrontendDevice(XenbusDevice):
                 await link.detach()
 
     def _failed(self, error: XenPvAudioError) -> None:
-        """A stream was given up. Rings are free to be published anew at once."""
-        if self.state is not XenbusState.CONNECTED:
+        """A stream was given up: new rings, at once, but no more than once a second. What lasts
+        is tried again for as long as an application wants it, and told once."""
+        if self.state is not XenbusState.CONNECTED or self._recovery is not None:
             return
-        log.warning("%s", error)
-        self.feed(Local.ERROR)
+        if self._complaint_of_stream != str(error):
+            self._complaint_of_stream = str(error)
+            log.warning("%s", error)
+        now = self._loop.time()
+        self._recovery_sec = max(now, self._recovery_sec + RETRY_SEC)
+        self._recovery = self._loop.call_later(self._recovery_sec - now, self.feed, Local.ERROR)
+
+    def _opened(self) -> None:
+        self._complaint_of_stream = ""
 
     def _make_stream(self, config: StreamConfig) -> GuestStream:
         assert self._card is not None
@@ -161,6 +179,7 @@ class FrontendDevice(XenbusDevice):
             where=f"{self.where}/{config.path} ({kind})",
             properties=properties,
             on_error=self._failed,
+            on_opened=self._opened,
         )
 
     def pipewire_changed(self, up: bool) -> None:

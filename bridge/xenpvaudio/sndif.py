@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from xenpvaudio_native.header import text, value
+from xenpvaudio_native.header import offset, text, value
 
 DRIVER_NAME = text("XENSND_DRIVER_NAME")
 LIST_SEPARATOR = text("XENSND_LIST_SEPARATOR")
@@ -26,6 +26,9 @@ PAGE_BYTES = value("XENSND_EVENT_PAGE_SIZE")
 # Each side writes "1" into its own directory if it understands the position extension
 # (PositionExt in packets.py); without both, those octets stay reserved.
 FEATURE_POSITION_EXT = "feature-position-ext"
+# The same for the liveness extension: this octet of each event page is 1 while the frontend lives.
+FEATURE_LIVENESS_EXT = "feature-liveness-ext"
+ALIVE_BYTE = offset("xensnd_event_page", "reserved")
 
 
 class Operation(IntEnum):

@@ -85,6 +85,9 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
                               void *ring_page, void *event_page, struct xpa_channel requests,
                               struct xpa_channel events, int position_ext);
 void xpa_back_free(struct xpa_back *back);
+/* Before attach: the frontend keeps the first reserved octet of the event page set for as long as
+ * it lives. If it is set at attach, and then cleared: XPA_NOTICE_BROKEN with -ENOTCONN. */
+void xpa_back_watch(struct xpa_back *back);
 int xpa_back_attach(struct xpa_back *back);
 int xpa_back_detach(struct xpa_back *back);
 int xpa_back_open(struct xpa_back *back, const struct xpa_config *config);

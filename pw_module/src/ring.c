@@ -243,6 +243,10 @@ int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt) {
     return 0;
 }
 
+bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r) {
+    return __atomic_load_n(&event_page(r->page)->reserved[0], __ATOMIC_ACQUIRE) != 0;
+}
+
 int xpa_evt_ring_pop(struct xpa_evt_ring *r, struct xensnd_evt *out) {
     /* acquire: the event is whole before we copy it */
     uint32_t ready = load_acquire(&event_page(r->page)->in_prod) - r->in_cons;

@@ -174,13 +174,16 @@ static void on_request(struct xpa_source *source, uint32_t events) {
     xpa_back_collect(b);
 }
 
-/* The guest may confirm events; there is nothing to do but to unmask the channel. */
+/* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
+ * the frontend has died. */
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
     int result = xpa_channel_ack(&b->event_channel);
     if (result < 0 && result != -EAGAIN)
         xpa_back_break(b, result);
+    else if (b->watches && !xpa_evt_ring_front_lives(&b->event_ring))
+        xpa_back_break(b, -ENOTCONN);
 }
 
 static void on_timer(struct xpa_source *source, uint32_t events) {
@@ -208,6 +211,8 @@ static void do_attach(const struct xpa_command *command) {
     if (result == 0)
         result = xpa_loop_add(loop, &b->timer_source);
     b->attached = true; /* also when one failed: remove() of what is not in does nothing */
+    /* The node that made us watch may be a killed predecessor's. */
+    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);
     if (result < 0)
         xpa_back_break(b, result);
     else
@@ -335,6 +340,7 @@ void xpa_back_free(struct xpa_back *b) {
     free(b);
 }
 
+void xpa_back_watch(struct xpa_back *b) { b->watches = true; }
 int xpa_back_attach(struct xpa_back *b) { return command(b, do_attach, NULL); }
 int xpa_back_detach(struct xpa_back *b) { return command(b, do_detach, NULL); }
 int xpa_back_close(struct xpa_back *b) { return command(b, do_close, NULL); }

@@ -46,6 +46,7 @@ struct xpa_back {
     struct xpa_source request_source, event_source, timer_source;
     int timer_fd;
     bool attached, broken;
+    bool watches; /* the frontend's octet is to stay set (liveness extension) */
     bool waiting; /* Python is answering a slow request: later ones wait for their turn */
     bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
     bool trigger_unread;

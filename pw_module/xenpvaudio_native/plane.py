@@ -273,6 +273,11 @@ class BackStream:
         if self.handle == ffi.NULL:
             raise UnavailableError("no memory for a stream")
 
+    def watch(self) -> None:
+        """Before attach: BROKEN with -ENOTCONN once the octet that the frontend keeps set in the
+        event page is cleared (liveness extension)."""
+        lib.xpa_back_watch(self.handle)
+
     def attach(self) -> None:
         _check(lib.xpa_back_attach(self.handle))
 

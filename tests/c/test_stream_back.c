@@ -699,6 +699,41 @@ static void test_close_while_start_waits_answers_and_goes_on(void) {
     rig_free(r); /* detached while it waits */
 }
 
+/* Liveness extension: the guest's kernel clears the octet and sends an event. Whoever never set it
+ * (Linux' frontend, after ours was killed and left its node behind) is not watched. */
+static void test_cleared_octet(bool asked, bool set, bool noticed) {
+    struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
+    struct xensnd_event_page *page = (void *)&r->link->event_page;
+    xpa_back_detach(r->back);
+    sim_settle(r->plane);
+    page->reserved[0] = set;
+    struct xpa_back *b =
+        xpa_back_new(r->plane, 8, XPA_PLAYBACK, &r->link->ring_page, &r->link->event_page,
+                     r->link->requests[HOST], r->link->events[HOST], 0);
+    if (asked)
+        xpa_back_watch(b);
+    xpa_back_attach(b);
+    xpa_channel_notify(&r->link->events[GUEST]);
+    sim_settle(r->plane);
+    CHECK_EQ(r->notices[XPA_NOTICE_BROKEN], 0);
+    page->reserved[0] = 0;
+    xpa_channel_notify(&r->link->events[GUEST]);
+    sim_settle(r->plane);
+    CHECK_EQ(r->notices[XPA_NOTICE_BROKEN], noticed);
+    CHECK_EQ(r->broken_code, noticed ? -ENOTCONN : 0);
+    xpa_back_detach(b);
+    sim_settle(r->plane);
+    xpa_back_free(b);
+    r->notices[XPA_NOTICE_DETACHED] = 0;
+    rig_free(r);
+}
+
+static void test_cleared_octet_ends_a_stream_that_is_watched(void) {
+    test_cleared_octet(true, true, true);
+    test_cleared_octet(true, false, false);
+    test_cleared_octet(false, true, false);
+}
+
 int main(void) {
     test_transfers_are_checked();
     test_full_fifo_is_no_space();
@@ -710,6 +745,7 @@ int main(void) {
     test_impossible_event_index_breaks_only_the_stream();
     test_random_pages_never_hurt();
     test_vanished_peer_is_noticed_or_ignored_but_never_fatal();
+    test_cleared_octet_ends_a_stream_that_is_watched();
     test_events_come_one_frame_past_each_period();
     test_no_period_no_events();
     test_stop_rounds_up_to_the_buffer_and_says_so_once();

@@ -42,6 +42,10 @@ SHORTEST_BOOT_SEC = 60.0
 PLANS = (
     Plan("kernel", ("kernel_front", "kernel_life")),
     Plan("ours", ("primitives", "our_front")),
+    Plan("two", ("two_guests",)),
+    Plan("bad", ("bad_input",)),
+    Plan("life", ("life",)),
+    Plan("driver", ("driver_domain",)),
     Plan("loudspeaker", ("loudspeaker",), loudspeaker=True),
     Plan("tools", ("kernel_tools", "kernel_formats")),
     Plan("kernelpw", ("kernel_pipewire",)),

@@ -182,6 +182,11 @@ on_crash = "destroy"
         started = time.monotonic()
         command("xl", "create", "-q", str(config))
         self.create_sec = time.monotonic() - started
+        self.find_console()
+
+    def find_console(self) -> None:
+        """Waits for the agent at the console that the domain has now: after a start or a
+        restore."""
         path = f"/local/domain/{self.domid}/console/tty"
         device = command("xenstore-read", path).output.strip()
         self._console = Console(device)

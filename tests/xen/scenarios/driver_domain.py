@@ -1,0 +1,81 @@
+"""The backend in a guest of its own instead of dom0 (backend-id is not 0), as DomD in cars has it.
+
+xl knows it: `backend=NAME` in the CARD part of a vsnd specification. dom0 has no part in the sound:
+backend and player are both guests, and the comparison is made in the driver domain.
+"""
+
+from __future__ import annotations
+
+import time
+
+from dom0 import OUT, Lab, expect, store_read, wait_until
+from guest import Guest
+from parts import RAW, Part, kernel_card, vsnd
+
+PART = Part(72000, 4)
+RECORD = "/tmp/played.wav"
+BACKEND = (
+    f"setsid xen-pv-audio backend -v --output null --record {RECORD} > /tmp/backend.log 2>&1"
+    " < /dev/null & echo $! > /tmp/backend.pid;"
+    "for i in $(seq 100); do grep -q 'is ready' /tmp/backend.log && exit; sleep 0.2; done; exit 1"
+)
+COMPARE = f"python3 /run/lab/inside/frames.py {RECORD} /tmp/part.raw; tail -3 /tmp/backend.log"
+
+
+def run(lab: Lab) -> None:
+    driver = Guest("driver", vsnd="driver_domain = 1")
+    client = Guest("client", vsnd=vsnd(more=", backend=driver"), index=1)
+    lab.explain_with(driver)
+    with driver:
+        try:
+            with lab.scenario("driver.backend_starts_in_a_guest") as figures:
+                driver.must(BACKEND, 60)
+                PART.make(driver)
+                figures.append(driver.must("grep 'is ready' /tmp/backend.log").strip())
+            serve(lab, driver, client)
+        finally:
+            (OUT / "backend-driver.log").write_text(driver.run("cat /tmp/backend.log").output)
+
+
+def serve(lab: Lab, driver: Guest, client: Guest) -> None:
+    def state() -> str | None:
+        return store_read(f"/local/domain/{driver.domid}/backend/vsnd/{client.domid}/0/state")
+
+    with lab.scenario("driver.guest_gets_its_card_from_there") as figures:
+        client.start()
+        figures.append(f"xl create {client.create_sec:.1f} s")
+        kernel_card(client)
+        wait_until(lambda: state() == "4", "Connected", 20)
+        identity = store_read(f"/local/domain/{client.domid}/device/vsnd/0/backend-id")
+        expect(identity == str(driver.domid), f"backend-id is {identity}")
+        figures.append(f"backend-id {identity}")
+    with lab.scenario("driver.kernel_guest_plays_bit_exact") as figures:
+        PART.make(client)
+        output = client.must(f"timeout 60 aplay {RAW} /tmp/part.raw", 90)
+        expect("underrun" not in output, output[-200:])
+        time.sleep(0.5)
+        figures.append(compared(driver))
+    with lab.scenario("driver.backend_killed_and_restarted") as figures:
+        driver.must("kill -9 $(cat /tmp/backend.pid)")
+        driver.must(f"sleep 1; {BACKEND}", 60)
+        took = wait_until(lambda: state() == "4", "Connected", 20)
+        figures.append(f"Connected {took:.1f} s later")
+        time.sleep(1)
+        client.must(f"timeout 60 aplay {RAW} /tmp/part.raw", 90)
+        time.sleep(0.5)
+        figures.append(compared(driver))
+    with lab.scenario("driver.client_destroyed") as figures:
+        took = client.destroy()
+        # libxl gives up waiting for a backend's directory to go after 10 s.
+        expect(took < 9, f"xl destroy {took:.1f} s")
+        figures.append(f"xl destroy {took:.1f} s")
+        gone = "for i in $(seq 50); do grep -q ': gone' /tmp/backend.log && exit; sleep 0.2; done"
+        driver.must(f"{gone}; exit 1", 40)
+        expect("Traceback" not in driver.must("cat /tmp/backend.log"), "a traceback")
+
+
+def compared(driver: Guest) -> str:
+    done = driver.run(COMPARE)
+    first = done.output.splitlines()[0]
+    expect(first.endswith("octets equal"), done.output[-400:])
+    return first

@@ -1,0 +1,139 @@
+"""Two guests at once: each plays a part of the numbered frames that the other does not have.
+
+At 16 kHz: a buffer then holds two seconds, so that the emulator's pauses (the end of a domain is
+one) cost nothing and every play can be asked to be bit exact, with no silence in it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from dom0 import OUT, Daemon, Lab, compare_frames, wait_until, wav_data
+from frames import DifferentError, describe
+from guest import Guest
+
+RATE = 16000
+FRAME_BYTES = 4
+BUFFER = 32768
+RAW = f"-D hw:0,0 -q -t raw -f S16_LE -r {RATE} -c 2 --period-size={BUFFER // 4} " \
+      f"--buffer-size={BUFFER}"  # fmt: skip
+RECORDED = OUT / "recorded"
+"""A directory: the backend gives each stream a file of its own."""
+
+
+def vsnd(buffer_bytes: int = BUFFER * FRAME_BYTES, more: str = "") -> str:
+    """One playback stream; `more`: as in xl.cfg, for the card."""
+    card = (
+        f"CARD, short-name=XenLab, sample-rates={RATE}, sample-formats=s16_le, channels-max=2, "
+        f"buffer-size={buffer_bytes}{more}"
+    )
+    streams = ("PCM, name=Lab PCM", "STREAM, unique-id=play0, type=p")
+    return f"vsnd = [ [ {', '.join(repr(text) for text in (card, *streams))} ] ]"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`count` frames from `first` on; /tmp/part.raw and /tmp/part.wav in a guest."""
+
+    first: int
+    seconds: int
+
+    @property
+    def count(self) -> int:
+        return self.seconds * RATE
+
+    def of(self, lab: Lab) -> bytes:
+        begin = self.first * FRAME_BYTES
+        return lab.frames[begin : begin + self.count * FRAME_BYTES]
+
+    def make(self, guest: Guest) -> None:
+        """pw-play loses what its last quantum does not fill: the WAV file may have that."""
+        guest.must(
+            f"tail -c +{self.first * FRAME_BYTES + 1} /run/lab/job/frames.raw"
+            f" | head -c {self.count * FRAME_BYTES} > /tmp/part.raw\n"
+            "python3 - <<'END'\n"
+            "import wave\n"
+            "file = wave.open('/tmp/part.wav', 'wb')\n"
+            f"file.setparams((2, 2, {RATE}, 0, 'NONE', ''))\n"
+            f"file.writeframes(open('/tmp/part.raw', 'rb').read() + bytes({RATE} * 4))\n"
+            "END"
+        )
+
+
+def backend(name: str) -> Daemon:
+    """Each of its streams is recorded."""
+    RECORDED.mkdir(exist_ok=True)
+    return Daemon(name, "--output", "null", "--record", str(RECORDED))
+
+
+def recording(guest: Guest) -> Path:
+    return RECORDED / f"{guest.name}.0.0.0.wav"
+
+
+def forget(guest: Guest) -> None:
+    """Waits for the end of its last recording, which is when its stream was closed (a session
+    closes it some seconds after the last sound), and removes it."""
+    path = recording(guest)
+    if path.exists():
+        wait_until(lambda: any(path.read_bytes()[40:44]), f"the end of {path.name}", 20)
+        path.unlink()
+
+
+def sounds(guest: Guest) -> bool:
+    path = recording(guest)
+    return path.exists() and path.stat().st_size > 8192
+
+
+def heard(lab: Lab, guest: Guest, part: Part, *, late: bool = False) -> str:
+    """ "N octets equal", with no silence inside. `late`: silence is allowed, as a PipeWire graph
+    under emulation makes it when it is not in time; but every frame, once, in order."""
+    return compare_frames(wav_data(recording(guest)), part.of(lab), silence_between=late)
+
+
+def heard_span(lab: Lab, guest: Guest, part: Part) -> tuple[int, int]:
+    """First and last frame of a recording that holds these and all between, in order, each once
+    (silence anywhere); DifferentError if there is anything else."""
+    pieces = describe(wav_data(recording(guest)), part.of(lab), FRAME_BYTES)
+    sounding = [piece for piece in pieces if "silent" not in piece]
+    shown = ", ".join(pieces[:12])
+    if not sounding or any("unknown" in piece for piece in sounding):
+        raise DifferentError(f"nothing, or frames that nobody played: {shown}")
+    spans = [tuple(map(int, piece.split(".."))) for piece in sounding]
+    if any(after[0] != before[1] + 1 for before, after in pairwise(spans)):
+        raise DifferentError(f"lost, repeated or moved frames: {shown}")
+    return spans[0][0], spans[-1][1]
+
+
+def heard_so_far(lab: Lab, guest: Guest, part: Part) -> int:
+    """How many frames a stream that was cut off has played, the first one included."""
+    first, last = heard_span(lab, guest, part)
+    if first != 0:
+        raise DifferentError(f"it began with frame {first}")
+    return last + 1
+
+
+def heard_the_rest(lab: Lab, guest: Guest, part: Part) -> int:
+    """The first frame of a recording that goes to the end of `part`."""
+    first, last = heard_span(lab, guest, part)
+    if last != part.count - 1:
+        raise DifferentError(f"it ended with frame {last} of {part.count}")
+    return first
+
+
+def kernel_card(guest: Guest, timeout_sec: float = 20) -> None:
+    """The kernel's driver, until its card is there."""
+    guest.must(
+        f"modprobe snd_xen_front; for i in $(seq {timeout_sec * 5:.0f}); do "
+        "[ -e /dev/snd/pcmC0D0p ] && exit; sleep 0.2; done; exit 1"
+    )
+
+
+def growing(guests: list[Guest], seconds: float = 1.0) -> list[int]:
+    """By how many octets each guest's recording grows in that time."""
+    before = [recording(guest).stat().st_size for guest in guests]
+    time.sleep(seconds)
+    after = [recording(guest).stat().st_size for guest in guests]
+    return [new - old for new, old in zip(after, before, strict=True)]
