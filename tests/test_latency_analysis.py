@@ -200,6 +200,7 @@ def test_a_drift_of_500_ppm_left_uncorrected_fails() -> None:
 def test_jitter_of_three_frames_fails_by_its_percentile_alone() -> None:
     timing, _ = Client(jitter_frames=3).analyse()
     assert timing.error_median_frames == pytest.approx(0, abs=0.5)
+    assert timing.error_abs_median_frames == pytest.approx(1.75, abs=0.3)  # of two uniform errors
     assert len(timing.failures) == 1 and "1 %" in timing.failures[0]
     assert Client(jitter_frames=0.5).analyse()[0].failures == []
 

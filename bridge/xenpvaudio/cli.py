@@ -36,11 +36,18 @@ def _parser() -> argparse.ArgumentParser:
         "frontend", help="in a guest: offer its vsnd devices as PipeWire sinks and sources"
     )
     for setting in fields(FrontendSettings):
+        if isinstance(setting.default, bool):
+            continue
         frontend.add_argument(
             f"--{setting.name.replace('_', '-')}",
             type=_positive,
             help=f"preferred {setting.name.replace('_', ' ')} (default {setting.default})",
         )
+    frontend.add_argument(
+        "--pulse-delay",
+        action="store_true",
+        help="tell the delay for PulseAudio clients, which read half a quantum too little",
+    )
 
     backend = commands.add_parser(
         "backend", help="in dom0 or a driver domain: play and capture for the guests"

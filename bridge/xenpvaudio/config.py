@@ -38,6 +38,7 @@ class FrontendSettings:
     buffer_frames: int = 16384
     quantum_frames: int = 1024
     lead_frames: int = 0  # 0: as much as the host needs
+    pulse_delay: bool = False  # tell PulseAudio's clients the true delay, at the price of others
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,7 @@ class GuestStream:
             "node.latency": f"{self._settings.quantum_frames}/{offer.rates[0]}",
             "node.max-latency": f"{self.space.buffer_frames.max // 2}/{offer.rates[0]}",
             "node.pause-on-idle": "false",
+            "xenpv.pulse-delay": str(self._settings.pulse_delay).lower(),
             **self._properties,
         }
         self.node = GuestNode(self._engine.pipewire, self.id, capture, properties, offer)
@@ -298,6 +299,7 @@ class GuestStream:
             "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
             "xenpv.clock-ppm": f"{stats.ppm:.2f}",
             "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
+            "xenpv.callback-us": f"{stats.callback_nsec / 1000:.1f}",
             "xenpv.xruns": str(stats.xruns),
             "xenpv.state": "running" if stats.running else "idle",
             "xenpv.driver": "yes" if stats.driving else "no",

@@ -107,7 +107,7 @@ def _report(options: LatencyOptions, spec: OutputSpec | None, run: DuplexRun) ->
     from .correlate import DelayTrack
     from .timing import Truth, analyse
 
-    sent = np.array(noise(round(options.seconds * RATE), 1, peak=PEAK), dtype=np.float64)
+    sent = np.array(noise(round(options.seconds * RATE), 1, peak=run.peak), dtype=np.float64)
     track = DelayTrack(sent, np.array(run.captured, dtype=np.float64))
     truth = None if spec is None else Truth(round(spec.delay_sec * RATE), spec.ppm)
     found = analyse(

@@ -29,12 +29,14 @@ TAIL_SEC = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DuplexRun:
-    """Marks as in probe.Measurement; `captured` has one channel, the mean of all."""
+    """Marks as in probe.Measurement; `captured` has one channel, the sum of all. peak: of the
+    noise, which differs with it."""
 
     play_marks: list[list[int]]
     capture_marks: list[list[int]]
     captured: array.array[float]
     xruns: int | None
+    peak: int
 
 
 def _dump(env: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -139,6 +141,7 @@ def run_duplex(
         found["capture_marks"],
         array.array("f", map(sum, zip(*[iter(samples)] * channels, strict=True))),
         None if before is None or after is None else after - before,
+        peak,
     )
 
 

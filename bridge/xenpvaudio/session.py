@@ -41,10 +41,16 @@ _END_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 
 # What of the caller's environment would lead a client out of the private session. The kept ones
-# choose another build of PipeWire.
+# choose another build of PipeWire, and whether it believes to be in a virtual machine.
 _FOREIGN_PREFIXES = ("DBUS_", "PIPEWIRE_", "PULSE_", "WIREPLUMBER_", "XDG_", "ALSA_")
 _FOREIGN = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
-_KEPT = ("PIPEWIRE_MODULE_DIR", "PIPEWIRE_DEBUG", "WIREPLUMBER_DEBUG", "XDG_DATA_DIRS")
+_KEPT = (
+    "PIPEWIRE_MODULE_DIR",
+    "PIPEWIRE_VM",
+    "PIPEWIRE_DEBUG",
+    "WIREPLUMBER_DEBUG",
+    "XDG_DATA_DIRS",
+)
 
 _DBUS_CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -93,7 +99,7 @@ class PipeWireSession:
     workdir: existing or new folder for configuration, state and logs (kept).
     rate: Hz; quantum, min_quantum, max_quantum: frames at that rate.
     null_sink: True, or the description of a null sink to make.
-    fragments: more configuration of the PipeWire daemon, as text.
+    fragments, pulse_fragments: more configuration of PipeWire and of pipewire-pulse, as text.
     Start it in the main thread, or in one that lives as long as the session.
     """
 
@@ -108,6 +114,7 @@ class PipeWireSession:
         max_quantum: int = 2048,
         null_sink: bool | str = False,
         fragments: Sequence[str] = (),
+        pulse_fragments: Sequence[str] = (),
         wireplumber: bool = True,
         pulse: bool = True,
         environ: Mapping[str, str] | None = None,
@@ -124,7 +131,7 @@ class PipeWireSession:
             description = null_sink if isinstance(null_sink, str) else "Null loudspeaker"
             self._fragments.append(pwconf.null_sink(description=description))
         self._fragments += fragments
-        self._pulse_fragment = pwconf.pulse_clock(rate, min_quantum)
+        self._pulse_fragments = [pwconf.pulse_clock(rate, min_quantum), *pulse_fragments]
         self._environ = dict(os.environ if environ is None else environ)
         self.env: dict[str, str] = {}
         self.runtime_dir = Path()
@@ -232,9 +239,13 @@ class PipeWireSession:
         config = self.workdir / "config"
         shutil.rmtree(config)
         _write(self.workdir / "dbus.conf", _DBUS_CONFIG.format(socket=self.runtime_dir / "bus"))
-        for number, fragment in enumerate(self._fragments):
-            _write(config / f"pipewire/pipewire.conf.d/{number:02}-session.conf", fragment)
-        _write(config / "pipewire/pipewire-pulse.conf.d/00-session.conf", self._pulse_fragment)
+        for program, fragments in (
+            ("pipewire", self._fragments),
+            ("pipewire-pulse", self._pulse_fragments),
+        ):
+            for number, fragment in enumerate(fragments):
+                name = f"pipewire/{program}.conf.d/{number:02}-session.conf"
+                _write(config / name, fragment)
         for file, content in pwconf.WIREPLUMBER_FILES.items():
             _write(config / "wireplumber" / file, content)
 

@@ -114,7 +114,10 @@ class Testbed:
         channels: int = 2,
         quantum_frames: int = 1024,
         guest_quantum_frames: int = 0,
+        guest_min_quantum_frames: int = 32,
         guest_null_sink: bool = False,
+        guest_fragments: Sequence[str] = (),
+        guest_pulse_fragments: Sequence[str] = (),
         host_environ: Mapping[str, str] | None = None,
         host_fragments: Sequence[str] = (),
         backend_args: Sequence[str] = ("--allow-microphone",),
@@ -136,23 +139,36 @@ class Testbed:
             self.loudspeaker = Loudspeaker(fifo, 4 * channels, rate)
             fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
             self.host = self._session("host", quantum_frames, fragments)
-        guest_fragments = [pwconf.null_sink()] if guest_null_sink else []
-        self.guest = self._session("guest", guest_quantum_frames or quantum_frames, guest_fragments)
+        self.guest = self._session(
+            "guest",
+            guest_quantum_frames or quantum_frames,
+            [*([pwconf.null_sink()] if guest_null_sink else []), *guest_fragments],
+            guest_pulse_fragments,
+            guest_min_quantum_frames,
+        )
         self._hypervisor: HypervisorProcess | None = None
         self.toolstack: Toolstack | None = None
         self.backend: subprocess.Popen[Any] | None = None
         self.frontend: subprocess.Popen[Any] | None = None
         self.guests: list[Guest] = []
 
-    def _session(self, name: str, quantum: int, fragments: Sequence[str]) -> PipeWireSession:
+    def _session(
+        self,
+        name: str,
+        quantum: int,
+        fragments: Sequence[str],
+        pulse_fragments: Sequence[str] = (),
+        min_quantum: int = 32,
+    ) -> PipeWireSession:
         return PipeWireSession(
             self.directory / name,
             name=name,
             rate=self.rate,
             quantum=quantum,
-            min_quantum=min(32, quantum),
+            min_quantum=min(min_quantum, quantum),
             max_quantum=quantum,
             fragments=fragments,
+            pulse_fragments=pulse_fragments,
         )
 
     # -- life

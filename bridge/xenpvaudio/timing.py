@@ -103,7 +103,8 @@ class Timing:
     true_ms: float
     reported_ms: float | None
     path_ms: float
-    error_median_frames: float | None
+    error_median_frames: float | None  # signed: a bias
+    error_abs_median_frames: float | None  # of the sizes: bias and scatter
     error_p99_frames: float | None
     error_max_frames: float | None
     spread_frames: float
@@ -168,6 +169,7 @@ def analyse(
         reported_ms=_round(true_ms + error_median * 1000 / rate) if known else None,
         path_ms=_round(middle * 1000 / rate),
         error_median_frames=_round(error_median) if known else None,
+        error_abs_median_frames=_round(float(np.median(size))) if known else None,
         error_p99_frames=_round(float(np.percentile(size, 99))) if known else None,
         error_max_frames=_round(float(np.max(size))) if known else None,
         spread_frames=_round(float(high - low)),

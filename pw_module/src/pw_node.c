@@ -119,14 +119,18 @@ static const struct spa_pod *enum_format(struct spa_pod_builder *b,
 }
 
 /* A sink's delay is its lead, from the start of the cycle. A captured frame is a quantum old when
- * the cycle starts, and the lead on top. One nanosecond more: readers truncate to frames. */
-static const struct spa_pod *latency(struct spa_pod_builder *b, int direction, uint32_t lead_frames,
-                                     uint32_t rate) {
+ * the cycle starts, and the lead on top. One nanosecond more: readers truncate to frames.
+ *
+ * pipewire-pulse tells its clients the delay of a cycle's start together with the index of its end,
+ * and they ask at any moment of it: half a quantum too little on average for what is played.
+ * pulse_delay takes that out of what they read, and puts it into what everybody else reads. */
+static const struct spa_pod *latency(struct spa_pod_builder *b, const struct xpa_pw_node *n,
+                                     uint32_t lead_frames, uint32_t rate) {
+    bool capture = n->direction == XPA_CAPTURE;
     struct spa_latency_info info =
-        SPA_LATENCY_INFO(direction == XPA_CAPTURE ? SPA_DIRECTION_OUTPUT : SPA_DIRECTION_INPUT);
+        SPA_LATENCY_INFO(capture ? SPA_DIRECTION_OUTPUT : SPA_DIRECTION_INPUT);
     info.min_ns = info.max_ns = (uint64_t)lead_frames * SPA_NSEC_PER_SEC / rate + 1;
-    if (direction == XPA_CAPTURE)
-        info.min_quantum = info.max_quantum = 1.0f;
+    info.min_quantum = info.max_quantum = capture ? 1.0f : n->pulse_delay ? 0.5f : 0.0f;
     return spa_latency_build(b, SPA_PARAM_Latency, &info);
 }
 
@@ -134,7 +138,7 @@ void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32
     XPA_PW_LOCKED(n->pw);
     uint8_t memory[512];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
-    const struct spa_pod *param = latency(&b, n->direction, lead_frames, rate);
+    const struct spa_pod *param = latency(&b, n, lead_frames, rate);
     pw_stream_update_params(n->stream, &param, 1);
 }
 
@@ -191,6 +195,8 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     }
     const char *name = pw_properties_get(properties, "xenpv.clock.name");
     snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
+    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
+    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
     const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
     n->stream = pw_stream_new(pw->core, title ? title : "Xen PV Audio", properties);
     if (!n->stream) {

@@ -43,6 +43,7 @@ struct xpa_pw_node {
     int version;
     uint32_t likely_channels;
     bool volume_known;
+    bool pulse_delay; /* tell the delay so that PulseAudio's clients read the true one */
 
     /* data loop */
     struct xpa_front *front;

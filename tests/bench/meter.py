@@ -15,9 +15,26 @@ from pathlib import Path
 from xenpvaudio.session import PipeWireSession
 
 
+def joined(sink: str, source: str) -> dict[str, str]:
+    """Environment that makes a duplex client's streams one graph; a sink as source is its
+    monitor."""
+    monitor = "stream.capture.sink = true" if sink == source else ""
+    return {"PIPEWIRE_PROPS": f"{{ node.group = bench-{sink} {monitor} }}"}
+
+
 def seconds() -> float:
     """How long one measurement lasts; XPA_BENCH_SEC for a quick look or a long one."""
     return float(os.environ.get("XPA_BENCH_SEC", "8"))
+
+
+def runs() -> int:
+    """How often a measurement is repeated; XPA_BENCH_RUNS. Tables show medians of them."""
+    return int(os.environ.get("XPA_BENCH_RUNS", "3"))
+
+
+def long_seconds() -> float:
+    """How long a test of endurance lasts; XPA_BENCH_LONG_SEC."""
+    return float(os.environ.get("XPA_BENCH_LONG_SEC", "60"))
 
 
 def cpu_nsec(pids: Sequence[int]) -> int:
@@ -47,19 +64,32 @@ def machine_ticks() -> list[int]:
 
 
 class Player:
-    """A steady native client: the probe, playing noise to a sink for as long as it takes."""
+    """A steady native client: the probe, playing noise to a sink for as long as it takes. source:
+    it captures too, in the same graph; if that is the sink, its monitor."""
 
-    def __init__(self, session: PipeWireSession, sink: str, quantum: int, rate: int) -> None:
-        self._rate = rate
-        self._quantum = quantum
+    def __init__(
+        self,
+        session: PipeWireSession,
+        sink: str,
+        quantum: int,
+        rate: int,
+        *,
+        source: str = "",
+        sec: float | None = None,
+    ) -> None:
+        self._sec = seconds() if sec is None else sec
+        frames = str(int((self._sec + 3) * rate))
         command = [sys.executable, "-m", "xenpvaudio.probe", "--target", sink]
-        command += ["--rate", str(rate), "--quantum", str(quantum)]
-        command += ["--frames", str(int((seconds() + 3) * rate))]
-        self.process = session.popen(command, stdout=subprocess.PIPE, text=True)
+        command += ["--rate", str(rate), "--quantum", str(quantum), "--frames", frames]
+        options = {"stdout": subprocess.PIPE, "text": True}
+        if source:
+            command += ["--source", source, "--capture-frames", frames]
+            options["env"] = joined(sink, source)
+        self.process = session.popen(command, **options)
 
     def missed_cycles(self) -> tuple[int, int]:
         """(cycles, of which missed), told by the cycles' own times, once it has ended."""
-        output, _ = self.process.communicate(timeout=seconds() + 60)
+        output, _ = self.process.communicate(timeout=self._sec + 60)
         times = [mark[1] for mark in json.loads(output)["marks"]]
         steps = [b - a for a, b in itertools.pairwise(times)]
         usual = statistics.median(steps)
