@@ -64,15 +64,15 @@ class Host:
     def device(self) -> BackendDevice:
         return self.backend.devices[1, "0"]
 
-    async def start_frontend(
-        self, feature: str = FEATURE_LIVENESS_EXT
-    ) -> subprocess.Popen[bytes]:
+    async def start_frontend(self, feature: str = FEATURE_LIVENESS_EXT) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", FRONTEND, self.tools.directory, feature]
         self.frontends.append(subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT))
         await eventually(
-            lambda: (1, "0") in self.backend.devices
-            and self.device.state is XenbusState.CONNECTED
-            and self.tools.store.get(f"{FRONT}/state") == "4"
+            lambda: (
+                (1, "0") in self.backend.devices
+                and self.device.state is XenbusState.CONNECTED
+                and self.tools.store.get(f"{FRONT}/state") == "4"
+            )
         )
         return self.frontends[-1]
 

@@ -232,6 +232,10 @@ void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
     if (was != n->driving) {
         n->pending = n->drifted = false;
         xpa_follow_reset(n);
+        n->doubt_sec = 0;
+        /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */
+        if (n->driving && xpa_node_usable(n) && n->running)
+            xpa_lead_set(n->front, xpa_lead_wanted(n->front));
         xpa_node_arm(n, 0);
     }
     xpa_node_update(n, xpa_now_nsec());

@@ -70,7 +70,8 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
     uint64_t duration;
     struct spa_fraction rate;
-    if (!n->position || !f->positioned)
+    /* a first position that ran through silence brings no time */
+    if (!n->position || !f->positioned || !xpa_clock_ready(&f->clock))
         return false;
     next_quantum(n, &duration, &rate);
     double step = (double)duration * f->config.rate / rate.denom;

@@ -9,6 +9,8 @@ static const double OFFSET_SEC = 3.0;
 /* A resampler that starts swallows some 40 frames: the distance is set again when it has. Slewing
  * there would take seconds. */
 enum { RESAMPLER_FILLS_CYCLES = 3 };
+/* How long a distance may be far off before that is doubted, with the driver's clock being ours. */
+static const double DOUBT_SEC = 2.0;
 
 /* The driver is another stream of our card: it has our backend's clock, frames need no resampling.
  * Should the distance grow all the same (the host has two devices there), that ends. */
@@ -71,8 +73,12 @@ static bool must_resync(struct xpa_pw_node *n, double error_frames) {
     /* at once: somebody stalled; or the clocks are as young as the streams */
     if (fabs(step_frames) > limit / 2 || n->follow_sec < 1)
         return true;
-    n->drifted = true;
-    return false;
+    /* by and by: one of the clocks was wrong, once; or they are two */
+    if (n->follow_sec < n->doubt_sec + DOUBT_SEC)
+        return false;
+    n->drifted = n->doubt_sec > 0;
+    n->doubt_sec = n->follow_sec;
+    return !n->drifted;
 }
 
 /* The distance differs for a known reason and for good: then that is the lead, and nothing is put

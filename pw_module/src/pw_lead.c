@@ -16,7 +16,7 @@ static const double TOLD_WITHIN_FRAMES = 0.6;
 /* The host's need as last seen, and our own guard: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
-        return f->lead_frames;
+        return f->asked_frames;
     return (uint32_t)ceil(f->host_frames_max) + f->guard_frames;
 }
 

@@ -275,7 +275,7 @@ static void do_open(const struct xpa_command *command) {
     memcpy(&o, command->arg.packet, sizeof o);
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
-    f->lead_frames = f->told_frames = o.lead_frames;
+    f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
     f->guard_frames = o.config.period_frames;
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;

@@ -61,6 +61,7 @@ struct xpa_front {
     struct xpa_config config;
     uint32_t frame_bytes;
     uint32_t told_frames;     /* latency as last reported to Python */
+    uint32_t asked_frames;    /* the lead as opened with */
     uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
     double offset_frames;     /* a follower's distance is so much more than wanted */
     double resampler_frames;  /* PipeWire's resampler on this node holds so much */
