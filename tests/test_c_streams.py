@@ -215,6 +215,10 @@ TWINS = {
     "triggers_flood_the_notices": (
         "test_stream_back", "stream_back.c", "return b->trigger_unread;", "return false;",
     ),
+    "late_answer_makes_linux_deaf": (
+        "test_stream_back", "stream_back.c",
+        "xpa_back_ring_publish(&b->ring) || insist", "xpa_back_ring_publish(&b->ring)",
+    ),
     "start_does_not_wait_for_the_host": (
         "test_stream_back", "back_start.c",
         "b->host_seen_nsec == 0 || now_nsec", "false && now_nsec",

@@ -38,12 +38,15 @@ void xpa_back_break(struct xpa_back *b, int reason) {
     xpa_plane_notify(b->plane, XPA_NOTICE_BROKEN, b->id, reason, NULL);
 }
 
-static void respond(struct xpa_back *b, const struct xensnd_resp *response) {
+/* `insist`: notify even if the guest asked for no notification. Linux's driver looks at no answer
+ * while its stream is closed, and then never asks again: one answer that came too late would leave
+ * it deaf until it is connected anew. The first request of an open is a query, answered so. */
+static void respond(struct xpa_back *b, const struct xensnd_resp *response, bool insist) {
     if (xpa_back_ring_push(&b->ring, response) < 0) {
         xpa_back_break(b, -EPROTO);
         return;
     }
-    if (xpa_back_ring_publish(&b->ring))
+    if (xpa_back_ring_publish(&b->ring) || insist)
         xpa_channel_notify(&b->request_channel);
 }
 
@@ -53,7 +56,7 @@ void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int s
     response.id = request->id;
     response.operation = request->operation;
     response.status = status; /* Linux's errno values are Xen's XEN_E* (xen/errno.h) */
-    respond(b, &response);
+    respond(b, &response, false);
 }
 
 /* The rules are BACKEND_PCM's in pcm.py, whose test compares the two. */
@@ -288,7 +291,7 @@ static void do_respond(const struct xpa_command *command) {
     if (!b->attached || b->broken || !b->waiting || b->holding || b->starting)
         return;
     b->waiting = false;
-    respond(b, &response);
+    respond(b, &response, true);
     xpa_back_collect(b);
 }
 

@@ -107,6 +107,20 @@ static void test_slow_requests_are_served_in_turn(void) {
     rig_free(r);
 }
 
+/* Linux's driver, closed, looks at no answer and asks for no notification of the next. */
+static void test_unread_answer_does_not_silence_the_next_query(void) {
+    struct rig *r = rig_open(XPA_PLAYBACK);
+    struct xensnd_req query = {.operation = XENSND_OP_HW_PARAM_QUERY};
+    for (int i = 0; i < 3; i++) {
+        rig_push(r, &query);
+        sim_settle(r->plane);
+        CHECK(xpa_channel_ack(&r->link->requests[GUEST]) > 0, "query %d: nobody is told", i);
+    }
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(rig_pop(r), 0);
+    rig_free(r);
+}
+
 /* Each state x TRIGGER: "trigger STATE TYPE STATUS NEXT"; pytest compares with BACKEND_PCM. */
 static const char *pcm_state(const struct rig *r) {
     const struct xpa_back *b = r->back;
@@ -738,6 +752,7 @@ int main(void) {
     test_transfers_are_checked();
     test_full_fifo_is_no_space();
     test_slow_requests_are_served_in_turn();
+    test_unread_answer_does_not_silence_the_next_query();
     print_trigger_table();
     test_triggers_tell_the_host_once();
     test_flood_of_triggers_cannot_fill_the_notices();

@@ -82,10 +82,7 @@ def test_host_runs_from_open_on_and_rests_if_nothing_starts(
         frontend.run()
         try:
             await in_time(
-                lambda: (
-                    all(s.space for d in frontend.devices.values() for s in d.streams())
-                    and bool(frontend.devices)
-                ),
+                lambda: any(s.space for d in frontend.devices.values() for s in d.streams()),
                 "no connection",
             )
             link = frontend.devices["0"].streams()[0].link

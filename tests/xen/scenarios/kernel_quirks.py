@@ -40,8 +40,8 @@ def frozen(lab: Lab, guest: Guest, backend: Daemon) -> None:
         expect(told.status != 0, "aplay played without a backend")
         expect(took > 2.9, f"aplay gave up after {took:.1f} s: {told.output[-200:]}")
         figures.append(f"aplay gave up after {took:.1f} s")
-    with lab.scenario("backend.answers_to_requests_given_up_harm_nobody") as figures:
-        # At once they could be taken for answers to new requests: the driver's ids repeat.
+    with lab.scenario("backend.late_answers_do_not_leave_the_guest_deaf") as figures:
+        # They come while the stream is closed: the driver does not look, and asks for no event.
         guest.must("sleep 1")
         figures.append(play_all(lab, guest, LONG))
 
