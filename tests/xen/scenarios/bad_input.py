@@ -25,13 +25,13 @@ def run(lab: Lab) -> None:
         PART.make(kernel)
         OTHER.make(hostile)
         with lab.scenario("bad.stale_references_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "stale 20")
+            figures += beside(lab, kernel, hostile, "stale 12")
             figures.append(one_of(daemon, hostile, "0/0/ring-ref = 9000"))
         with lab.scenario("bad.frontends_vanish_in_open_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "vanish 5")
+            figures += beside(lab, kernel, hostile, "vanish 3")
             expect(backend_state(hostile) == "2", f"the backend is {backend_state(hostile)}")
         with lab.scenario("bad.frontend_never_answers_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "silent 3")
+            figures += beside(lab, kernel, hostile, "silent 1")
         mistakes(lab, daemon, hostile)
         with lab.scenario("bad.guest_may_play_after_all_that") as figures:
             # Linux' driver does not write this when it starts; its predecessor should have.
