@@ -181,6 +181,13 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     xpa_back_notify_position(b, xpa_now_nsec());
 }
 
+/* When `frames` of the guest had been heard. By the clock: the position itself is bounded by what
+ * the host has taken, and may have waited there for a timer that was late. */
+static uint64_t heard_nsec(const struct xpa_back *b, double frames) {
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    return xpa_clock_time_at(&b->clock, xpa_timeline_host_at(&b->timeline, frames)) + behind;
+}
+
 static void report_position(struct xpa_back *b, uint64_t now_nsec) {
     track_delay(b, now_nsec);
     if (b->broken || !b->open || !b->running || b->paused || b->config.period_frames == 0)
@@ -189,8 +196,8 @@ static void report_position(struct xpa_back *b, uint64_t now_nsec) {
     double position = xpa_back_position(b, now_nsec) + 0.01;
     if (position >= (double)b->next_event_frames) {
         double whole = floor(position);
-        double age = (position - 0.01 - whole) * xpa_clock_nsec_per_frame(&b->clock);
-        uint64_t age_nsec = age > 0 ? (uint64_t)age : 0;
+        uint64_t at = heard_nsec(b, whole);
+        uint64_t age_nsec = at < now_nsec ? now_nsec - at : 0;
         if (heard_gap(b, now_nsec))
             age_nsec |= AFTER_GAP;
         if (runs_ahead(b, whole))

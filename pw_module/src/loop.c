@@ -75,6 +75,7 @@ static int dispatch(struct xpa_loop *l, int timeout_msec) {
         return errno == EINTR ? 0 : -errno;
     l->batch = batch;
     l->batch_count = n;
+    l->wakes++;
     for (int i = 0; i < n; i++) {
         struct xpa_source *src = batch[i].data.ptr;
 

@@ -27,6 +27,7 @@ struct xpa_loop {
     /* the batch now being dispatched: remove() takes sources out of it */
     void *batch; /* struct epoll_event[] */
     int batch_count;
+    uint32_t wakes; /* batches so far */
     bool thread_running;
     bool realtime; /* the own thread got SCHED_FIFO */
     _Atomic bool quit;

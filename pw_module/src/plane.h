@@ -30,6 +30,8 @@ enum { XPA_PLANE_MESSAGES = 1024 };
 
 struct xpa_plane {
     struct xpa_loop loop;
+    uint32_t event_wake; /* the batch in which a frontend stream last had an event, and when */
+    uint64_t event_nsec;
     struct xpa_queue commands, notices;
     int command_fd, notice_fd;
     struct xpa_source command_source;

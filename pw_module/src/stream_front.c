@@ -214,9 +214,19 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
         change(f, XPA_FRONT_ANSWER, now);
 }
 
+/* Events that wake us together came together: what we did for the first one does not make the
+ * second one late. Sink and source of a card would else differ by half a frame. */
+static uint64_t woken_nsec(struct xpa_plane *plane) {
+    if (plane->event_wake != plane->loop.wakes || plane->event_nsec == 0) {
+        plane->event_wake = plane->loop.wakes;
+        plane->event_nsec = xpa_now_nsec();
+    }
+    return plane->event_nsec;
+}
+
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_front *f = source->data;
-    uint64_t now = xpa_now_nsec();
+    uint64_t now = woken_nsec(f->plane);
     (void)events;
     int result = xpa_channel_ack(&f->event_channel);
     if (result < 0 && result != -EAGAIN) {
