@@ -119,9 +119,12 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
      * if we wrote more since. */
     if (f->starved || ext.age_nsec & AFTER_GAP)
         xpa_front_expect_jump(f);
-    if (!f->starved && ext.age_nsec != NO_AGE)
+    bool ready = xpa_clock_ready(&f->clock);
+    if ((!f->starved && ext.age_nsec != NO_AGE) || !ready) /* some line is needed to start from */
         xpa_clock_mark(&f->clock, now_nsec - age_of(&ext) - xpa_transport_nsec(&f->transport),
                        position);
+    if (!ready && f->starved)
+        xpa_front_expect_jump(f);
     f->stats.position_frames = position;
     f->stats.ppm = xpa_clock_ppm(&f->clock);
     f->stats.host_delay_frames = f->host_frames;

@@ -241,6 +241,23 @@ static void test_a_gap_that_the_backend_tells_is_no_slower_clock(void) {
     bench_free(t);
 }
 
+/* A machine so slow that the first frames are over when the first position comes: the stream must
+ * get going all the same, and the next position tells the time. */
+static void test_a_stream_that_starves_from_the_start_has_a_clock(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    t->front->position_ext = 1;
+    start(t, PERIOD);
+    sim_run(t->plane, 50000000);
+    position_aged(t, 2 * PERIOD + 1, UINT32_MAX);
+    CHECK(t->front->starved && xpa_clock_ready(&t->front->clock), "no clock");
+    xpa_front_collect(t->front, sim_now);
+    xpa_front_put(t->front, NULL, 2 * PERIOD);
+    sim_run(t->plane, 20000000);
+    position_aged(t, 2 * PERIOD + 2, 0);
+    CHECK_EQ(xpa_clock_time_at(&t->front->clock, 2 * PERIOD + 2), sim_now);
+    bench_free(t);
+}
+
 static void test_stop_is_known_when_it_is_answered(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);
@@ -547,6 +564,7 @@ int main(void) {
     test_answers_in_time_wake_nobody();
     test_the_way_of_an_event_is_taken_off_its_time();
     test_a_gap_that_the_backend_tells_is_no_slower_clock();
+    test_a_stream_that_starves_from_the_start_has_a_clock();
     test_stop_is_known_when_it_is_answered();
     test_unanswered_transfer_ends_the_stream_after_3_seconds();
     test_slow_backend_leaves_room_for_pythons_request();
