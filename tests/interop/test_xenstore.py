@@ -396,8 +396,10 @@ def test_watch_fires_at_once_and_on_each_change(world: World) -> None:
 
 def test_own_writes_fire_own_watches(world: World) -> None:
     events = Events(world.dom0, "/t/a")
+    # xenstored makes one of two equal events that nobody has read yet
+    assert events.wait() == "/t/a"
     world.dom0.write("/t/a", "1")
-    assert [events.wait(), events.wait()] == ["/t/a", "/t/a"]
+    assert events.wait() == "/t/a"
     assert events.take() == []
 
 
