@@ -7,6 +7,7 @@ caught.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -55,8 +56,16 @@ def compile_program(
 
 
 def run_program(program: Path) -> subprocess.CompletedProcess[str]:
-    # the limit only ends a hang; nothing is timed
-    return subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
+    # The limit only ends a hang; nothing is timed. The first data race ends a program: gcc 14's
+    # sanitizer needs milliseconds to report one, and a twin has 60000.
+    return subprocess.run(
+        [program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"},
+    )
 
 
 @pytest.mark.parametrize(
