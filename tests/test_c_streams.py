@@ -263,7 +263,36 @@ TWINS = {
     ),
     "late_answer_wakes_nobody": (
         "test_stream_front", "stream_front.c",
-        "f->slow_pending || f->transfers_begin != f->transfers_end ||", "f->slow_pending ||",
+        "f->awaited > 0 || late ||", "f->awaited > 0 ||",
+    ),
+    "trigger_waits_for_the_host": (
+        "test_stream_front", "stream_front.c",
+        "    xpa_front_ring_publish(&f->ring);\n    xpa_channel_notify(&f->request_channel);",
+        "    if (xpa_front_ring_publish(&f->ring))\n"
+        "        xpa_channel_notify(&f->request_channel);",
+    ),
+    "answer_to_a_trigger_wakes_nobody": (
+        "test_stream_front", "stream_front.c", "f->awaited > 0 || late ||", "late ||",
+    ),
+    "stuck_host_is_blamed_unasked": (
+        "test_stream_front", "stream_front.c",
+        "        xpa_front_urge(f);\n}", "        (void)now;\n}",
+    ),
+    "any_frontend_waits_for_the_host": (
+        "test_stream_back", "stream_back.c",
+        "return b->position_ext && taken_by_host ?", "return taken_by_host ?",
+    ),
+    "stopped_stream_wants_to_hear_of_nothing": (
+        "test_stream_back", "stream_back.c",
+        "b->direction == XPA_PLAYBACK && b->running && !b->paused;",
+        "b->direction == XPA_PLAYBACK;",
+    ),
+    "every_write_is_told": (
+        "test_stream_back", "stream_back.c", "? QUIET_REQUESTS : 1;", "? 1 : 1;",
+    ),
+    "full_ring_is_not_told": (
+        "test_stream_back", "stream_back.c",
+        "QUIET_REQUESTS = XPA_RING_SLOTS / 2", "QUIET_REQUESTS = XPA_RING_SLOTS + 1",
     ),
     "way_of_an_event_is_added": (
         "test_stream_front", "front_position.c",

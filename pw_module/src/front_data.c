@@ -50,7 +50,6 @@ void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {
     }
     f->stats.written_frames = f->written_frames;
     xpa_front_flush(f);
-    xpa_front_time_transport(f);
 }
 
 /* What is asked for again lies where frames that nobody read still are: those are lost. */
@@ -80,7 +79,6 @@ void xpa_front_ask(struct xpa_front *f) {
             break;
     }
     xpa_front_flush(f);
-    xpa_front_time_transport(f);
 }
 
 uint32_t xpa_front_ready(const struct xpa_front *f) {

@@ -105,9 +105,13 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
         return false;
     /* the resampler may ask for, or bring, a little more than the step */
     uint32_t frames = (uint32_t)ceil(step) + 8;
-    if (n->direction == XPA_PLAYBACK ? xpa_front_room(f) < frames
-                                     : xpa_front_ready(f) < (uint32_t)step)
-        return false; /* an answer of the backend is missing; it wakes us */
+    /* without them an answer of the backend is missing; it wakes us */
+    if (n->direction == XPA_CAPTURE && xpa_front_ready(f) < (uint32_t)step)
+        return false;
+    if (n->direction == XPA_PLAYBACK && xpa_front_room(f) < frames) {
+        xpa_front_urge(f);
+        return false;
+    }
     fill_clock(n, duration, rate, frame, step);
     f->stats.cycles++;
     f->stats.quantum_frames = duration;

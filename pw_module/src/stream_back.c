@@ -143,6 +143,17 @@ static void serve(struct xpa_back *b, const struct xensnd_req *request) {
     }
 }
 
+/* Notified after so many transfers at the latest; half of the ring, so that the rest is free. */
+enum { QUIET_REQUESTS = XPA_RING_SLOTS / 2 };
+
+/* A host that takes frames looks at the ring first, so no WRITE needs to wake us for that: it costs
+ * the guest a hypercall and us a wake-up in every cycle. Only for a frontend that notifies us of
+ * everything else without being asked (position-extension.md): any other one waits for answers. */
+static uint32_t next_wake(const struct xpa_back *b) {
+    bool taken_by_host = b->direction == XPA_PLAYBACK && b->running && !b->paused;
+    return b->position_ext && taken_by_host ? QUIET_REQUESTS : 1;
+}
+
 /* Carries out what the guest has queued; also called by host outputs just before they take. */
 void xpa_back_collect(struct xpa_back *b) {
     struct xensnd_req request;
@@ -163,7 +174,7 @@ void xpa_back_collect(struct xpa_back *b) {
                 break;
             serve(b, &request);
         }
-    } while (!b->waiting && !b->broken && xpa_back_ring_rearm(&b->ring, 1));
+    } while (!b->waiting && !b->broken && xpa_back_ring_rearm(&b->ring, next_wake(b)));
 }
 
 static void on_request(struct xpa_source *source, uint32_t events) {
@@ -193,12 +204,12 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
     xpa_timer_ack(source->fd);
+    bool held = b->holding;
+    xpa_back_collect(b); /* what lies in the ring is delivered: no position may call it missing */
     xpa_back_position_timer(b, xpa_now_nsec());
     xpa_back_end_start(b, false, xpa_now_nsec());
-    if (b->holding) {
-        xpa_back_collect(b);
+    if (held)
         xpa_back_schedule(b, xpa_now_nsec());
-    }
 }
 
 /* --- commands, carried out on the data loop --- */

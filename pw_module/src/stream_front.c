@@ -52,19 +52,39 @@ uint32_t xpa_front_slots(const struct xpa_front *f) {
     return slots > RESERVED_SLOTS ? slots - RESERVED_SLOTS : 0;
 }
 
-void xpa_front_flush(struct xpa_front *f) {
-    if (xpa_front_ring_publish(&f->ring))
-        xpa_channel_notify(&f->request_channel);
+/* What somebody waits for: the backend may have asked to be left alone until it looks by itself,
+ * which is soon enough for transfers only (stream_back.c, next_wake). */
+static void flush_urgent(struct xpa_front *f) {
+    xpa_front_ring_publish(&f->ring);
+    xpa_channel_notify(&f->request_channel);
 }
 
-/* Times the newest transfer's way there and back, four times a second: its answer wakes us. */
-void xpa_front_time_transport(struct xpa_front *f) {
+/* Four times a second the newest transfer's way there and back is timed: its answer wakes us. */
+static bool begin_timing(struct xpa_front *f) {
     uint64_t now = xpa_now_nsec();
-    if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end - f->transfers_begin != 1)
-        return; /* alone on its way, or another's answer would wake us first */
+    if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end == f->transfers_begin)
+        return false;
     f->timed_nsec = now;
-    f->transfers[f->transfers_begin % XPA_TRANSFERS].timed = true;
-    xpa_front_ring_rearm(&f->ring, 1);
+    f->transfers[(f->transfers_end - 1) % XPA_TRANSFERS].timed = true;
+    f->awaited++;
+    return true;
+}
+
+void xpa_front_flush(struct xpa_front *f) {
+    if (begin_timing(f)) {
+        flush_urgent(f);
+        xpa_front_ring_rearm(&f->ring, 1);
+    } else if (xpa_front_ring_publish(&f->ring)) {
+        xpa_channel_notify(&f->request_channel);
+    }
+}
+
+void xpa_front_urge(struct xpa_front *f) {
+    if (f->broken || !f->attached)
+        return;
+    flush_urgent(f);
+    if (xpa_front_ring_rearm(&f->ring, 1))
+        xpa_front_collect(f, xpa_now_nsec());
 }
 
 static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
@@ -101,11 +121,12 @@ void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
     memset(&request, 0, sizeof request);
     struct xpa_transfer *t = remember(f, XENSND_OP_TRIGGER, 0);
     t->trigger = type;
+    f->awaited++;
     request.id = t->id;
     request.operation = XENSND_OP_TRIGGER;
     request.op.trigger.type = type;
     xpa_front_ring_push(&f->ring, &request);
-    xpa_front_flush(f);
+    flush_urgent(f);
     /* its answer matters: asks to be woken by it, which a transfer's answer does not */
     xpa_front_collect(f, xpa_now_nsec());
 }
@@ -162,6 +183,7 @@ static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, u
         if (t->id != response->id || t->answered)
             continue;
         t->answered = true;
+        f->awaited -= t->timed || t->operation == XENSND_OP_TRIGGER;
         if (t->timed)
             xpa_transport_add(&f->transport, now_nsec - t->sent_nsec);
         if (response->status != 0) {
@@ -193,9 +215,10 @@ void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
             xpa_front_break(f, got);
             return;
         }
-        /* What is unanswered even now, a cycle later, somebody waits for. */
-        bool wake = f->slow_pending || f->transfers_begin != f->transfers_end ||
-                    f->direction == XPA_CAPTURE;
+        /* A backend with our extension answers when its host takes. One without answers at once:
+         * what is unanswered even now, a cycle later, somebody waits for. */
+        bool late = !f->position_ext && f->transfers_begin != f->transfers_end;
+        bool wake = f->slow_pending || f->awaited > 0 || late || f->direction == XPA_CAPTURE;
         after = wake ? 1 : QUIET_ANSWERS;
     } while (xpa_front_ring_rearm(&f->ring, after));
 }
@@ -312,11 +335,12 @@ static void do_request(const struct xpa_command *command) {
         xpa_front_break(f, -ETIMEDOUT);
         return;
     }
-    xpa_front_flush(f);
+    flush_urgent(f);
     xpa_front_collect(f, xpa_now_nsec());
 }
 
-/* Once a second: has the backend left a transfer unanswered for too long? */
+/* Once a second: has the backend left a transfer unanswered for too long? Asked for before it is
+ * blamed: its host may have stopped to take. */
 static void do_check(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
     uint64_t now = xpa_now_nsec();
@@ -330,6 +354,8 @@ static void do_check(const struct xpa_command *command) {
         return;
     if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
         xpa_front_break(f, -ETIMEDOUT);
+    else
+        xpa_front_urge(f);
 }
 
 /* --- Python's side --- */

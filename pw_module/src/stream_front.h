@@ -53,6 +53,7 @@ struct xpa_front {
     bool slow_pending;
     struct xpa_transfer transfers[XPA_TRANSFERS];
     uint32_t transfers_begin, transfers_end;
+    uint32_t awaited; /* of those: triggers and timed ones, whose answers wake us */
 
     bool open, started;
     bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
@@ -87,6 +88,8 @@ struct xpa_front {
 
 /* Reads answers without waiting for their notification. */
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec);
+/* For what was sent an answer is needed now: notifies, and is woken by it. */
+void xpa_front_urge(struct xpa_front *f);
 void xpa_front_trigger(struct xpa_front *f, uint8_t type);
 /* Frames count from where the backend's position will start. Playback puts its first frames
  * between prepare and begin. */
@@ -115,7 +118,6 @@ void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
 bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
                         uint32_t length_bytes, uint32_t frames);
 void xpa_front_flush(struct xpa_front *f);
-void xpa_front_time_transport(struct xpa_front *f);
 uint32_t xpa_front_slots(const struct xpa_front *f);
 
 #endif

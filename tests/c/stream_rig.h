@@ -180,10 +180,16 @@ static inline void rig_free(struct rig *r) {
 
 /* --- the guest's raw requests --- */
 
-static inline void rig_push(struct rig *r, struct xensnd_req *request) {
+/* Whether the backend wants to be told of it. */
+static inline bool rig_queue(struct rig *r, struct xensnd_req *request) {
     request->id = r->next_id++;
     CHECK_EQ(xpa_front_ring_push(&r->ring, request), 0);
-    if (xpa_front_ring_publish(&r->ring))
+    return xpa_front_ring_publish(&r->ring);
+}
+
+/* A frontend with the extension tells the backend of all that it waits for. */
+static inline void rig_push(struct rig *r, struct xensnd_req *request) {
+    if (rig_queue(r, request) || r->back->position_ext)
         xpa_channel_notify(&r->link->requests[GUEST]);
 }
 

@@ -352,6 +352,56 @@ static void test_extension_tells_which_position_comes_after_silence(void) {
     rig_free(r);
 }
 
+/* One period of the buffer, again and again, and how many of them the backend wants to hear of
+ * until the host has taken everything. */
+static uint32_t notified_writes(int position_ext) {
+    struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, position_ext);
+    uint32_t notified = 0;
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    rig_host_start(r, PERIOD, SIM_MSEC, 0);
+    rig_write(r, 0, 1, BUFFER);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    for (uint32_t i = 0; i < 40; i++) {
+        struct xensnd_req request = {.operation = XENSND_OP_WRITE};
+        request.op.rw.offset = i % (BUFFER / PERIOD) * PERIOD * RIG_FRAME_BYTES;
+        request.op.rw.length = PERIOD * RIG_FRAME_BYTES;
+        sim_run(r->plane, (uint64_t)(PERIOD * r->nsec_per_frame));
+        CHECK_EQ(rig_pop(r), i > 0 ? 0 : NO_ANSWER);
+        bool wanted = rig_queue(r, &request);
+        notified += wanted;
+        if (wanted)
+            xpa_channel_notify(&r->link->requests[GUEST]);
+    }
+    sim_run(r->plane, (uint64_t)(PERIOD * r->nsec_per_frame));
+    CHECK_EQ(rig_pop(r), 0);
+    CHECK_EQ(r->back->stats.transfers, 41);
+    CHECK_EQ(r->back->stats.silence_frames, 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_STOP), 0);
+    /* stopped, nobody looks at the ring by himself */
+    struct xensnd_req query = {.operation = XENSND_OP_HW_PARAM_QUERY};
+    CHECK(rig_queue(r, &query), "a stopped stream wants to hear of nothing");
+    rig_free(r);
+    return notified;
+}
+
+static void test_host_takes_what_nobody_was_told_of(void) {
+    CHECK_EQ(notified_writes(1), 0);
+    CHECK_EQ(notified_writes(0), 40);
+}
+
+/* A host that stands still leaves the ring alone: before it is full the backend wants to know. */
+static void test_half_a_ring_of_writes_is_told(void) {
+    struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 1);
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    for (uint32_t i = 1; i <= XPA_RING_SLOTS / 2; i++) {
+        struct xensnd_req request = {.operation = XENSND_OP_WRITE};
+        request.op.rw.length = RIG_FRAME_BYTES;
+        CHECK_EQ(rig_queue(r, &request), i == XPA_RING_SLOTS / 2);
+    }
+    rig_free(r);
+}
+
 static void test_starved_position_stands_still_then_goes_on(void) {
     struct rig *r = rig_playing(64, SIM_MSEC, 600);
     sim_run(r->plane, 50 * SIM_MSEC);
@@ -766,6 +816,8 @@ int main(void) {
     test_stop_rounds_up_to_the_buffer_and_says_so_once();
     test_extension_tells_the_hosts_part();
     test_extension_tells_which_position_comes_after_silence();
+    test_host_takes_what_nobody_was_told_of();
+    test_half_a_ring_of_writes_is_told();
     test_starved_position_stands_still_then_goes_on();
     test_old_silence_does_not_make_the_position_jump();
     test_stalled_host_does_not_keep_the_loop_busy();
