@@ -288,3 +288,13 @@ def test_a_backend_that_stops_leaves_the_frontend_waiting_for_the_next(tmp_path:
         assert pair.front.streams()[0].link is None
 
     run(tmp_path, body)
+
+
+def test_a_card_that_is_taken_away_leaves_no_nodes_behind(tmp_path: Path) -> None:
+    async def body(pair: Pair) -> None:
+        pair.back.store.remove(pair.back.directory)
+        # an offer that is under way just then: the guest had gone back to Initialising
+        await pair.back.act(Action.OFFER)
+        assert not pair.back.store.exists(pair.back.directory)
+
+    run(tmp_path, body)

@@ -16,7 +16,7 @@ from . import xenbus
 from .back_stream import HostedStream
 from .card import Card, StreamConfig, parse_card, parse_unique_id
 from .config import DomainPolicy, OutputSpec, Policy
-from .device_io import read_tree
+from .device_io import read_tree, write_nodes
 from .engine import Engine
 from .errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
 from .outputs import Identity, Output, make_output
@@ -104,10 +104,11 @@ class BackendDevice(XenbusDevice):
     def _offer(self) -> None:
         # After the state is written: the guest's xl waits for that.
         asyncio.get_running_loop().call_soon(self._check_card)
-        self.store.write(f"{self.directory}/{Key.VERSIONS}", xenbus.OFFERED_VERSIONS)
-        self.store.write(f"{self.directory}/{FEATURE_LIVENESS_EXT}", "1")
+        offered = {Key.VERSIONS: xenbus.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
         if self._position_ext:
-            self.store.write(f"{self.directory}/{FEATURE_POSITION_EXT}", "1")
+            offered[FEATURE_POSITION_EXT] = "1"
+        if not write_nodes(self.store, self.directory, offered):
+            self.feed(Local.REMOVED)
 
     def _check_card(self) -> None:
         """Says what is wrong with the card before the guest has a driver for it."""

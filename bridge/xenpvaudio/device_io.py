@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .xen.api import Nodes, NotFoundError, Txn, XenStore
 from .xenbus import STATE, XenbusState
 
@@ -36,14 +38,20 @@ def read_tree(reader: Nodes, path: str) -> dict[str, str]:
     return found
 
 
-def write_state(store: XenStore, directory: str, state: XenbusState) -> bool:
-    """Writes the state if the device is still there: a removed device must not come back to life
-    as a lone state node. False if it was gone."""
+def write_nodes(store: XenStore, directory: str, nodes: Mapping[str, str]) -> bool:
+    """Writes into a device's directory if the device is still there: a removed one must not come
+    back to life as a few lone nodes. False if it was gone."""
 
     def write(tx: Txn) -> bool:
         if not tx.exists(f"{directory}/{STATE}"):
             return False
-        tx.write(f"{directory}/{STATE}", str(int(state)))
+        for name, value in nodes.items():
+            tx.write(f"{directory}/{name}", value)
         return True
 
     return store.transact(write)
+
+
+def write_state(store: XenStore, directory: str, state: XenbusState) -> bool:
+    """As write_nodes(), the state."""
+    return write_nodes(store, directory, {STATE: str(int(state))})

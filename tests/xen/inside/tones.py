@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import array
+import json
 import math
+import pathlib
+import sys
 from collections.abc import Sequence
 
 
@@ -32,3 +35,8 @@ def channels_in_turn(data: bytes, rate: int, block_frames: int = 2400) -> list[t
             stretches.append((channel, []))
         stretches[-1][1].extend(sides[channel])
     return [(channel, frequency_hz(samples, rate)) for channel, samples in stretches]
+
+
+if __name__ == "__main__":  # tones.py FILE.wav RATE: the same of a file, S16 stereo
+    recorded = pathlib.Path(sys.argv[1]).read_bytes()[44:]
+    print(json.dumps(channels_in_turn(recorded, int(sys.argv[2]))))
