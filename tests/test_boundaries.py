@@ -24,6 +24,7 @@ PURE = {
     for name in (
         "card",
         "errors",
+        "graph_dump",
         "hwparams",
         "packets",
         "patience",

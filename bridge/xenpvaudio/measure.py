@@ -11,12 +11,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, UnavailableError, XenPvAudioError
+from .graph_dump import named_node, of_kind, parse_dump
 from .probe import PEAK
 
 SIMULATED = "loopback,delay=40ms,gain=-6dB,quantum=256"
@@ -40,30 +41,23 @@ class DuplexRun:
 
 
 def _dump(env: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is in the graph that `env` leads to, as pw-dump prints it."""
+    """What is in the graph that `env` leads to."""
     try:
         done = subprocess.run(
             ["pw-dump"], env=dict(env), capture_output=True, text=True, check=False, timeout=10
         )
-        objects = json.loads(done.stdout)
+        return parse_dump(done.stdout)
     except FileNotFoundError:
         raise UnavailableError("pw-dump is missing", hint="apt install pipewire-bin") from None
     except (ValueError, subprocess.TimeoutExpired):
         raise UnavailableError(
             "no PipeWire daemon answers here", hint="start pipewire, or add --simulate"
         ) from None
-    return [t for t in objects if t.get("info")]
-
-
-def _of_kind(objects: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Nodes or ports, each with properties."""
-    wanted = f"PipeWire:Interface:{kind}"
-    return [t for t in objects if t.get("type") == wanted and t["info"].get("props")]
 
 
 def graph_nodes(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The properties of all nodes of the graph that `env` leads to, by node.name."""
-    properties = [dict(node["info"]["props"]) for node in _of_kind(_dump(env), "Node")]
+    properties = [dict(node["info"]["props"]) for node in of_kind(_dump(env), "Node")]
     return {str(p["node.name"]): p for p in properties if "node.name" in p}
 
 
@@ -74,11 +68,10 @@ def told_delay_sec(env: Mapping[str, str], name: str) -> float | None:
     monitor and whatever is linked pass on latencies of their own, in the other direction.
     """
     objects = _dump(env)
-    nodes = _of_kind(objects, "Node")
-    ids = [node["id"] for node in nodes if node["info"]["props"].get("node.name") == name]
-    for port in _of_kind(objects, "Port"):
+    node = named_node(objects, name)
+    for port in of_kind(objects, "Port") if node else []:
         info = port["info"]
-        if info["props"].get("node.id") not in ids or info["props"].get("port.monitor"):
+        if info["props"].get("node.id") != node["id"] or info["props"].get("port.monitor"):
             continue
         for latency in (info.get("params") or {}).get("Latency") or []:
             if str(latency.get("direction")).lower() == info["direction"] and latency["maxNs"]:

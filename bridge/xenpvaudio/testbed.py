@@ -6,7 +6,6 @@ The demo, the benchmarks and the end-to-end tests stand on it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from typing import Any
 
 from . import pwconf
 from .errors import UnavailableError, XenPvAudioError
+from .graph_dump import named_node, parse_dump
 from .loudspeaker import Loudspeaker
 from .session import PipeWireSession
 from .xen.connect import SIM_VARIABLE
@@ -64,18 +64,19 @@ def card_nodes(
     return nodes
 
 
-def find_node(session: PipeWireSession, name: str) -> dict[str, Any] | None:
-    """The properties of the node with this node.name in a session's graph."""
+def graph(session: PipeWireSession) -> list[dict[str, Any]]:
+    """What is in a session's graph, see graph_dump; empty while the daemon does not answer."""
     done = session.run(["pw-dump"], capture_output=True, text=True, check=False)
     try:
-        objects = json.loads(done.stdout)
+        return parse_dump(done.stdout)
     except ValueError:
-        return None
-    for thing in objects:
-        properties = (thing.get("info") or {}).get("props") or {}
-        if thing.get("type") == "PipeWire:Interface:Node" and properties.get("node.name") == name:
-            return dict(properties)
-    return None
+        return []
+
+
+def find_node(session: PipeWireSession, name: str) -> dict[str, Any] | None:
+    """The properties of the node with this node.name in a session's graph."""
+    node = named_node(graph(session), name)
+    return None if node is None else dict(node["info"]["props"])
 
 
 def _end(process: subprocess.Popen[Any] | None) -> None:
@@ -283,20 +284,11 @@ class Testbed:
     def node(self, name: str = SINK) -> dict[str, Any] | None:
         """The properties of a node of the guest's graph, by node.name; None until the session
         manager has given it ports, since nothing could be linked to it before."""
-        done = self.guest.run(["pw-dump"], capture_output=True, text=True, check=False)
-        try:
-            objects = json.loads(done.stdout)
-        except ValueError:
+        node = named_node(graph(self.guest), name)
+        if node is None:
             return None
-        for thing in objects:
-            info = thing.get("info") or {}
-            properties = info.get("props") or {}
-            if thing.get("type") != "PipeWire:Interface:Node":
-                continue
-            if properties.get("node.name") == name:
-                ports = info.get("n-input-ports", 0) + info.get("n-output-ports", 0)
-                return dict(properties) if ports else None
-        return None
+        ports = node["info"].get("n-input-ports", 0) + node["info"].get("n-output-ports", 0)
+        return dict(node["info"]["props"]) if ports else None
 
     def wait_for_node(self, name: str = SINK) -> dict[str, Any]:
         """The node as soon as it is there."""

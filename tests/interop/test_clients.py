@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import signal
@@ -27,8 +26,9 @@ from interop.sound import (
     write_noise,
 )
 from xenpvaudio.compare import Comparison
+from xenpvaudio.graph_dump import named_node
 from xenpvaudio.session import PipeWireSession
-from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes
+from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes, graph
 
 FRAMES = RATE
 LIVE = ("xenpv.delay-ms", "xenpv.host-delay-ms", "xenpv.clock-ppm", "xenpv.xruns")
@@ -68,10 +68,9 @@ def default_sink(session: PipeWireSession) -> str:
 
 
 def node_id(session: PipeWireSession, name: str) -> str:
-    for thing in json.loads(output(session, "pw-dump")):
-        if (thing.get("info") or {}).get("props", {}).get("node.name") == name:
-            return str(thing["id"])
-    raise AssertionError(f"no node {name}")
+    node = named_node(graph(session), name)
+    assert node is not None, f"no node {name}"
+    return str(node["id"])
 
 
 # -- seen

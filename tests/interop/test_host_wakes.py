@@ -6,7 +6,6 @@ Backend and frontend in this process, the host's PipeWire a real daemon.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,10 +19,11 @@ from xenpvaudio.backend import Backend
 from xenpvaudio.config import DomainPolicy, FrontendSettings, Policy
 from xenpvaudio.engine import Engine
 from xenpvaudio.frontend import Frontend
+from xenpvaudio.graph_dump import named_node
 from xenpvaudio.hwparams import Config
 from xenpvaudio.session import PipeWireSession
 from xenpvaudio.sndif import PcmFormat
-from xenpvaudio.testbed import card_nodes
+from xenpvaudio.testbed import card_nodes, graph
 from xenpvaudio.xen.sim_domain import connect
 from xenpvaudio.xen.sim_process import start_hypervisor
 from xenpvaudio.xen.sim_toolstack import Toolstack
@@ -46,12 +46,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipeWireSe
 
 def stream_state(host: PipeWireSession) -> str:
     """ "running", "suspended"...; "" if there is no such stream."""
-    done = host.run(["pw-dump"], capture_output=True, text=True)
-    for thing in json.loads(done.stdout):
-        info: dict[str, Any] = thing.get("info") or {}
-        if (info.get("props") or {}).get("node.name") == HOST_STREAM:
-            return str(info.get("state"))
-    return ""
+    node = named_node(graph(host), HOST_STREAM)
+    return "" if node is None else str(node["info"].get("state"))
 
 
 @contextmanager
