@@ -69,7 +69,9 @@ def told_delay_sec(env: Mapping[str, str], name: str) -> float | None:
     """
     objects = _dump(env)
     node = named_node(objects, name)
-    for port in of_kind(objects, "Port") if node else []:
+    if node is None:
+        return None
+    for port in of_kind(objects, "Port"):
         info = port["info"]
         if info["props"].get("node.id") != node["id"] or info["props"].get("port.monitor"):
             continue
