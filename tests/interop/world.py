@@ -27,6 +27,9 @@ INTRODUCE = 8
 class Server(Protocol):
     """A machine with a XenStore daemon."""
 
+    xen_minor: int
+    """Of Xen 4: whose store this is, or answers like."""
+
     @property
     def pid(self) -> int: ...
     def socket_path(self, domid: int) -> str: ...
@@ -38,6 +41,8 @@ class Server(Protocol):
 
 
 class SimServer:
+    xen_minor = 17
+
     def __init__(self, directory: Path) -> None:
         self.directory = str(directory)
         self.start()
@@ -74,6 +79,7 @@ class World:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._stores: list[PyxsStore] = []
+        self.xen_minor = server.xen_minor
         self.dom0 = self.connect(0)
 
     def connect(self, domid: int, **options: Any) -> PyxsStore:

@@ -1,6 +1,6 @@
 """Debian's real xenstored without Xen, as a server for tests, with domains on shared-memory rings.
 
-The program comes from the package xen-utils-4.17, unpacked (not installed) into .cache/xenstored;
+The program comes from the package xen-utils-4.x, unpacked (not installed) into .cache/xenstored;
 xenfake.c stands in for the hypervisor. A guest's kernel is played by a thread here (RingBridge): it
 carries bytes between a Unix socket, to which the code under test connects, and the guest's ring.
 """
@@ -8,6 +8,7 @@ carries bytes between a Unix socket, to which the code under test connects, and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import mmap
 import os
@@ -27,8 +28,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "xenstored"
-PACKAGE = "xen-utils-4.17"
-PROGRAM = Path("usr/lib/xen-4.17/bin/xenstored")
+MINORS = (17, 20)
+"""Of Xen 4: Debian 12's and Debian 13's."""
 SHIM_SOURCE = Path(__file__).with_name("xenfake.c")
 
 VIRQ_PORT, RING_PORT = 1, 16
@@ -44,43 +45,58 @@ def run(*command: str, cwd: Path | None = None) -> None:
         pytest.fail(f"{' '.join(command)}:\n{done.stdout}{done.stderr}", pytrace=False)
 
 
-def has_candidate() -> bool:
-    policy = subprocess.run(["apt-cache", "policy", PACKAGE], capture_output=True, text=True)
-    return re.search(r"Candidate: \d", policy.stdout) is not None
+def available() -> int | None:
+    """The Xen 4 whose xenstored this system's archive has; its libxen-dev is of the same."""
+    for minor in MINORS:
+        command = ["apt-cache", "policy", f"xen-utils-4.{minor}"]
+        policy = subprocess.run(command, capture_output=True, text=True, check=False)
+        if re.search(r"Candidate: \d", policy.stdout):
+            return minor
+    return None
+
+
+@functools.cache
+def xen_minor() -> int:
+    """Skips where no xenstored can be had."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        pytest.skip("no apt-get here: Debian's xenstored cannot be had")
+    names = " or ".join(f"xen-utils-4.{minor}" for minor in MINORS)
+    if (minor := available()) is None:
+        if os.geteuid() != 0:
+            pytest.skip(f"apt does not know {names}, and only root may update its lists")
+        run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+        if (minor := available()) is None:
+            pytest.skip(f"this system's archive has no {names}")
+    return minor
 
 
 def program() -> Path:
     """Downloads once. Skips where there is no apt; fails where there is one that cannot."""
-    installed = CACHE / PROGRAM
+    minor = xen_minor()
+    path = Path(f"usr/lib/xen-4.{minor}/bin/xenstored")
+    installed = CACHE / path
     if installed.exists():
         return installed
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        pytest.skip("no apt-get here: Debian's xenstored cannot be had")
     CACHE.mkdir(parents=True, exist_ok=True)
-    if not has_candidate():
-        if os.geteuid() != 0:
-            pytest.skip(f"apt does not know {PACKAGE}, and only root may update its lists")
-        run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
-        if not has_candidate():
-            pytest.skip(f"this system's archive has no {PACKAGE}")
     with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
         folder = Path(temporary)
-        run("apt-get", "download", "-q", PACKAGE, cwd=folder)
+        run("apt-get", "download", "-q", f"xen-utils-4.{minor}", cwd=folder)
         (package,) = folder.glob("*.deb")
         run("dpkg-deb", "-x", str(package), str(folder / "root"))
         target = installed.parent
         target.mkdir(parents=True, exist_ok=True)
-        os.replace(folder / "root" / PROGRAM, installed)
+        os.replace(folder / "root" / path, installed)
     return installed
 
 
 def shim() -> Path:
-    source = SHIM_SOURCE.read_bytes()
-    built = CACHE / f"xenfake-{hashlib.sha256(source).hexdigest()[:12]}.so"
+    source, minor = SHIM_SOURCE.read_bytes(), xen_minor()
+    built = CACHE / f"xenfake-4.{minor}-{hashlib.sha256(source).hexdigest()[:12]}.so"
     if not built.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         part = built.with_suffix(f".{os.getpid()}")
         flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        flags.append(f"-DXEN_MINOR={minor}")
         run("cc", *flags, str(SHIM_SOURCE), "-o", str(part), "-ldl")
         os.replace(part, built)
     return built
@@ -172,6 +188,7 @@ class RealXenstored:
     """A running xenstored, alone on a machine that does not exist."""
 
     def __init__(self) -> None:
+        self.xen_minor = xen_minor()
         self.directory = Path(tempfile.mkdtemp(prefix="xenstored-"))
         self._bridges: dict[int, RingBridge] = {}
         self._process: subprocess.Popen[bytes] | None = None
