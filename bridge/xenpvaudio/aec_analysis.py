@@ -275,5 +275,5 @@ def _drift(time: Floats, lags: Floats, rate: int) -> tuple[float | None, list[tu
     leaps = np.diff(lags) - slope * np.diff(time)
     # a drift shows in blocks as stairs
     jumped = np.abs(leaps) > _JUMP_FRAMES + _STAIRS_SEC * abs(slope)
-    steps = [(float(time[i + 1]), float(leaps[i])) for i in np.nonzero(jumped)[0]]
+    steps = list(zip(time[1:][jumped].tolist(), leaps[jumped].tolist(), strict=True))
     return slope / rate * 1e6, steps
