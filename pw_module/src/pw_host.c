@@ -72,9 +72,13 @@ static void before_poll(void *data) {
     h->processed = false;
 }
 
+static void after_poll(void *data) { (void)data; }
+
+/* Both: a loop of PipeWire 1.0 and later refuses hooks of which one is missing. */
 static const struct spa_loop_control_hooks LOOP_HOOKS = {
     SPA_VERSION_LOOP_CONTROL_HOOKS,
     .before = before_poll,
+    .after = after_poll,
 };
 
 static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {

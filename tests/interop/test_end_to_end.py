@@ -87,6 +87,16 @@ def test_a_card_of_44100_hz_is_as_exact(tmp_path: Path) -> None:
         assert "44100 Hz" in made.log("backend")
 
 
+def test_no_library_complains_of_how_it_is_used(bed: Testbed, tmp_path: Path) -> None:
+    """PipeWire's libraries print to the program's standard error what they refuse, and go on."""
+    samples = noise(FRAMES, 2)
+    play_and_hear(bed, write_noise(tmp_path / "a.wav", samples, 2), samples, 2)
+    for half in ("backend", "frontend"):
+        lines = bed.log(half).splitlines()
+        assert lines
+        assert [line for line in lines if not line.startswith("xen-pv-audio: ")] == []
+
+
 # -- the graph changes under a playing stream
 
 
