@@ -257,9 +257,10 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 # -- as float
 
 
-def floats(encoding: str, data: bytes) -> list[float]:
+def floats(encoding: str, data: bytes, pipewire: tuple[int, int, int] = (0, 3, 65)) -> list[float]:
     width = SAMPLE_BYTES[encoding]
-    return list(to_float32(WavFile(Path(), 48000, 1, encoding, len(data) // width, data)))
+    wav = WavFile(Path(), 48000, 1, encoding, len(data) // width, data)
+    return list(to_float32(wav, pipewire))
 
 
 def test_full_scale_is_a_power_of_two() -> None:
@@ -272,6 +273,13 @@ def test_full_scale_is_a_power_of_two() -> None:
 def test_s32_loses_its_low_eight_bits_downwards() -> None:
     s32 = struct.pack("<6i", -(2**31), 2**31 - 1, 255, 256, -1, 0x12345678)
     assert floats("s32", s32) == [-1, 1 - 2**-23, 0, 2**-23, -(2**-23), 0x123456 / 2**23]
+
+
+def test_s32_is_rounded_to_nearest_from_pipewire_1_3_81_on() -> None:
+    s32 = struct.pack("<6i", -(2**31), 2**31 - 1, 255, -1, (1 << 30) + 64, (1 << 30) + 65)
+    rounded = [-1, 1, 255 / 2**31, -(2**-31), 0.5, 0.5 + 2**-24]
+    assert floats("s32", s32, (1, 4, 2)) == floats("s32", s32, (1, 3, 81)) == rounded
+    assert floats("s32", s32, (1, 2, 7)) == floats("s32", s32)
 
 
 def test_floats_pass_unclipped() -> None:

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from xenpvaudio_native.pipewire import library_version
+
 from .compare import Comparison, compare
 from .errors import ConfigError, UnavailableError, XenPvAudioError
 from .probe import noise
@@ -33,7 +35,7 @@ WIRE_FORMATS = {
     "u8": "s16_le",
     "s16": "s16_le",
     "s24": "s32_le",
-    "s32": "s32_le",
+    "s32": "float_le",  # PipeWire 1.4 rounds the loudest ones up to 1.0, which s32_le has not
     "f32": "float_le",
     "f64": "float_le",
 }
@@ -122,7 +124,7 @@ def run_demo(options: DemoOptions) -> int:
         padded = _padded(bed.directory / "padded.wav", wav)
         _play(bed, padded, wav, say)
         figures = bed.node() or {}
-        reference = to_float32(wav).tobytes()
+        reference = to_float32(wav, library_version()).tobytes()
         if bed.loudspeaker is not None:
             received = bed.loudspeaker.data(first)
         else:

@@ -229,13 +229,14 @@ def write_wav(
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
-def to_float32(wav: WavFile) -> array[float]:
-    """The interleaved samples as PipeWire 0.3.65's audioconvert turns them into F32, bit by bit.
+def to_float32(wav: WavFile, pipewire: tuple[int, int, int] = (0, 3, 65)) -> array[float]:
+    """The interleaved samples as audioconvert of this version of PipeWire turns them into F32, bit
+    by bit.
 
     Full scale is a power of two (s16: v / 32768), so nothing is rounded, but for s32, whose low
-    eight bits are cut off (floor), and f64, which is rounded to nearest and may become infinite.
-    Nothing is clipped: float samples beyond full scale pass. All measured: see
-    tests/interop/test_wav_float.py.
+    eight bits are cut off (floor) before 1.3.81 and which is rounded to nearest from then on, and
+    f64, which is rounded to nearest and may become infinite. Nothing is clipped: float samples
+    beyond full scale pass. Measured with 0.3.65 and 1.4.2: see tests/interop/test_wav_float.py.
     """
     data = wav.data
     if wav.encoding == "u8":
@@ -249,6 +250,8 @@ def to_float32(wav: WavFile) -> array[float]:
             wide[octet + 1 :: 4] = data[octet::3]
         return array("f", [value / 0x80000000 for value in _samples("i", wide)])
     if wav.encoding == "s32":
+        if pipewire >= (1, 3, 81):
+            return array("f", [value / 0x80000000 for value in _samples("i", data)])
         return array("f", [(value >> 8) / 0x800000 for value in _samples("i", data)])
     if wav.encoding == "f32":
         return _samples("f", data)

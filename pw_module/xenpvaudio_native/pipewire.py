@@ -53,10 +53,11 @@ class Offer:
     channels: Sequence[int]
 
 
-def library_version() -> str:
+def library_version() -> tuple[int, int, int]:
     """The version of the libpipewire that this process runs with."""
     version: bytes = ffi.string(lib.xpa_pw_library_version())
-    return version.decode()
+    major, minor, micro = version.decode().split(".")[:3]
+    return int(major), int(minor), int(micro)
 
 
 def supports_format(sndif_format: int) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 import random
 import select
 import struct
+import subprocess
+import sys
 import threading
 import time
 from array import array
@@ -16,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from interop.sound import despite_stalls
 from xenpvaudio.compare import compare
 from xenpvaudio.session import PipeWireSession
 from xenpvaudio.wav import read_wav, to_float32, write_wav
+from xenpvaudio_native.pipewire import library_version
 
 QUANTUM = 256
 # Whole quanta: pw-play 0.3.65 never sends what is left of its last one.
@@ -101,7 +106,7 @@ def test_pipewire_makes_the_same_floats(
     os.mkfifo(fifo)
     path = tmp_path / "edges.wav"
     write_wav(path, 48000, 2, encoding, samples(encoding))
-    sent = to_float32(read_wav(path))
+    sent = to_float32(read_wav(path), library_version())
     assert any(math.isinf(value) for value in sent) == (encoding == "f64")
     host = host_session(fifo=fifo, quantum=QUANTUM, max_quantum=QUANTUM, pulse=False)
     recording = Recording(fifo)
@@ -117,3 +122,13 @@ def test_pipewire_makes_the_same_floats(
     result = compare(array("f", sent).tobytes(), recording.data, 8, bytes(8))
     assert result.bit_exact, result
     assert result.matched == FRAMES
+
+
+@pytest.mark.parametrize("encoding", ["s24", "s32", "f64"])
+@despite_stalls
+def test_the_demo_s_card_holds_what_the_file_does(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "edges.wav"
+    write_wav(path, 48000, 2, encoding, samples(encoding))
+    command = [sys.executable, "-m", "xenpvaudio", "demo", "--private", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["bit_exact"], done.stdout + done.stderr
