@@ -295,9 +295,7 @@ class BackStream:
 
     def set_trouble(self, jitter_nsec: int, stall_nsec: int, stall_every_nsec: int) -> None:
         """Position events reach the guest late, for experiments (native.cdef.h)."""
-        _check(
-            lib.xpa_back_set_trouble(self.handle, jitter_nsec, stall_nsec, stall_every_nsec)
-        )
+        _check(lib.xpa_back_set_trouble(self.handle, jitter_nsec, stall_nsec, stall_every_nsec))
 
     def set_tap(self, tap: Tap | None) -> None:
         _check(lib.xpa_back_set_tap(self.handle, tap.handle if tap else ffi.NULL))
