@@ -6,8 +6,22 @@
 /* Without a backend the graph waits this long, so that nothing is lost over a restart; after that
  * it runs on our own clock into nothing, so that no application hangs. */
 static const uint64_t PATIENCE_NSEC = 3000000000;
-/* How much later than predicted an event may be before a cycle runs on the prediction. */
-static const uint64_t EVENT_GRACE_NSEC = 3000000;
+/* An event may be so late: until then cycles run on the clock's prediction, and no longer, since a
+ * backend that stands still stops the graph, too. */
+static const uint64_t EVENT_LATE_NSEC = 3000000;
+
+/* A cycle that an event should start any moment waits for it, which spares a wake-up. Never for
+ * much of a period: the lead is little more than one. */
+static uint64_t event_grace_nsec(const struct xpa_front *f) {
+    uint64_t quarter_nsec = f->config.period_frames * 250000000ull / f->config.rate;
+    return quarter_nsec < EVENT_LATE_NSEC ? quarter_nsec : EVENT_LATE_NSEC;
+}
+
+/* Past the newest position. */
+static double predictable_frames(const struct xpa_front *f) {
+    double late = (double)EVENT_LATE_NSEC * 1e-9 * f->config.rate;
+    return f->config.period_frames + fmax(late, 0.5 * f->config.period_frames);
+}
 
 static struct xpa_clock_tail *tail(struct spa_io_clock *clock) {
     return (struct xpa_clock_tail *)((char *)&clock->next_nsec + sizeof clock->next_nsec);
@@ -84,13 +98,12 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
         return false;
     }
     if (!reached) {
-        /* between two events the clock's prediction counts, but never for more than a period:
-         * a backend that stands still stops the graph, too */
+        /* between two events the clock's prediction counts */
         uint64_t at = xpa_clock_time_at(&f->clock, frame);
         double next_event = (double)f->position_frames + f->config.period_frames;
-        bool near = frame < (double)f->position_frames + 1.5 * f->config.period_frames;
+        bool near = frame < (double)f->position_frames + predictable_frames(f);
         if (frame > next_event - 1.5)
-            at += EVENT_GRACE_NSEC; /* the event itself will start it */
+            at += event_grace_nsec(f); /* the event itself will start it */
         if (!near || f->starved) {
             xpa_node_arm(n, 0);
             return false;

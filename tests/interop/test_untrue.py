@@ -1,6 +1,7 @@
 """The other way round: a delay that is wrong, or a drift left uncorrected, must not pass.
 
-The real `xen-pv-audio latency`, with extensions that differ from the true one by a line (twin.py).
+The real `xen-pv-audio latency` and `aec-check`, with extensions that differ from the true one by a
+line or two (twin.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ HEARD_TOO_LATE = Change(
 )
 DRIFT_UNCORRECTED = Change("clock.c", "c->slope_ppb += gain_slope * error;", "(void)gain_slope;")
 
+# A source 500 ppm off its sink: it is resampled where nothing would have to be.
+SOURCE_DRIFTS = Change(
+    "pw_follow.c",
+    "SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);",
+    "{\n"
+    "            n->rate_match->rate = n->direction == XPA_CAPTURE ? 1.0005 : 1.0;\n"
+    "            SPA_FLAG_SET(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);\n"
+    "        }",
+)
+
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Twins:
@@ -47,10 +58,10 @@ def true_one(twins: Twins) -> dict[str, str]:
     return twins.make("true")
 
 
-def latency(env: dict[str, str], ppm: int = 0) -> dict[str, Any]:
+def run(env: dict[str, str], ppm: int, *command: str) -> dict[str, Any]:
     output = f"--simulate=loopback,delay=40ms,gain=-6dB,quantum=256,ppm={ppm}"
     done = subprocess.run(
-        [sys.executable, "-m", "xenpvaudio", "latency", "--json", "--seconds", "6", output],
+        [sys.executable, "-m", "xenpvaudio", *command, "--json", output],
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -58,10 +69,19 @@ def latency(env: dict[str, str], ppm: int = 0) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
+    assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     print(found)
     assert found["passed"] == (done.returncode == 0)
     return found
+
+
+def latency(env: dict[str, str], ppm: int = 0) -> dict[str, Any]:
+    return run(env, ppm, "latency", "--seconds", "6")
+
+
+def aec_check(env: dict[str, str], ppm: int = 0) -> dict[str, Any]:
+    return run(env, ppm, "aec-check", "--seconds", "10", "--runs", "1")
 
 
 def passes(env: dict[str, str], ppm: int = 0) -> None:
@@ -90,6 +110,22 @@ def test_a_drift_of_500_ppm_left_uncorrected_fails_and_is_named(
     found = latency(twins.make("drift", DRIFT_UNCORRECTED), DRIFT_PPM)
     assert not found["passed"]
     assert any("the told clock is off by -" in why for why in found["failures"])
+
+
+def test_echo_cancellation_with_a_delay_that_is_wrong_by_5_ms_fails_and_says_so(
+    twins: Twins,
+) -> None:
+    found = aec_check(twins.make("told-to-canceller", TOLD_TOO_MUCH))
+    assert not found["passed"]
+    wrong_frames = found["told_delay_frames"] - found["true_delay_frames"]
+    assert wrong_frames == pytest.approx(WRONG_FRAMES, abs=3)
+    assert any("applications are told" in why for why in found["failures"])
+
+
+def test_echo_cancellation_with_a_drift_left_uncorrected_fails_and_says_so(twins: Twins) -> None:
+    found = aec_check(twins.make("source-drifts", SOURCE_DRIFTS))
+    assert not found["passed"]
+    assert any("the echo path's delay drifts by" in why for why in found["failures"])
 
 
 def test_a_twin_whose_line_is_gone_is_an_error(twins: Twins) -> None:
