@@ -271,6 +271,10 @@ TWINS = {
         "    if (xpa_front_ring_publish(&f->ring))\n"
         "        xpa_channel_notify(&f->request_channel);",
     ),
+    "guard_is_no_more_than_a_period": (
+        "test_stream_front", "stream_front.c",
+        "config->period_frames > least ?", "least == 0 || config->period_frames > 0 ?",
+    ),
     "answer_to_a_trigger_wakes_nobody": (
         "test_stream_front", "stream_front.c", "f->awaited > 0 || late ||", "late ||",
     ),

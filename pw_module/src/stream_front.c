@@ -302,6 +302,13 @@ struct opening {
     uint32_t lead_frames;
 };
 
+/* How late a cycle may be: a period, and never less than what processors need to wake up in turn
+ * (backend, graph, client, and we again). */
+static uint32_t guard_frames(const struct xpa_config *config) {
+    uint32_t least = config->rate / 400;
+    return config->period_frames > least ? config->period_frames : least;
+}
+
 static void do_open(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
     struct opening o;
@@ -309,7 +316,7 @@ static void do_open(const struct xpa_command *command) {
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
-    f->guard_frames = o.config.period_frames;
+    f->guard_frames = guard_frames(&o.config);
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
     f->stopping = f->started = false;

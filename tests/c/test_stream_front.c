@@ -261,6 +261,22 @@ static void test_a_stream_that_starves_from_the_start_has_a_clock(void) {
     bench_free(t);
 }
 
+/* At 64 frames a period lasts 1.3 ms: less than a wake-up may take. */
+static void test_guard_is_a_period_and_2_5_ms_at_least(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    const uint32_t periods[] = {64, 512};
+    for (int i = 0; i < 2; i++) {
+        struct xpa_config config = t->front->config;
+        config.rate = 48000;
+        config.period_frames = periods[i];
+        xpa_front_close(t->front);
+        xpa_front_open(t->front, &config, 300);
+        sim_settle(t->plane);
+        CHECK_EQ(t->front->guard_frames, i ? 512 : 120);
+    }
+    bench_free(t);
+}
+
 static void test_stop_is_known_when_it_is_answered(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);
@@ -601,6 +617,7 @@ int main(void) {
     test_the_way_of_an_event_is_taken_off_its_time();
     test_a_gap_that_the_backend_tells_is_no_slower_clock();
     test_a_stream_that_starves_from_the_start_has_a_clock();
+    test_guard_is_a_period_and_2_5_ms_at_least();
     test_stop_is_known_when_it_is_answered();
     test_only_transfers_wait_for_the_host();
     test_unanswered_transfer_ends_the_stream_after_3_seconds();
