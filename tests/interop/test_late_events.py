@@ -1,6 +1,6 @@
 """Events that come late: the graph goes on on the clock's prediction.
 
-At a quantum of 64 an event that is a millisecond late is most of a cycle late. What is counted are
+At a quantum of 64 an event that is 2 ms late is more than a cycle late. What is counted are
 cycles that a client missed, beside a twin (twin.py) that predicts no more than half a period.
 """
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 RATE = 48000
 QUANTUM_FRAMES = 64
 SEC = 6.0
-OUTPUT = f"loopback,delay=40ms,gain=-6dB,quantum={QUANTUM_FRAMES},jitter=1ms"
+OUTPUT = f"loopback,delay=40ms,gain=-6dB,quantum={QUANTUM_FRAMES},jitter=2ms"
 SHORT_SIGHTED = Change(
     "pw_drive.c",
     "fmax(late, 0.5 * f->config.period_frames)",
@@ -54,5 +54,5 @@ def test_a_late_event_stops_no_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyP
         missed[name] = missed_cycles()
         monkeypatch.undo()
     print(missed)
-    assert missed["short"] > 40
-    assert missed["true"] < missed["short"] / 4
+    assert missed["short"] > 100
+    assert missed["true"] < missed["short"] / 3
