@@ -275,6 +275,11 @@ TWINS = {
         "test_stream_front", "stream_front.c",
         "config->period_frames > least ?", "least == 0 || config->period_frames > 0 ?",
     ),
+    "answer_is_awaited_twice": (
+        "test_stream_front", "stream_front.c",
+        "if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)",
+        "if (newest->answered)",
+    ),
     "answer_to_a_trigger_wakes_nobody": (
         "test_stream_front", "stream_front.c", "f->awaited > 0 || late ||", "late ||",
     ),

@@ -64,8 +64,12 @@ static bool begin_timing(struct xpa_front *f) {
     uint64_t now = xpa_now_nsec();
     if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end == f->transfers_begin)
         return false;
+    struct xpa_transfer *newest = &f->transfers[(f->transfers_end - 1) % XPA_TRANSFERS];
+    /* nothing was sent just now: the newest one is old */
+    if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)
+        return false;
     f->timed_nsec = now;
-    f->transfers[(f->transfers_end - 1) % XPA_TRANSFERS].timed = true;
+    newest->timed = true;
     f->awaited++;
     return true;
 }

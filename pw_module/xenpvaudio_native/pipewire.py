@@ -8,6 +8,7 @@ the Plane given here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -56,8 +57,8 @@ class Offer:
 def library_version() -> tuple[int, int, int]:
     """The version of the libpipewire that this process runs with."""
     version: bytes = ffi.string(lib.xpa_pw_library_version())
-    major, minor, micro = version.decode().split(".")[:3]
-    return int(major), int(minor), int(micro)
+    major, minor, micro = (int(number) for number in re.findall(rb"\d+", version)[:3])
+    return major, minor, micro
 
 
 def supports_format(sndif_format: int) -> bool:

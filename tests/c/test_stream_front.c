@@ -326,6 +326,28 @@ static void test_only_transfers_wait_for_the_host(void) {
     bench_free(t);
 }
 
+/* Whoever sends nothing has nothing to time: an answer is awaited once, or it would be for ever. */
+static void test_no_answer_is_awaited_twice(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    start(t, 300);
+    t->silent = true;
+    sim_run(t->plane, 300 * SIM_MSEC);
+    xpa_front_put(t->front, NULL, 100);
+    CHECK_EQ(t->front->awaited, 1);
+    sim_run(t->plane, 300 * SIM_MSEC);
+    xpa_front_put(t->front, NULL, 0);
+    CHECK_EQ(t->front->awaited, 1);
+    xpa_front_end(t->front);
+    sim_run(t->plane, 300 * SIM_MSEC);
+    xpa_front_put(t->front, NULL, 0);
+    CHECK_EQ(t->front->awaited, 2);
+    for (uint32_t i = 2; i < t->request_count; i++)
+        answer(t, &t->requests[i], 0);
+    sim_settle(t->plane);
+    CHECK_EQ(t->front->awaited, 0);
+    bench_free(t);
+}
+
 static void test_unanswered_transfer_ends_the_stream_after_3_seconds(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);
@@ -620,6 +642,7 @@ int main(void) {
     test_guard_is_a_period_and_2_5_ms_at_least();
     test_stop_is_known_when_it_is_answered();
     test_only_transfers_wait_for_the_host();
+    test_no_answer_is_awaited_twice();
     test_unanswered_transfer_ends_the_stream_after_3_seconds();
     test_slow_backend_leaves_room_for_pythons_request();
     test_foreign_status_codes_are_errors();
