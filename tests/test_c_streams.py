@@ -25,7 +25,7 @@ CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
 MEMORY = "address,undefined"
 THREAD = "thread"
 
-CORE = ["ring.c", "clock.c", "loop.c", "xen_io.c", "plane.c", "timeline.c", "silence.c"]
+CORE = ["ring.c", "clock.c", "loop.c", "xen_io.c", "plane.c", "timeline.c", "silence.c", "peer.c"]
 BACK = [
     "stream_back.c",
     "back_data.c",
@@ -34,12 +34,13 @@ BACK = [
     "back_trouble.c",
     "host_vdev.c",
 ]
-FRONT = ["stream_front.c", "front_position.c", "front_data.c"]
+FRONT = ["stream_front.c", "front_position.c", "front_time.c", "front_data.c"]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
 PROGRAMS = {
     "test_timeline": (["timeline.c"], []),
+    "test_front_time": (["clock.c", "peer.c", "front_time.c"], []),
     "test_stream_back": ([*CORE, *BACK], TIME),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
@@ -304,8 +305,30 @@ TWINS = {
         "QUIET_REQUESTS = XPA_RING_SLOTS / 2", "QUIET_REQUESTS = XPA_RING_SLOTS + 1",
     ),
     "way_of_an_event_is_added": (
+        "test_stream_front", "front_time.c",
+        "- xpa_transport_nsec(&f->peer->transport),", "+ xpa_transport_nsec(&f->peer->transport),",
+    ),
+    "events_count_when_they_arrive": (
+        "test_front_time", "front_time.c",
+        "bool timed = their_nsec > XPA_MAX_AGE_NSEC &&", "bool timed = false &&",
+    ),
+    "any_time_is_believed": (
+        "test_front_time", "front_time.c", "        timed = credible(f, their_nsec, now_nsec);", "",
+    ),
+    "time_leaps_when_it_is_known_better": (
+        "test_front_time", "peer.c", "fabs(leap_nsec) < LEAP_NSEC ? leap_nsec : 0", "0",
+    ),
+    "way_of_any_event_is_added": (
+        "test_front_time", "peer.c",
+        "now_nsec - xpa_transport_nsec(&p->transport)",
+        "now_nsec + xpa_transport_nsec(&p->transport)",
+    ),
+    "event_does_not_say_when_it_was_sent": (
+        "test_stream_back", "back_position.c", ".time_low_nsec = (uint32_t)now_nsec,", "",
+    ),
+    "frontend_does_not_read_when_it_was_sent": (
         "test_stream_front", "front_position.c",
-        "- xpa_transport_nsec(&f->transport),", "+ xpa_transport_nsec(&f->transport),",
+        "xpa_front_time_sent(f, sent_nsec, now_nsec);", "(void)sent_nsec;",
     ),
     "transfers_take_every_slot": (
         "test_stream_front", "stream_front.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",

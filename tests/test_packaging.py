@@ -413,13 +413,10 @@ def test_position_extension_is_described_where_it_is() -> None:
     assert f'{FEATURE_POSITION_EXT} = "1"' in text
     place = packets._POSITION_EXT_PLACE
     rows = re.findall(r"^ \* \| +(\w+) +\| (\d+)$", text, re.MULTILINE)
-    ends = {name: int(end) for name, end in rows if name.startswith(("host_", "age_"))}
-    expected = {
-        name: place + 4 * (n + 1)
-        for n, name in enumerate(("host_frames", "host_frames_max", "age_nsec"))
-    }
-    assert ends == expected
-    assert place + packets._POSITION_EXT.size == 28
+    fields = ("host_frames", "host_frames_max", "age_nsec", "time_nsec_low", "time_nsec_high")
+    ends = {name: int(end) for name, end in rows if name.startswith(("host_", "age_", "time_"))}
+    assert ends == {name: place + 4 * (n + 1) for n, name in enumerate(fields)}
+    assert place + packets._POSITION_EXT.size == 36
 
 
 def test_liveness_extension_is_described_where_it_is() -> None:

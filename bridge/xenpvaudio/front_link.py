@@ -76,6 +76,7 @@ class FrontLink:
             self._channels[0],
             self._channels[1],
             position_ext,
+            backend_id,
         )
         if liveness_ext:  # our kernel clears the octet, and says so, however this process ends
             self._pages[1].view[ALIVE_BYTE] = 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, TypeAlias
 
 from xenpvaudio_native import header
@@ -99,11 +99,11 @@ _ANSWER = _Layout(
 _CUR_POS = _Layout(
     "xensnd_evt", {"id": "id", "type": "type", "position_bytes": "op.cur_pos.position"}
 )
-# The position extension: three u32 in the first reserved octets after the position.
+# The position extension: three u32 and a u64 in the first reserved octets after the position.
 _POSITION_EXT_PLACE = header.offset("xensnd_evt", "op.cur_pos") + header.sizeof(
     "xensnd_cur_pos_evt"
 )
-_POSITION_EXT = struct.Struct("=III")
+_POSITION_EXT = struct.Struct("=IIIQ")
 
 
 def _space_values(space: Space) -> dict[str, int]:
@@ -308,12 +308,14 @@ class PositionExt:
     `host_frames`: playback, what the host took and has not yet played; capture, the age of the
     newest readable frame since it reached the microphone. `host_frames_max`: the largest such
     value of the last second, which a frontend's lead must cover. `age_nsec`: how long before the
-    event was queued the position was true.
+    event was queued the position was true. `time_nsec`: when it was queued, by the backend's
+    clock; 0 if it does not say.
     """
 
     host_frames: int
     host_frames_max: int
     age_nsec: int
+    time_nsec: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +331,8 @@ class PositionEvent:
             {"id": self.id, "type": Event.CUR_POS, "position_bytes": self.position_bytes}
         )
         if self.ext is not None:
-            numbers = (self.ext.host_frames, self.ext.host_frames_max, self.ext.age_nsec)
             try:
-                _POSITION_EXT.pack_into(data, _POSITION_EXT_PLACE, *numbers)
+                _POSITION_EXT.pack_into(data, _POSITION_EXT_PLACE, *astuple(self.ext))
             except struct.error:
                 raise LocalProtocolError(f"{self.ext} does not fit into an event") from None
         return bytes(data)

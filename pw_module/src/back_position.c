@@ -123,7 +123,8 @@ static void next_boundary(struct xpa_back *b) {
 struct position_ext {
     uint32_t host_frames;     /* taken but not heard (capture: age of the newest readable frame) */
     uint32_t host_frames_max; /* the largest of the last second */
-    uint32_t age_nsec;        /* the position was true this long before the event was queued */
+    uint32_t age_nsec;        /* the position was true this long before `time` */
+    uint32_t time_low_nsec, time_high_nsec; /* when the event was queued, by our clock */
 };
 
 /* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware
@@ -150,7 +151,8 @@ static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
     return gap;
 }
 
-void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec) {
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                            uint64_t now_nsec) {
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
     event.id = b->event_id;
@@ -161,6 +163,8 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
             .host_frames = (uint32_t)lround(fmax(b->stats.host_delay_frames, 0)),
             .host_frames_max = (uint32_t)lround(fmax(b->stats.host_delay_max_frames, 0)),
             .age_nsec = age_nsec > UINT32_MAX ? UINT32_MAX : (uint32_t)age_nsec,
+            .time_low_nsec = (uint32_t)now_nsec,
+            .time_high_nsec = (uint32_t)(now_nsec >> 32),
         };
         memcpy((uint8_t *)&event.op + sizeof event.op.cur_pos, &ext, sizeof ext);
     }
@@ -202,7 +206,7 @@ static void report_position(struct xpa_back *b, uint64_t now_nsec) {
             age_nsec |= AFTER_GAP;
         if (runs_ahead(b, whole))
             age_nsec = NO_AGE;
-        xpa_back_send_position(b, (uint64_t)whole, age_nsec);
+        xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
     }
 }
 
@@ -254,7 +258,7 @@ void xpa_back_stop(struct xpa_back *b) {
     b->next_offset_frames = 0;
     b->stats.delay_frames = 0;
     if (b->config.period_frames > 0 && base != b->reported_frames)
-        xpa_back_send_position(b, base, 0);
+        xpa_back_send_position(b, base, 0, xpa_now_nsec());
     b->reported_frames = base;
     xpa_back_schedule(b, xpa_now_nsec());
 }

@@ -122,7 +122,7 @@ static void set_phase(struct xpa_clock *c, uint64_t time_nsec, uint64_t position
 static void forget_slope(struct xpa_clock *c) {
     c->slope_ppb = 0;
     c->slope_age_sec = 0;
-    c->p_slope = square(SLOPE_UNKNOWN_PPB);
+    c->p_slope = square(c->config.drift_ppb);
 }
 
 /* Move the reference along the line to a position that is not before it. */
@@ -278,16 +278,18 @@ static bool run_complete(struct xpa_clock *c, uint64_t time_nsec, uint64_t posit
 void xpa_clock_init(struct xpa_clock *c, const struct xpa_clock_config *cfg) {
     *c = (struct xpa_clock){
         .config = *cfg,
-        .deviation_nsec = DEVIATION_START_NSEC,
+        .deviation_nsec = cfg->noise_nsec > 0 ? cfg->noise_nsec : DEVIATION_START_NSEC,
         .excess_nsec = EXCESS_START_NSEC,
     };
-    forget_slope(c);
     if (!(c->config.bandwidth_hz > 0))
         c->config.bandwidth_hz = BANDWIDTH_HZ;
     if (!(c->config.wide_hz > 0))
         c->config.wide_hz = WIDE_HZ;
     if (!(c->config.wide_sec > 0))
         c->config.wide_sec = WIDE_SEC;
+    if (!(c->config.drift_ppb > 0))
+        c->config.drift_ppb = SLOPE_UNKNOWN_PPB;
+    forget_slope(c);
 }
 
 int xpa_clock_mark(struct xpa_clock *c, uint64_t time_nsec, uint64_t position_frames) {

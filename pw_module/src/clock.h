@@ -14,6 +14,8 @@ struct xpa_clock_config {
     double bandwidth_hz; /* of the settled loop; 0: default */
     double wide_hz;      /* of the loop right after start; 0: default */
     double wide_sec;     /* how long it stays so before it narrows; 0: default */
+    double noise_nsec;   /* how far marks are off, as known before the first; 0: default */
+    double drift_ppb;    /* what the rate may be off, as known before the first mark; 0: default */
     bool late_only;      /* marks come late, never early: follow the earliest, not the mean */
 };
 

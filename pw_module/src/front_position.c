@@ -14,9 +14,6 @@ static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
  * count anew. A single one is garbage or late. */
 enum { ODD_POSITIONS = 8 };
 
-/* No event is older than this when it is queued: more is a backend's mistake. */
-enum { MAX_AGE_NSEC = 100000000 };
-
 /* How far the position may have come, beside what the time since the last one explains. */
 static uint64_t slack_frames(const struct xpa_front *f) {
     return f->config.buffer_frames + 2ull * f->config.period_frames + f->config.rate / 10;
@@ -79,7 +76,7 @@ static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
 }
 
 struct position_ext {
-    uint32_t host_frames, host_frames_max, age_nsec;
+    uint32_t host_frames, host_frames_max, age_nsec, time_low_nsec, time_high_nsec;
 };
 
 /* As an age: the position ran ahead through silence, and says nothing of when frames were heard. */
@@ -89,7 +86,7 @@ static const uint32_t AFTER_GAP = 1u << 31;
 
 static uint64_t age_of(const struct position_ext *ext) {
     uint32_t age_nsec = ext->age_nsec & ~AFTER_GAP;
-    return age_nsec < MAX_AGE_NSEC ? age_nsec : 0;
+    return age_nsec < XPA_MAX_AGE_NSEC ? age_nsec : 0;
 }
 
 static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
@@ -119,17 +116,18 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
      * if we wrote more since. */
     if (f->starved || ext.age_nsec & AFTER_GAP)
         xpa_front_expect_jump(f);
-    bool ready = xpa_clock_ready(&f->clock);
+    uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
+    xpa_front_time_sent(f, sent_nsec, now_nsec);
+    bool ready = xpa_front_time_ready(f);
     if ((!f->starved && ext.age_nsec != NO_AGE) || !ready) /* some line is needed to start from */
-        xpa_clock_mark(&f->clock, now_nsec - age_of(&ext) - xpa_transport_nsec(&f->transport),
-                       position);
+        xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, now_nsec);
     if (!ready && f->starved)
         xpa_front_expect_jump(f);
     f->stats.position_frames = position;
-    f->stats.ppm = xpa_clock_ppm(&f->clock);
+    f->stats.ppm = xpa_front_ppm(f);
     f->stats.host_delay_frames = f->host_frames;
     f->stats.host_delay_max_frames = f->host_frames_max;
-    f->stats.transport_nsec = xpa_transport_nsec(&f->transport);
+    f->stats.transport_nsec = xpa_transport_nsec(&f->peer->transport);
 }
 
 /* Of several only the newest says where the stream is now. */

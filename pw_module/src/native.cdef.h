@@ -98,7 +98,7 @@ const struct xpa_stats *xpa_back_stats(struct xpa_back *back);
 /* Frontend half of one stream. */
 struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
                                 void *ring_page, void *event_page, struct xpa_channel requests,
-                                struct xpa_channel events, int position_ext);
+                                struct xpa_channel events, int position_ext, uint32_t backend_id);
 void xpa_front_free(struct xpa_front *front);
 int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);

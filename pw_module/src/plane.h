@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "loop.h"
+#include "peer.h"
 #include "queue.h"
 #include "xen_io.h"
 
@@ -26,12 +27,13 @@ struct xpa_command {
     } arg;
 };
 
-enum { XPA_PLANE_MESSAGES = 1024 };
+enum { XPA_PLANE_MESSAGES = 1024, XPA_PLANE_PEERS = 8 };
 
 struct xpa_plane {
     struct xpa_loop loop;
     uint32_t event_wake; /* the batch in which a frontend stream last had an event, and when */
     uint64_t event_nsec;
+    struct xpa_peer peers[XPA_PLANE_PEERS]; /* backends, by their domains' numbers modulo this */
     struct xpa_queue commands, notices;
     int command_fd, notice_fd;
     struct xpa_source command_source;

@@ -72,8 +72,10 @@ static void resume_from_drain(struct xpa_pw_node *n) {
 /* Everything that follows from the stream's and the graph's present state. */
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    if (f->starved && !n->was_starved && !n->draining)
+    if (f->starved && !n->was_starved && !n->draining) {
         f->stats.xruns++;
+        xpa_lead_grow(n);
+    }
     n->was_starved = f->starved;
     f->stats.driving = n->driving;
     f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
@@ -156,6 +158,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         if (xpa_node_usable(n) && n->running && (n->driving || n->synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
+            xpa_lead_grow(n);
         }
     }
     data->chunk->offset = 0;

@@ -26,6 +26,7 @@ void xpa_node_silence(struct xpa_front *f, uint64_t frames);
 /* The lead that the host's delay asks for now. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f);
 void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames);
+void xpa_lead_grow(struct xpa_pw_node *n);
 /* What lies between a stream's counter and its position at the start of a cycle of `step_frames`,
  * so that applications were told the truth. Playback: written - position. Capture: position -
  * read, the cycle's own frames among it. */

@@ -57,13 +57,13 @@ static void fill_clock(struct xpa_pw_node *n, uint64_t duration, struct spa_frac
     struct spa_io_clock *clock = &n->position->clock;
     const struct xpa_front *f = n->front;
     double to_graph = (double)rate.denom / f->config.rate;
-    clock->nsec = xpa_clock_time_at(&f->clock, frame);
-    clock->next_nsec = xpa_clock_time_at(&f->clock, frame + step_frames);
+    clock->nsec = xpa_front_time_at(f, frame);
+    clock->next_nsec = xpa_front_time_at(f, frame + step_frames);
     clock->rate = rate;
     clock->position += clock->duration;
     clock->duration = duration;
     clock->delay = (int64_t)llround(f->lead_frames * to_graph);
-    clock->rate_diff = 1e9 / (xpa_clock_nsec_per_frame(&f->clock) * f->config.rate);
+    clock->rate_diff = 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate);
     n->quantum_frames = duration;
 }
 
@@ -85,7 +85,7 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     uint64_t duration;
     struct spa_fraction rate;
     /* a first position that ran through silence brings no time */
-    if (!n->position || !f->positioned || !xpa_clock_ready(&f->clock))
+    if (!n->position || !f->positioned || !xpa_front_time_ready(f))
         return false;
     next_quantum(n, &duration, &rate);
     double step = (double)duration * f->config.rate / rate.denom;
@@ -99,7 +99,7 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     }
     if (!reached) {
         /* between two events the clock's prediction counts */
-        uint64_t at = xpa_clock_time_at(&f->clock, frame);
+        uint64_t at = xpa_front_time_at(f, frame);
         double next_event = (double)f->position_frames + f->config.period_frames;
         bool near = frame < (double)f->position_frames + predictable_frames(f);
         if (frame > next_event - 1.5)

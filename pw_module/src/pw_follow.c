@@ -4,8 +4,10 @@
 
 #include "pw_cycle.h"
 
-/* Over how long a distance is averaged that cannot change. */
-static const double OFFSET_SEC = 3.0;
+/* Over how long, at the most, a distance is averaged that cannot change; and how far off the
+ * average it must be to have changed all the same. */
+static const double OFFSET_SEC = 20.0;
+static const double OFFSET_MOVED_FRAMES = 8.0;
 /* A resampler that starts swallows some 40 frames: the distance is set again when it has. Slewing
  * there would take seconds. */
 enum { RESAMPLER_FILLS_CYCLES = 3 };
@@ -23,9 +25,12 @@ static bool has_our_clock(const struct xpa_pw_node *n) {
  * from the wanted one is told instead. */
 static void note_offset(struct xpa_pw_node *n, double error_frames, double cycle_sec) {
     struct xpa_front *f = n->front;
-    double gain = 1.0 / ++n->offset_cycles, least = cycle_sec / OFFSET_SEC;
     double more = n->direction == XPA_PLAYBACK ? error_frames : -error_frames;
-    f->offset_frames += (gain > least ? gain : least) * (more - f->offset_frames);
+    if (fabs(more - f->offset_frames) > OFFSET_MOVED_FRAMES)
+        n->offset_cycles = 0;
+    /* later cycles count more: the clocks know better then */
+    double gain = fmin(3.0 / ++n->offset_cycles, 1.0);
+    f->offset_frames += fmax(gain, cycle_sec / OFFSET_SEC) * (more - f->offset_frames);
     xpa_lead_tell(f);
 }
 
@@ -127,9 +132,9 @@ void xpa_follow_reset(struct xpa_pw_node *n) {
  * ahead already, if that is more: nothing is dropped, nor played faster to catch up. */
 bool xpa_follow_playback(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_clock_locked(&f->clock))
+    if (!f->positioned || !xpa_front_time_locked(f))
         return true;
-    double heard = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
+    double heard = xpa_front_position_at(f, n->position->clock.nsec);
     double fill = (double)f->written_frames - heard;
     double error = fill - xpa_lead_distance(f, 0);
     if (distance_moved(n) && absorb(n, error))
@@ -150,9 +155,9 @@ bool xpa_follow_playback(struct xpa_pw_node *n) {
 
 bool xpa_follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_clock_locked(&f->clock))
+    if (!f->positioned || !xpa_front_time_locked(f))
         return false;
-    double there = xpa_clock_position_at(&f->clock, n->position->clock.nsec);
+    double there = xpa_front_position_at(f, n->position->clock.nsec);
     double target = xpa_lead_distance(f, frames);
     double error = target - (there - (double)f->read_frames);
     if (distance_moved(n)) {

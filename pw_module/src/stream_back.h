@@ -126,7 +126,8 @@ double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
 double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
-void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec);
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                            uint64_t now_nsec);
 void xpa_back_start(struct xpa_back *b);
 void xpa_back_stop(struct xpa_back *b);
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);

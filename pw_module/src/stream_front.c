@@ -23,6 +23,7 @@ static void detach_sources(struct xpa_front *f) {
     xpa_loop_remove(loop, &f->request_source);
     xpa_loop_remove(loop, &f->event_source);
     f->attached = false;
+    f->peer->streams--;
 }
 
 static void change(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
@@ -189,7 +190,7 @@ static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, u
         t->answered = true;
         f->awaited -= t->timed || t->operation == XENSND_OP_TRIGGER;
         if (t->timed)
-            xpa_transport_add(&f->transport, now_nsec - t->sent_nsec);
+            xpa_transport_add(&f->peer->transport, now_nsec - t->sent_nsec);
         if (response->status != 0) {
             f->stats.dropped_frames += t->frames;
             if (t->operation == XENSND_OP_TRIGGER) {
@@ -274,6 +275,8 @@ static void do_attach(const struct xpa_command *command) {
     if (result == 0)
         result = xpa_loop_add(loop, &f->event_source);
     f->attached = true;
+    if (f->peer->streams++ == 0) /* perhaps another machine than before */
+        xpa_peer_begin(f->peer);
     if (result < 0)
         xpa_front_break(f, result);
 }
@@ -327,8 +330,7 @@ static void do_open(const struct xpa_command *command) {
     f->host_frames = f->host_frames_max = 0;
     f->offset_frames = f->resampler_frames = 0;
     f->stats.lead_frames = f->lead_frames;
-    struct xpa_clock_config clock = {.rate = o.config.rate, .late_only = true};
-    xpa_clock_init(&f->clock, &clock);
+    xpa_front_time_init(f, false); /* the first event shows what the backend says */
     f->open = true;
     change(f, XPA_FRONT_OPENED, xpa_now_nsec());
 }
@@ -378,7 +380,7 @@ static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)
 
 struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
                                 void *ring_page, void *event_page, struct xpa_channel requests,
-                                struct xpa_channel events, int position_ext) {
+                                struct xpa_channel events, int position_ext, uint32_t backend_id) {
     struct xpa_front *f = calloc(1, sizeof *f);
     if (!f)
         return NULL;
@@ -388,6 +390,7 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
     f->position_ext = position_ext;
     f->ring_page = ring_page;
     f->event_page = event_page;
+    f->peer = &plane->peers[backend_id % XPA_PLANE_PEERS];
     f->request_channel = requests;
     f->event_channel = events;
     f->request_source = (struct xpa_source){requests.fd, on_request_channel, f};

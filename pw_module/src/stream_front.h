@@ -2,6 +2,7 @@
  *
  * stream_front.c  rings: requests out, answers and positions in
  * front_position.c  what positions mean, and which to believe
+ * front_time.c    when a frame is, by our clock
  * front_data.c    frames into and out of the buffer that the backend shares
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
@@ -15,7 +16,6 @@
 #include "plane.h"
 #include "ring.h"
 #include "sndif.h"
-#include "transport.h"
 
 enum xpa_front_change {
     XPA_FRONT_OPENED,   /* a buffer is there: the stream may be started */
@@ -36,6 +36,9 @@ struct xpa_transfer {
 };
 
 enum { XPA_TRANSFERS = 32 /* slots of the request ring */ };
+
+/* No event is older than this when it is queued: more is a backend's mistake. */
+enum { XPA_MAX_AGE_NSEC = 100000000 };
 
 struct xpa_front {
     struct xpa_plane *plane;
@@ -76,8 +79,9 @@ struct xpa_front {
     bool starved;             /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
-    struct xpa_transport transport;
-    uint64_t timed_nsec; /* when a transfer was last timed */
+    bool timed;            /* the clock runs in the backend's time, not in ours */
+    struct xpa_peer *peer; /* in the plane */
+    uint64_t timed_nsec;   /* when a transfer was last timed */
 
     void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
     void *change_data;
@@ -110,7 +114,23 @@ void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames);
 /* The next position may be anything: a start, a skip. */
 void xpa_front_expect_jump(struct xpa_front *f);
 
-/* --- between the three files --- */
+/* When a frame is heard (capture: may be read), nsec of our clock; and the inverse. Only after a
+ * first position: see ready. */
+uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames);
+double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec);
+double xpa_front_nsec_per_frame(const struct xpa_front *f);
+double xpa_front_ppm(const struct xpa_front *f);
+bool xpa_front_time_ready(const struct xpa_front *f);
+/* Some eight positions are in. */
+bool xpa_front_time_locked(const struct xpa_front *f);
+
+/* --- between the files --- */
+
+void xpa_front_time_init(struct xpa_front *f, bool timed);
+/* An event arrived that says so. 0: it does not say. */
+void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec);
+void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
+                         uint64_t their_nsec, uint64_t now_nsec);
 
 void xpa_front_break(struct xpa_front *f, int reason);
 void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);

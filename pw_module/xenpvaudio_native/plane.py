@@ -171,6 +171,7 @@ class FrontStream:
         requests: ChannelLike,
         events: ChannelLike,
         position_ext: bool,
+        backend_id: int,
     ) -> None:
         self.stream_id = stream_id
         self.handle = lib.xpa_front_new(
@@ -182,6 +183,7 @@ class FrontStream:
             _channel(requests)[0],
             _channel(events)[0],
             position_ext,
+            backend_id,
         )
         if self.handle == ffi.NULL:
             raise UnavailableError("no memory for a stream")

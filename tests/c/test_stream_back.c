@@ -309,7 +309,7 @@ static void test_stop_rounds_up_to_the_buffer_and_says_so_once(void) {
 static void test_extension_tells_the_hosts_part(void) {
     struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 1);
     struct xensnd_evt event;
-    uint32_t ext[3];
+    uint32_t ext[5];
     CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
     rig_host_start(r, 64, 4 * SIM_MSEC, 0);
     rig_write(r, 0, 1, 1000);
@@ -321,6 +321,11 @@ static void test_extension_tells_the_hosts_part(void) {
     CHECK(ext[0] >= 192 && ext[0] <= 256, "%u frames taken but not heard", ext[0]);
     CHECK(ext[1] >= ext[0] && ext[1] <= 256, "at the most %u", ext[1]);
     CHECK(ext[2] < 30000, "%u ns old", ext[2]);
+    /* frame 251 was heard a little less than 9 ms ago, 6 ms after the start */
+    uint64_t heard = ((uint64_t)ext[4] << 32 | ext[3]) - ext[2];
+    uint64_t true_nsec = rig_frame_nsec(r, (double)(251 + 64)) + r->latency_nsec - SIM_MSEC;
+    CHECK(heard + 5 * SIM_MSEC > true_nsec && heard < sim_now, "heard at %llu, %llu",
+          (unsigned long long)heard, (unsigned long long)true_nsec);
     rig_free(r);
 }
 

@@ -71,16 +71,22 @@ static void backend(void *data) {
     } while (xpa_back_ring_rearm(&t->ring, t->leaves_alone ? XPA_RING_SLOTS / 2 : 1));
 }
 
-static void position_aged(struct bench *t, uint64_t frames, uint32_t age_nsec) {
+static void position_sent(struct bench *t, uint64_t frames, uint32_t age_nsec, uint64_t sent_nsec) {
     struct xensnd_evt event;
+    uint32_t sent[] = {(uint32_t)sent_nsec, (uint32_t)(sent_nsec >> 32)};
     memset(&event, 0, sizeof event);
     event.id = t->event_id++;
     event.type = XENSND_EVT_CUR_POS;
     event.op.cur_pos.position = frames * FRAME_BYTES;
     memcpy(event.op.reserved + 16, &age_nsec, sizeof age_nsec);
+    memcpy(event.op.reserved + 20, sent, sizeof sent);
     xpa_evt_ring_put(&t->events, &event);
     xpa_channel_notify(&t->link->events[HOST]);
     sim_settle(t->plane);
+}
+
+static void position_aged(struct bench *t, uint64_t frames, uint32_t age_nsec) {
+    position_sent(t, frames, age_nsec, 0);
 }
 
 static void position(struct bench *t, uint64_t frames) { position_aged(t, frames, 0); }
@@ -92,7 +98,7 @@ static struct bench *bench_new(int direction) {
     t->link = link_new();
     t->buffer = calloc(BUFFER, FRAME_BYTES);
     t->front = xpa_front_new(t->plane, 3, direction, &t->link->ring_page, &t->link->event_page,
-                             t->link->requests[GUEST], t->link->events[GUEST], 0);
+                             t->link->requests[GUEST], t->link->events[GUEST], 0, 0);
     t->front->on_change = on_change;
     t->front->change_data = t;
     xpa_back_ring_init(&t->ring, &t->link->ring_page);
@@ -210,7 +216,7 @@ static void test_the_way_of_an_event_is_taken_off_its_time(void) {
         answer(t, &t->requests[(t->request_count - 1) % 64], 0);
         sim_settle(t->plane);
     }
-    CHECK_EQ(xpa_transport_nsec(&t->front->transport), 100000);
+    CHECK_EQ(xpa_transport_nsec(&t->front->peer->transport), 100000);
     position(t, PERIOD + 1);
     int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->clock, PERIOD + 1));
     CHECK(off >= 99990 && off <= 100010, "the position was true %ld ns ago", (long)off);
@@ -241,6 +247,30 @@ static void test_a_gap_that_the_backend_tells_is_no_slower_clock(void) {
     int64_t off = (int64_t)(sim_now - 2000 - xpa_clock_time_at(clock, (double)frames));
     CHECK(off >= -100 && off <= 100, "the new line is off by %ld ns", (long)off);
     CHECK(fabs(xpa_clock_ppm(clock) - ppm) < 0.001, "the rate became %f", xpa_clock_ppm(clock));
+    bench_free(t);
+}
+
+/* By another clock; how late its events are does not matter then (test_front_time.c has the rest).
+ */
+static void test_a_backend_may_say_when_it_sent_an_event(void) {
+    const uint64_t period_nsec = PERIOD * 1000000000ull / RATE, ahead_nsec = 777 * SIM_SEC;
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    t->front->position_ext = 1;
+    start(t, BUFFER);
+    uint64_t frames = 1;
+    for (uint32_t period = 0; period < 40; period++) {
+        xpa_front_collect(t->front, sim_now);
+        if (xpa_front_room(t->front) >= PERIOD)
+            xpa_front_put(t->front, NULL, PERIOD);
+        uint64_t late_nsec = period % 3 * 700000;
+        sim_run(t->plane, period_nsec + late_nsec);
+        uint64_t heard_nsec = sim_now - late_nsec;
+        position_sent(t, frames += PERIOD, 5000, heard_nsec + 5000 + ahead_nsec);
+        int64_t off = (int64_t)(xpa_front_time_at(t->front, (double)frames) - heard_nsec);
+        CHECK(off >= -50000 && off <= 50000, "off by %ld ns", (long)off);
+        sim_now -= late_nsec;
+    }
+    CHECK(t->front->timed, "the octets were not read");
     bench_free(t);
 }
 
@@ -638,6 +668,7 @@ int main(void) {
     test_answers_in_time_wake_nobody();
     test_the_way_of_an_event_is_taken_off_its_time();
     test_a_gap_that_the_backend_tells_is_no_slower_clock();
+    test_a_backend_may_say_when_it_sent_an_event();
     test_a_stream_that_starves_from_the_start_has_a_clock();
     test_guard_is_a_period_and_2_5_ms_at_least();
     test_stop_is_known_when_it_is_answered();

@@ -122,9 +122,8 @@ static void on_play(void *data, enum xpa_front_change change, uint64_t now_nsec)
                   (unsigned long long)f->position_frames, heard,
                   (unsigned long long)f->written_frames);
             if (e->check_prediction)
-                e->worst_prediction_frames =
-                    fmax(e->worst_prediction_frames,
-                         fabs(xpa_clock_position_at(&f->clock, now_nsec) - heard));
+                e->worst_prediction_frames = fmax(e->worst_prediction_frames,
+                                                  fabs(xpa_front_position_at(f, now_nsec) - heard));
         }
     }
     if (change == XPA_FRONT_POSITION || change == XPA_FRONT_ANSWER)
@@ -159,7 +158,7 @@ static void end_init(struct pair *p, struct end *e, int direction, uint32_t buff
     e->guest_before = calloc(LOG_FRAMES + 1, sizeof *e->guest_before);
     e->tap = xpa_tap_new(RATE * FRAME_BYTES);
     e->front = xpa_front_new(p->plane, 1, direction, &e->link->ring_page, &e->link->event_page,
-                             requests[GUEST], events[GUEST], position_ext);
+                             requests[GUEST], events[GUEST], position_ext, 0);
     e->back = xpa_back_new(p->plane, 2, direction, &e->link->ring_page, &e->link->event_page,
                            requests[HOST], events[HOST], position_ext);
     e->front->on_change = direction == XPA_PLAYBACK ? on_play : on_capture;

@@ -30,9 +30,9 @@ TOLD_TOO_MUCH = Change(
     "        (capture ? 0 : 5000000);",
 )
 HEARD_TOO_LATE = Change(
-    "front_position.c",
-    "- xpa_transport_nsec(&f->transport),",
-    "- xpa_transport_nsec(&f->transport) + (f->direction == XPA_PLAYBACK ? 5000000 : 0),",
+    "front_time.c",
+    "their_nsec - age_nsec, position",
+    "their_nsec - age_nsec + (f->direction == XPA_PLAYBACK ? 5000000 : 0), position",
 )
 DRIFT_UNCORRECTED = Change("clock.c", "c->slope_ppb += gain_slope * error;", "(void)gain_slope;")
 

@@ -1,0 +1,31 @@
+/* peer.h - the clock of a backend's machine in terms of ours; pure.
+ *
+ * An event of the position extension says when it was sent, by the backend's clock. Its arrival is
+ * that moment by our clock, later by the way (see transport.h) and by whatever held it up. Two such
+ * clocks hardly drift, every stream of the backend tells of the same pair, and none of it changes
+ * when a stream starts or stops: so the late ones are soon known for what they are, and the streams
+ * of a card, whose positions are all in the backend's time, agree to the nanosecond.
+ */
+#ifndef XPA_PEER_H
+#define XPA_PEER_H
+
+#include "clock.h"
+#include "transport.h"
+
+struct xpa_peer {
+    struct xpa_clock clock; /* its position: nsec of the backend's clock */
+    struct xpa_transport transport;
+    uint32_t streams;
+    /* what was told before the clock last knew better; fades, so that time never leaps */
+    double slew_nsec;
+    uint64_t slew_from_nsec; /* of the backend's clock */
+};
+
+void xpa_peer_begin(struct xpa_peer *p);
+/* What was sent at `their_nsec` arrived at `now_nsec`. */
+void xpa_peer_mark(struct xpa_peer *p, uint64_t now_nsec, uint64_t their_nsec);
+/* Only after a first mark. */
+uint64_t xpa_peer_ours(const struct xpa_peer *p, uint64_t their_nsec);
+uint64_t xpa_peer_theirs(const struct xpa_peer *p, uint64_t our_nsec);
+
+#endif
