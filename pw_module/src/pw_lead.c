@@ -31,14 +31,16 @@ void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
 }
 
 /* A cycle was later than the guard: what made it so will come again. The sound is broken just now,
- * so more room costs no break of its own. Ends at 10 ms, and when the stream is closed. */
+ * so twice the guard costs no break of its own. 10 ms at the most, for as long as we run. */
 void xpa_lead_grow(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    uint32_t most = f->config.rate / 100, more = f->config.rate / 400;
+    uint32_t most = f->config.rate / 100;
     if (f->guard_frames >= most)
         return;
+    uint32_t more = f->guard_frames < most / 2 ? f->guard_frames : most - f->guard_frames;
     f->guard_frames += more;
     f->asked_frames += more;
+    f->late_sec = (double)f->guard_frames / f->config.rate;
     xpa_lead_set(f, f->lead_frames + more);
     n->synced = false;
 }

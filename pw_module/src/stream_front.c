@@ -324,6 +324,10 @@ static void do_open(const struct xpa_command *command) {
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
     f->guard_frames = guard_frames(&o.config);
+    if (f->late_sec * f->config.rate > f->guard_frames) {
+        f->asked_frames += (uint32_t)(f->late_sec * f->config.rate) - f->guard_frames;
+        f->guard_frames = (uint32_t)(f->late_sec * f->config.rate);
+    }
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
     f->stopping = f->started = false;

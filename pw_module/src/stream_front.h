@@ -70,6 +70,7 @@ struct xpa_front {
     double offset_frames;     /* a follower's distance is so much more than wanted */
     double resampler_frames;  /* PipeWire's resampler on this node holds so much */
     uint32_t guard_frames;    /* the part of the lead that is ours, beside the host's need */
+    double late_sec;          /* cycles were later than the guard once: so late they may be now */
     uint64_t base_frames;     /* position at which the next start begins */
     uint64_t written_frames;  /* playback: handed over; capture: READ requested */
     uint64_t pending_frames;  /* of those: not answered yet */
