@@ -37,14 +37,16 @@ struct xpa_clock_early {
     uint64_t position;
 };
 
+/* All but `config` is clock.c's own. What an answer needs comes first: an audio callback asks, and
+ * finds it all in one line of the cache. */
 struct xpa_clock {
-    struct xpa_clock_config config; /* defaults filled in */
-    /* the rest is clock.c's own */
-    bool has_line, shifted;
-    bool settled; /* a block has confirmed the phase (late_only) */
     /* the line: frame ref_position is at ref_nsec + ref_phase, and so on by slope_ppb */
     uint64_t ref_nsec, ref_position;
     double ref_phase, slope_ppb;
+    uint32_t good_marks;
+    bool has_line, shifted;
+    bool settled;                   /* a block has confirmed the phase (late_only) */
+    struct xpa_clock_config config; /* defaults filled in */
     double p_phase, p_cross, p_slope;
     double phase_age_sec, slope_age_sec; /* since each was last unknown */
     /* what the marks are like */
@@ -52,8 +54,7 @@ struct xpa_clock {
     double spacing_nsec;   /* typical step */
     double deviation_nsec; /* mean |error| of what pulls the line */
     double excess_nsec;    /* mean lateness above the earliest (late_only) */
-    uint32_t good_marks;
-    uint32_t far_run; /* pulls in a row far on one side, and for how long: late +, early - */
+    uint32_t far_run;      /* pulls in a row far on one side, and for how long: late +, early - */
     double far_sec;
     /* the block being gathered (late_only): errors against the line */
     uint32_t block_marks, early_marks;

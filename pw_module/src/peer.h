@@ -13,12 +13,12 @@
 #include "transport.h"
 
 struct xpa_peer {
-    struct xpa_clock clock; /* its position: nsec of the backend's clock */
-    struct xpa_transport transport;
-    uint32_t streams;
     /* what was told before the clock last knew better; fades, so that time never leaps */
     double slew_nsec;
     uint64_t slew_from_nsec; /* of the backend's clock */
+    struct xpa_clock clock;  /* its position: nsec of the backend's clock */
+    struct xpa_transport transport;
+    uint32_t streams;
 };
 
 void xpa_peer_begin(struct xpa_peer *p);
