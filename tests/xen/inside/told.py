@@ -8,7 +8,13 @@ import json
 import subprocess
 import sys
 
-objects = json.loads(subprocess.run(["pw-dump"], capture_output=True, check=True).stdout)
+text = subprocess.run(["pw-dump"], capture_output=True, check=True, text=True).stdout
+by_id = {}
+while text.strip():  # an array, and one more for what changes meanwhile
+    array, end = json.JSONDecoder().raw_decode(text.lstrip())
+    by_id.update({thing["id"]: thing for thing in array if thing.get("type")})
+    text = text.lstrip()[end:]
+objects = list(by_id.values())
 for node in objects:
     properties = (node.get("info") or {}).get("props") or {}
     if node["type"] != "PipeWire:Interface:Node" or properties.get("node.name") != sys.argv[1]:
