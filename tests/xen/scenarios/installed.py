@@ -14,15 +14,15 @@ from pathlib import Path
 
 from dom0 import OUT, Lab, expect, store_read, wait_until
 from guest import LAB, Guest, GuestError, command
+from round_trip import SINK, SOURCE, round_trip
 
-SOURCE = LAB / "source"
+TREE = LAB / "source"
 CARD = (
     "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
     "sample-formats=s16_le, channels-max=2, buffer-size=262144"
 )
 PCM = ("PCM, name=Lab PCM", "STREAM, unique-id=play, type=p", "STREAM, unique-id=cap, type=c")
 VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *PCM))} ] ]"
-SINK, SOURCE_NODE = "xenpv_sink.0.0.0", "xenpv_source.0.0.1"
 USER = "listener"
 # The policy that an administrator writes for the guest of this name.
 POLICY = '[domain.guest]\noutput = "loopback,delay=40ms"\nmicrophone = true\n'
@@ -31,7 +31,7 @@ AS_USER = f"runuser -u {USER} -- env HOME=/tmp XDG_RUNTIME_DIR=/run/user/{USER}"
 
 def readme_lines(section: str) -> str:
     """The shell lines of a section of README.md that copy files and make the group."""
-    text = (SOURCE / "README.md").read_text()
+    text = (TREE / "README.md").read_text()
     body = text.partition(f"\n{section}\n")[2]
     body = re.split(r"\n##", body)[0]
     blocks = re.findall(r"```sh\n(.*?)```", body, re.DOTALL)
@@ -43,7 +43,7 @@ def readme_lines(section: str) -> str:
 
 def install_script(*sections: str) -> str:
     return (
-        f"set -ex; id {USER} || useradd {USER}; export USER={USER}; cd {SOURCE}\n"
+        f"set -ex; id {USER} || useradd {USER}; export USER={USER}; cd {TREE}\n"
         + "\n".join(readme_lines(section) for section in sections)
         + f"\ninstall -d -m 700 -o {USER} /run/user/{USER}\n"
     )
@@ -51,7 +51,7 @@ def install_script(*sections: str) -> str:
 
 def exec_start(unit: str) -> list[str]:
     """The commands of a unit in packaging/systemd."""
-    text = next((SOURCE / "packaging/systemd").glob(f"*/{unit}.service")).read_text()
+    text = next((TREE / "packaging/systemd").glob(f"*/{unit}.service")).read_text()
     return re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
 
 
@@ -150,15 +150,9 @@ def sound(guest: Guest) -> str:
     def listed() -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
 
-    wait_until(lambda: SINK in listed() and SOURCE_NODE in listed(), "nodes", 20)
-    guest.must(
-        f"{session} {AS_USER} timeout -s INT 9 pw-record --target {SOURCE_NODE} --format s16 "
-        "--rate 48000 --channels 2 /tmp/rec.wav & sleep 3;"
-        f"{session} {AS_USER} timeout 60 pw-play --target {SINK} /run/lab/job/frames.wav; wait",
-        120,
-    )
-    found = guest.run("python3 /run/lab/inside/frames.py /tmp/rec.wav /run/lab/job/frames.wav")
-    if found.status:
+    wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes", 20)
+    try:
+        return f"{line}: {round_trip(guest, session, AS_USER)}"
+    except GuestError as error:
         log = guest.run("cat /tmp/frontend.log").output
-        raise GuestError(f"{found.output[:300]} {log[-300:]}")
-    return f"{line}: {found.output.strip()}"
+        raise GuestError(f"{error} {log[-300:]}") from error

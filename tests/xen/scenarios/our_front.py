@@ -7,14 +7,12 @@ import time
 
 from dom0 import OUT, Daemon, Lab, compare_frames, expect, store_read, wait_until, wav_data
 from guest import Guest
+from round_trip import FRAMES, SINK, SOURCE, round_trip
 
 VSND = """vsnd = [ [ 'CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, \
 sample-formats=s16_le;s32_le, channels-max=2, buffer-size=262144', 'PCM, name=Lab PCM',
     'STREAM, unique-id=play0, type=p', 'STREAM, unique-id=cap0, type=c' ] ]"""
-FRAMES = "/run/lab/job/frames.wav"
 RECORD = OUT / "our-play.wav"
-SINK, SOURCE = "xenpv_sink.0.0.0", "xenpv_source.0.0.1"
-
 
 SESSION = "export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus;"
 # The emulator is slow and stops now and then: a lead of 200 ms hides it. Order is tested here.
@@ -80,20 +78,7 @@ def sound(lab: Lab, guest: Guest) -> None:
     with lab.scenario("ours.play_is_bit_exact") as figures:
         figures.append(play(lab, guest))
     with lab.scenario("ours.capture_is_bit_exact") as figures:
-        # A guest that is late loses what its microphone heard, as it should: then once more.
-        for attempt in range(1, 4):
-            guest.must(
-                f"{SESSION} timeout -s INT 9 pw-record --target {SOURCE} --format s16 "
-                "--rate 48000 --channels 2 /tmp/rec.wav & sleep 2.5;"
-                f"timeout 60 pw-play --target {SINK} {FRAMES}; wait",
-                120,
-            )
-            found = guest.run(f"python3 /run/lab/inside/frames.py /tmp/rec.wav {FRAMES}")
-            print(f"  attempt {attempt}: {found.output}", flush=True)
-            if found.status == 0:
-                break
-        expect(found.status == 0, found.output)
-        figures.append(f"{found.output.strip()} at attempt {attempt}")
+        figures.append(round_trip(guest, SESSION))
     with lab.scenario("ours.latency_is_published") as figures:
         shown = guest.must(
             f"{SESSION} (timeout 60 pw-play --target {SINK} {FRAMES} &) ; sleep 2.5;"
