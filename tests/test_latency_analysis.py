@@ -13,8 +13,10 @@ pytest.importorskip("numpy")
 import numpy as np
 
 from xenpvaudio import extras
+from xenpvaudio.aec import AecOptions, run_aec_check
 from xenpvaudio.correlate import DelayTrack, Floats
-from xenpvaudio.errors import UnavailableError
+from xenpvaudio.errors import ConfigError, UnavailableError
+from xenpvaudio.latency import LatencyOptions, run_latency
 from xenpvaudio.probe import noise
 from xenpvaudio.timing import Series, Timing, Truth, analyse
 
@@ -240,6 +242,22 @@ def test_a_missing_extra_is_one_line_that_names_it() -> None:
     extras.require("numpy")
     with pytest.raises(UnavailableError, match=r"pip install xen-pv-audio\[measure\]"):
         extras.require("no_such_module_at_all")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("gone/away.png", "no directory"), ("figures.jgp", "no name of a picture")],
+)
+def test_a_picture_that_cannot_be_is_refused_before_measuring(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / name
+    # no such output: an error in it would come later
+    with pytest.raises(ConfigError, match=said):
+        run_latency(LatencyOptions(plot=plot, simulate="nowhere"))
+    with pytest.raises(ConfigError, match=said):
+        run_aec_check(AecOptions(plot=plot, simulate="nowhere"))
 
 
 def test_the_daemons_do_not_import_numpy() -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import OutputSpec
 from .errors import ConfigError, UnavailableError, XenPvAudioError
-from .extras import require
+from .extras import require, require_picture
 from .latency import RATE, simulated
 from .measure import ask, choose_node, graph_nodes, told_delay_sec
 from .testbed import SINK, SOURCE
@@ -63,7 +63,8 @@ class AecOptions:
 
 def run_aec_check(options: AecOptions) -> int:
     """Exit status: 0 as good as the local loopback, 1 worse."""
-    require("numpy", *(["matplotlib"] if options.plot else []))
+    require("numpy")
+    require_picture(options.plot)
     for tool, package in _TOOLS.items():
         if not shutil.which(tool):
             raise UnavailableError(f"{tool} is missing", hint=f"apt install {package}")
@@ -171,17 +172,6 @@ def _report(
     reasons = failures(card, local)
     if found_frames is not None and abs(told_frames - found_frames) > _TOLD_WITHIN_FRAMES:
         reasons.append(f"applications are told {told_frames} frames of delay, it is {found_frames}")
-    if options.plot is not None:
-        from .plots import plot_aec
-
-        where = options.simulate or "this system"
-        plot_aec(
-            options.plot,
-            f"xen-pv-audio aec-check: {where}, {options.runs} runs",
-            plan,
-            {"local loopback": local_curves, "Xen PV Audio": card_curves},
-            RATE,
-        )
     result = {
         "passed": not reasons,
         "failures": reasons,
@@ -194,7 +184,19 @@ def _report(
         "told_delay_frames": told_frames,
         "true_delay_frames": found_frames,
     }
-    print(json.dumps(result) if options.json else _table(result, card, local, unaligned))
+    table = json.dumps(result) if options.json else _table(result, card, local, unaligned)
+    print(table, flush=True)
+    if options.plot is not None:
+        from .plots import plot_aec
+
+        where = options.simulate or "this system"
+        plot_aec(
+            options.plot,
+            f"xen-pv-audio aec-check: {where}, {options.runs} runs",
+            plan,
+            {"local loopback": local_curves, "Xen PV Audio": card_curves},
+            RATE,
+        )
     return 1 if reasons else 0
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import OutputSpec, parse_output
 from .errors import ConfigError, XenPvAudioError
-from .extras import require
+from .extras import require, require_picture
 from .measure import ROOM_PEAK, DuplexRun, ask, choose_node, graph_nodes, run_duplex
 from .probe import PEAK, noise
 from .testbed import SINK, SOURCE, Testbed, card_nodes
@@ -48,7 +48,8 @@ class LatencyOptions:
 
 def run_latency(options: LatencyOptions) -> int:
     """Exit status: 0 what is told is true (in a room: constant and possible), 1 it is not."""
-    require("numpy", *(["matplotlib"] if options.plot else []))
+    require("numpy")
+    require_picture(options.plot)
     if options.seconds < options.settle_sec + 1:
         raise ConfigError(f"{options.seconds:g} s are too short", hint="measure for 5 s or more")
     if options.simulate:
@@ -123,10 +124,10 @@ def _report(options: LatencyOptions, spec: OutputSpec | None, run: DuplexRun) ->
             "the noise did not come back", hint="turn up loudspeaker and microphone, unmute both"
         )
     timing, series = found
+    figures = _figures(options, timing, run)
+    print(json.dumps(figures) if options.json else _table(figures, timing), flush=True)
     if options.plot is not None:
         _plot(options, timing, series)
-    figures = _figures(options, timing, run)
-    print(json.dumps(figures) if options.json else _table(figures, timing))
     return 1 if timing.failures else 0
 
 
