@@ -131,6 +131,10 @@ TWINS = {
         "test_clock", ["clock.c"], "", "clock.c",
         "error = fmin(fmax(error, -limit), limit);", "",
     ),
+    "clock_relocks_at_sixteen_late_marks": (
+        "test_clock", ["clock.c"], "", "clock.c",
+        "c->run_marks < RELOCK_MARKS || frames_nsec < RELOCK_NSEC", "c->run_marks < RELOCK_MARKS",
+    ),
     "clock_trusts_bursts": (
         "test_clock", ["clock.c"], "", "clock.c",
         "if (fabs(elapsed_nsec - frames_nsec) <=", "if (elapsed_nsec >= 0 || frames_nsec <=",

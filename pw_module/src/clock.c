@@ -18,7 +18,8 @@
  *
  * Robustness: a residual beyond 3x the mean deviation (at least 20 us, and at least what the
  * covariance says the line itself may be off) is clamped; a residual beyond half the spacing of the
- * marks and 1 ms is not used; 16 such in a row that agree with each other set a new phase.
+ * marks and 1 ms is not used; 16 such in a row, for 0.1 s, that agree with each other set a new
+ * phase.
  * Where the clamp has held the line back on one side for long, both are learned anew.
  *
  * Units: slope in parts per billion = nsec per second; covariance in nsec^2, nsec * ppb, ppb^2.
@@ -35,6 +36,7 @@
 
 #define LOCK_MARKS 8
 #define RELOCK_MARKS 16
+#define RELOCK_NSEC 100e6 /* 16 marks of 64 frames may be late, each of them, by chance */
 #define GROSS_NSEC 1e6
 #define LATE_START_NSEC 200e6
 #define CLAMP_MIN_NSEC 20e3
@@ -252,7 +254,7 @@ static int gather_mark(struct xpa_clock *c, uint64_t position, double error) {
     return result;
 }
 
-/* Count a mark that cannot belong to the line. true: it is the 16th in a row and they agree with
+/* Count a mark that cannot belong to the line. true: there were enough in a row and they agree with
  * each other. A burst after a stall does not: its marks arrive at one instant. */
 static bool run_complete(struct xpa_clock *c, uint64_t time_nsec, uint64_t position) {
     double frames_nsec, elapsed_nsec;
@@ -265,9 +267,9 @@ static bool run_complete(struct xpa_clock *c, uint64_t time_nsec, uint64_t posit
         c->run_position = position;
     }
     c->run_last_position = position;
-    if (++c->run_marks < RELOCK_MARKS)
-        return false;
     frames_nsec = frames_between(c->run_position, position) * xpa_clock_nsec_per_frame(c);
+    if (++c->run_marks < RELOCK_MARKS || frames_nsec < RELOCK_NSEC)
+        return false;
     elapsed_nsec = (double)(int64_t)(time_nsec - c->run_nsec);
     if (fabs(elapsed_nsec - frames_nsec) <= frames_nsec / 4 + 2 * GROSS_NSEC)
         return true;

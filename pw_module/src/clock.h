@@ -25,7 +25,7 @@ enum xpa_mark {
     XPA_MARK_USED,    /* taken as it is */
     XPA_MARK_CLAMPED, /* too far off to be taken at face value: limited */
     XPA_MARK_OUTLIER, /* grossly off: not used */
-    XPA_MARK_RELOCK,  /* the 16th consistent outlier in a row: set the phase */
+    XPA_MARK_RELOCK,  /* the last of 16 (0.1 s) consistent outliers: set the phase */
     XPA_MARK_IGNORED  /* position not newer than the last mark's */
 };
 

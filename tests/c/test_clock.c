@@ -238,6 +238,25 @@ static void stalls_do_not_bend_the_rate(double rate, uint32_t spacing, bool mean
     CHECK(sum.backward_nsec <= 0, "time went back by %f ns", sum.backward_nsec);
 }
 
+/* What was kept back for half a second comes all at once: its marks do not agree with each other.
+ */
+static void a_long_burst_is_no_new_phase(double rate, uint32_t spacing, bool mean_wanted) {
+    struct sim s = {.rate = rate,
+                    .ppm = 150,
+                    .jitter_msec = 0.1,
+                    .early_too = mean_wanted,
+                    .mean_wanted = mean_wanted,
+                    .spacing = spacing,
+                    .stall_at = {30.03},
+                    .stall_msec = 500,
+                    .settle_sec = 25,
+                    .seed = 550};
+
+    sim_run(&s, 45);
+    CHECK_EQ(s.results[XPA_MARK_RELOCK], 0);
+    CHECK(s.frames_worst < 6, "%f frames", s.frames_worst);
+}
+
 /* Everything starts at once on a busy machine: the first marks come in a late burst. */
 static void a_stall_at_the_start_is_forgotten(double rate, uint32_t spacing) {
     struct summary sum = {0};
@@ -356,9 +375,27 @@ static void shift_restarts_lateness_from_scratch(void) {
     CHECK(s.ppm_worst < 2, "%f ppm", s.ppm_worst);
 }
 
-/* The same, not announced: 16 marks that agree make it certain. */
-static void sixteen_outliers_relock_and_keep_the_rate(double rate, uint32_t spacing, bool restart,
-                                                      bool mean_wanted) {
+/* Later than a millisecond each, one after the other, is no new phase: 64 frames are 1.3 ms, and of
+ * marks that are late by anything up to 2 ms every fifth run of 16 is so within a second. */
+static void late_marks_are_no_new_phase(double rate, uint32_t spacing) {
+    struct sim s = {.rate = rate,
+                    .ppm = 200,
+                    .jitter_msec = 2,
+                    .spacing = spacing,
+                    .settle_sec = 30,
+                    .seed = 77};
+
+    sim_run(&s, 60);
+    CHECK_EQ(s.results[XPA_MARK_RELOCK], 0);
+    if (spacing <= 512) { /* few marks tell little */
+        CHECK(s.ppm_worst < 3, "the rate went off by %f ppm", s.ppm_worst);
+        CHECK(s.frames_worst < 2, "%f frames", s.frames_worst);
+    }
+}
+
+/* The same, not announced: 16 marks that agree, for a tenth of a second, make it certain. */
+static void outliers_relock_and_keep_the_rate(double rate, uint32_t spacing, bool restart,
+                                              bool mean_wanted) {
     struct sim s = {.rate = rate,
                     .ppm = 150,
                     .jitter_msec = 0.05,
@@ -367,6 +404,7 @@ static void sixteen_outliers_relock_and_keep_the_rate(double rate, uint32_t spac
                     .settle_sec = 25,
                     .seed = 11,
                     .position = 1u << 30};
+    int needed = 1 + (int)ceil(fmax(15, 0.1 * rate * (1 + 1e-6 * s.ppm) / spacing));
     double before;
 
     sim_start(&s);
@@ -375,8 +413,8 @@ static void sixteen_outliers_relock_and_keep_the_rate(double rate, uint32_t spac
     s.device_sec += 10;
     if (restart)
         s.position = 0;
-    for (int n = 1; n <= 16; n++) {
-        int wanted = n == 16 ? XPA_MARK_RELOCK : restart ? XPA_MARK_IGNORED : XPA_MARK_OUTLIER;
+    for (int n = 1; n <= needed; n++) {
+        int wanted = n == needed ? XPA_MARK_RELOCK : restart ? XPA_MARK_IGNORED : XPA_MARK_OUTLIER;
 
         CHECK_EQ(sim_step(&s), wanted);
     }
@@ -547,12 +585,15 @@ int main(void) {
             late_only_follows_the_earliest_mark(rates[r], spacings[i]);
             stalls_do_not_bend_the_rate(rates[r], spacings[i], false);
             stalls_do_not_bend_the_rate(rates[r], spacings[i], true);
+            a_long_burst_is_no_new_phase(rates[r], spacings[i], false);
+            a_long_burst_is_no_new_phase(rates[r], spacings[i], true);
             a_stall_at_the_start_is_forgotten(rates[r], spacings[i]);
             lost_and_irregular_marks_do_no_harm(rates[r], spacings[i]);
             shift_keeps_the_rate(rates[r], spacings[i], false);
             shift_keeps_the_rate(rates[r], spacings[i], true);
+            late_marks_are_no_new_phase(rates[r], spacings[i]);
             for (int how = 0; how < 4; how++)
-                sixteen_outliers_relock_and_keep_the_rate(rates[r], spacings[i], how & 1, how & 2);
+                outliers_relock_and_keep_the_rate(rates[r], spacings[i], how & 1, how & 2);
             a_new_rate_after_a_shift_is_learned(rates[r], spacings[i]);
             slow_drift_is_followed(rates[r], spacings[i], false);
             slow_drift_is_followed(rates[r], spacings[i], true);
