@@ -274,7 +274,11 @@ TWINS = {
     ),
     "guard_is_no_more_than_a_period": (
         "test_stream_front", "stream_front.c",
-        "config->period_frames > least ?", "least == 0 || config->period_frames > 0 ?",
+        "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
+    ),
+    "guard_of_a_capture_is_a_period": (
+        "test_stream_front", "stream_front.c",
+        "direction == XPA_CAPTURE ? config->period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
         "test_stream_front", "stream_front.c",

@@ -309,11 +309,14 @@ struct opening {
     uint32_t lead_frames;
 };
 
-/* How late a cycle may be: a period, and never less than what processors need to wake up in turn
- * (backend, graph, client, and we again). */
-static uint32_t guard_frames(const struct xpa_config *config) {
+/* How late a cycle may be, beside the host's need: a period, and never less than what processors
+ * need to wake up in turn (backend, graph, client, and we again). Captured frames wait for the
+ * event at their period's end anyway: a quarter of a period beside that (as front_stream.py has
+ * it). */
+static uint32_t guard_frames(const struct xpa_config *config, int direction) {
     uint32_t least = config->rate / 400;
-    return config->period_frames > least ? config->period_frames : least;
+    uint32_t usual = direction == XPA_CAPTURE ? config->period_frames / 4 : config->period_frames;
+    return usual > least ? usual : least;
 }
 
 static void do_open(const struct xpa_command *command) {
@@ -323,7 +326,7 @@ static void do_open(const struct xpa_command *command) {
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
-    f->guard_frames = guard_frames(&o.config);
+    f->guard_frames = guard_frames(&o.config, f->direction);
     if (f->late_sec * f->config.rate > f->guard_frames) {
         f->asked_frames += (uint32_t)(f->late_sec * f->config.rate) - f->guard_frames;
         f->guard_frames = (uint32_t)(f->late_sec * f->config.rate);

@@ -318,6 +318,21 @@ static void test_guard_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
     bench_free(t);
 }
 
+/* A captured frame waits a period for its event anyway: what a late one may take is beside that. */
+static void test_guard_of_a_capture_is_a_quarter_period(void) {
+    struct bench *t = bench_new(XPA_CAPTURE);
+    struct xpa_config config = t->front->config;
+    config.rate = 48000;
+    config.period_frames = 1024;
+    t->front->late_sec = 0.01;
+    xpa_front_close(t->front);
+    xpa_front_open(t->front, &config, 1280);
+    sim_settle(t->plane);
+    CHECK_EQ(t->front->guard_frames, 480);
+    CHECK_EQ(t->front->asked_frames, 1280 + 480 - 256);
+    bench_free(t);
+}
+
 static void test_stop_is_known_when_it_is_answered(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     start(t, 300);
@@ -682,6 +697,7 @@ int main(void) {
     test_a_backend_may_say_when_it_sent_an_event();
     test_a_stream_that_starves_from_the_start_has_a_clock();
     test_guard_is_a_period_or_2_5_ms_or_what_it_grew_to();
+    test_guard_of_a_capture_is_a_quarter_period();
     test_stop_is_known_when_it_is_answered();
     test_only_transfers_wait_for_the_host();
     test_no_answer_is_awaited_twice();

@@ -1,8 +1,11 @@
 """Events that come late: the graph goes on on the clock's prediction, and the lead grows.
 
-At a quantum of 64 an event that is 2 ms late is more than a cycle late. What is counted are
-cycles that a client missed, beside twins (twin.py): one whose lead stays as it is, and one that
+Playback: at a quantum of 64 an event that is 2 ms late is more than a cycle late. What is counted
+are cycles that a client missed, beside twins (twin.py): one whose lead stays as it is, and one that
 also predicts no more than half a period.
+
+Capture: a period's frames are there when its event was, and how late that may be grows, too. What
+is counted are the frontend's own xruns: cycles whose frames were not there.
 """
 
 from __future__ import annotations
@@ -31,35 +34,55 @@ SHORT_SIGHTED = Change(
 )
 
 
-def missed_cycles() -> int:
+def missed_cycles(quantum: int, period: int) -> tuple[int, int]:
+    """(by a client, by the source)"""
     with Testbed(
         card_nodes(),
         rate=RATE,
-        quantum_frames=QUANTUM_FRAMES,
+        quantum_frames=quantum,
         host_environ=os.environ,  # the device needs no PipeWire on the host
         backend_args=["--allow-microphone", "--output", OUTPUT],
-        frontend_args=["--period-frames", str(QUANTUM_FRAMES)],
+        frontend_args=["--period-frames", str(period)],
     ) as bed:
         bed.wait_for_node(SINK)
         bed.wait_for_node(SOURCE)
-        player = Player(bed.guest, SINK, QUANTUM_FRAMES, RATE, source=SOURCE, sec=SEC)
+        player = Player(bed.guest, SINK, quantum, RATE, source=SOURCE, sec=SEC)
         cycles, missed = player.missed_cycles()
-        assert cycles > SEC * RATE / QUANTUM_FRAMES / 2
-        return missed
+        assert cycles > SEC * RATE / quantum / 2
+        return missed, int((bed.node(SOURCE) or {})["xenpv.xruns"])
+
+
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, changes: list[Change], *sizes: int
+) -> tuple[int, int]:
+    monkeypatch.setenv("PYTHONPATH", Twins(tmp_path).make(name, *changes)["PYTHONPATH"])
+    try:
+        return missed_cycles(*sizes)
+    finally:
+        monkeypatch.undo()
 
 
 def test_a_late_event_stops_no_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = Twins(tmp_path)
     missed = {}
     for name, changes in (
         ("true", []),
         ("stays", [STAYS]),
         ("short", [STAYS, SHORT_SIGHTED]),
     ):
-        monkeypatch.setenv("PYTHONPATH", twins.make(name, *changes)["PYTHONPATH"])
-        missed[name] = missed_cycles()
-        monkeypatch.undo()
+        sizes = (QUANTUM_FRAMES, QUANTUM_FRAMES)
+        missed[name] = run(tmp_path, monkeypatch, name, changes, *sizes)[0]
     print(missed)
     assert missed["short"] > 100
-    assert missed["stays"] < missed["short"] / 3
+    assert missed["stays"] < missed["short"] / 2
+    assert missed["true"] < missed["stays"] / 2
+
+
+def test_a_late_event_costs_no_captured_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed = {}
+    for name, changes in (("true", []), ("stays", [STAYS])):
+        missed[name] = run(tmp_path, monkeypatch, name, changes, 256, 512)[1]
+    print(missed)
+    assert missed["stays"] > 20
     assert missed["true"] < missed["stays"] / 3
