@@ -27,6 +27,13 @@ static struct xpa_clock_tail *tail(struct spa_io_clock *clock) {
     return (struct xpa_clock_tail *)((char *)&clock->next_nsec + sizeof clock->next_nsec);
 }
 
+/* A sink's process() says that the cycle has ended; a source's comes at its beginning, and nothing
+ * says when clients have taken the frames, which the next cycle overwrites. So when a source
+ * catches up, each cycle is given half of the time that it usually has. */
+static uint64_t soonest_nsec(const struct xpa_pw_node *n, uint64_t duration, uint32_t rate) {
+    return n->direction == XPA_CAPTURE ? n->triggered_nsec + duration * 500000000u / rate : 0;
+}
+
 /* What the next cycle will be, in the graph's terms. */
 static void next_quantum(const struct xpa_pw_node *n, uint64_t *duration,
                          struct spa_fraction *rate) {
@@ -112,6 +119,11 @@ bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
             xpa_node_arm(n, at);
             return false;
         }
+    }
+    if (now_nsec < soonest_nsec(n, duration, rate.denom)) {
+        f->stats.deferred += reached;
+        xpa_node_arm(n, soonest_nsec(n, duration, rate.denom));
+        return false;
     }
     xpa_front_collect(f, now_nsec);
     if (!xpa_node_usable(n))
