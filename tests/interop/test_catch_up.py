@@ -7,7 +7,6 @@ of its cycles lacks, beside a twin (twin.py) that makes up for them all at once.
 
 from __future__ import annotations
 
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from interop.twin import Change, Twins
 from xenpvaudio.latency import RATE, simulated
 from xenpvaudio.measure import run_duplex
 from xenpvaudio.testbed import SINK, SOURCE
-
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 QUANTUM_FRAMES = 256
 SEC = 6.0

@@ -11,7 +11,6 @@ is counted are the frontend's own xruns: cycles whose frames were not there.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,9 @@ from bench.meter import Player
 from interop.twin import Change, Twins
 from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-
 RATE = 48000
 QUANTUM_FRAMES = 64
-SEC = 6.0
+SEC = 12.0
 OUTPUT = f"loopback,delay=40ms,gain=-6dB,quantum={QUANTUM_FRAMES},jitter=2ms"
 STAYS = Change("pw_lead.c", "if (f->guard_frames >= most)", "if (most > 0)")
 SHORT_SIGHTED = Change(
@@ -73,8 +70,8 @@ def test_a_late_event_stops_no_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyP
         missed[name] = run(tmp_path, monkeypatch, name, changes, *sizes)[0]
     print(missed)
     assert missed["short"] > 100
-    assert missed["stays"] < missed["short"] / 2
-    assert missed["true"] < missed["stays"] / 2
+    assert missed["stays"] < missed["short"] / 3
+    assert missed["true"] < missed["stays"] / 3
 
 
 def test_a_late_event_costs_no_captured_frames(
