@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("numpy")
 
-from interop.witness import Witness
+from witness import Witness
 
 RUNS, MOST_RUNS = 3, 9
 STALL_NSEC = 2_000_000

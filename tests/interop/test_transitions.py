@@ -19,7 +19,7 @@ pytest.importorskip("numpy")
 
 import numpy as np
 
-from interop.witness import Witness
+from witness import Witness
 from xenpvaudio.correlate import DelayTrack
 from xenpvaudio.measure import DuplexRun, run_duplex
 from xenpvaudio.probe import noise
