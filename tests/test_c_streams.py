@@ -34,7 +34,7 @@ BACK = [
     "back_trouble.c",
     "host_vdev.c",
 ]
-FRONT = ["stream_front.c", "front_position.c", "front_time.c", "front_data.c"]
+FRONT = ["front_life.c", "stream_front.c", "front_position.c", "front_time.c", "front_data.c"]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -273,15 +273,15 @@ TWINS = {
         "        xpa_channel_notify(&f->request_channel);",
     ),
     "guard_is_no_more_than_a_period": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_life.c",
         "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
     ),
     "guard_of_a_capture_is_a_period": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_life.c",
         "direction == XPA_CAPTURE ? config->period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_life.c",
         "if (f->late_sec * f->config.rate > f->guard_frames) {", "if (0) {",
     ),
     "answer_is_awaited_twice": (
@@ -293,7 +293,7 @@ TWINS = {
         "test_stream_front", "stream_front.c", "f->awaited > 0 || late ||", "late ||",
     ),
     "stuck_host_is_blamed_unasked": (
-        "test_stream_front", "stream_front.c",
+        "test_stream_front", "front_life.c",
         "        xpa_front_urge(f);\n}", "        (void)now;\n}",
     ),
     "any_frontend_waits_for_the_host": (
@@ -330,6 +330,15 @@ TWINS = {
         "test_front_time", "peer.c",
         "now_nsec - xpa_transport_nsec(&p->transport)",
         "now_nsec + xpa_transport_nsec(&p->transport)",
+    ),
+    "backends_share_a_clock": (
+        "test_front_time", "peer.c", "p->streams > 0 && p->domain == domain", "p->streams > 0",
+    ),
+    "next_backend_finds_the_last_ones_clock": (
+        "test_front_time", "peer.c", "        xpa_peer_begin(unused);", "",
+    ),
+    "stream_does_not_know_its_backend": (
+        "test_stream_front", "front_life.c", "    f->backend_id = backend_id;", "",
     ),
     "event_does_not_say_when_it_was_sent": (
         "test_stream_back", "back_position.c", ".time_low_nsec = (uint32_t)now_nsec,", "",

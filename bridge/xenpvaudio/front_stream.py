@@ -216,7 +216,7 @@ class GuestStream:
     def _lead(self, config: Config, host_need_frames: int) -> int:
         """How far ahead of the heard position we write: the host's need, then corrected by what
         its positions say. A captured frame waits until the period's event has surely brought it:
-        a period and a little, for the way: 2.5 ms at least, as for playback (stream_front.c)."""
+        a period and a little, for the way: 2.5 ms at least, as for playback (front_life.c)."""
         if self.config.direction is Direction.CAPTURE:
             return config.period_frames + max(config.period_frames // 4, config.rate // 400)
         if self._settings.lead_frames:

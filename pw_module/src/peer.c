@@ -2,6 +2,7 @@
 #include "peer.h"
 
 #include <math.h>
+#include <stddef.h>
 
 /* Both count the same hypervisor's clock; one of them may be disciplined from outside. */
 static const double DRIFT_PPB = 10e3;
@@ -13,6 +14,24 @@ void xpa_peer_begin(struct xpa_peer *p) {
     xpa_clock_init(&p->clock, &config);
     p->transport = (struct xpa_transport){0};
     p->slew_nsec = 0;
+}
+
+struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t domain) {
+    struct xpa_peer *unused = NULL;
+    for (struct xpa_peer *p = peers; p < peers + count; p++) {
+        if (p->streams > 0 && p->domain == domain) {
+            p->streams++;
+            return p;
+        }
+        if (p->streams == 0)
+            unused = p;
+    }
+    if (unused) {
+        xpa_peer_begin(unused);
+        unused->domain = domain;
+        unused->streams = 1;
+    }
+    return unused;
 }
 
 /* What is left of the last correction. */

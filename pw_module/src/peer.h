@@ -18,8 +18,12 @@ struct xpa_peer {
     uint64_t slew_from_nsec; /* of the backend's clock */
     struct xpa_clock clock;  /* its position: nsec of the backend's clock */
     struct xpa_transport transport;
-    uint32_t streams;
+    uint32_t domain;  /* the backend's; meant while there are streams */
+    uint32_t streams; /* that learn and use it */
 };
+
+/* One more stream of `domain`: its peer, begun if it is the first. NULL: all belong to others. */
+struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t domain);
 
 void xpa_peer_begin(struct xpa_peer *p);
 /* What was sent at `their_nsec` arrived at `now_nsec`. */

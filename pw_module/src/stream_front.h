@@ -1,9 +1,10 @@
 /* stream_front.h - the frontend half of one sndif stream, on the data loop.
  *
- * stream_front.c  rings: requests out, answers and positions in
+ * front_life.c      attached, open, closed, broken; what wakes it; Python's commands
+ * stream_front.c    the request ring: requests out, answers in
  * front_position.c  what positions mean, and which to believe
- * front_time.c    when a frame is, by our clock
- * front_data.c    frames into and out of the buffer that the backend shares
+ * front_time.c      when a frame is, by our clock
+ * front_data.c      frames into and out of the buffer that the backend shares
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
  * `position` was heard, so written - position is the delay, always. The graph side (pw_node.c)
@@ -80,9 +81,11 @@ struct xpa_front {
     bool starved;             /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
-    bool timed;            /* the clock runs in the backend's time, not in ours */
-    struct xpa_peer *peer; /* in the plane */
-    uint64_t timed_nsec;   /* when a transfer was last timed */
+    bool timed; /* the clock runs in the backend's time, not in ours */
+    uint32_t backend_id;
+    struct xpa_peer *peer; /* in the plane, or, if all there are taken, our own */
+    struct xpa_peer own_peer;
+    uint64_t timed_nsec; /* when a transfer was last timed */
 
     void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
     void *change_data;
@@ -133,7 +136,11 @@ void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec);
 
+/* Tells whoever drives the stream. */
+void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec);
 void xpa_front_break(struct xpa_front *f, int reason);
+/* Python's request: one at a time; its answer becomes a notice. */
+void xpa_front_send(struct xpa_front *f, struct xensnd_req *request);
 void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
 
 bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,

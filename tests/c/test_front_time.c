@@ -183,7 +183,23 @@ static void test_garbage_in_the_octets(void) {
     }
 }
 
+/* Streams of one backend share what they learn; of two, never: their clocks have nothing in common.
+ */
+static void test_each_backend_has_its_own_clock(void) {
+    struct xpa_peer peers[2] = {0};
+    struct xpa_peer *first = xpa_peer_join(peers, 2, 0), *second = xpa_peer_join(peers, 2, 8);
+    CHECK(first && second && first != second, "shared by two backends");
+    xpa_peer_mark(first, 1000000, 5000000);
+    CHECK(xpa_peer_join(peers, 2, 0) == first, "not shared by two streams");
+    CHECK(xpa_clock_ready(&first->clock), "the second stream forgot what the first had learnt");
+    CHECK(!xpa_peer_join(peers, 2, 16), "there were two only");
+    first->streams -= 2;
+    CHECK(xpa_peer_join(peers, 2, 16) == first, "not used again");
+    CHECK(!xpa_clock_ready(&first->clock), "another backend's clock was kept");
+}
+
 int main(void) {
+    test_each_backend_has_its_own_clock();
     test_late_events_that_say_when_they_were_sent();
     test_events_that_do_not_say();
     test_very_late_events();

@@ -6,6 +6,7 @@
 #include "stream_sim.h"
 
 enum { RATE = 48000, BUFFER = 1000, PERIOD = 250, FRAME_BYTES = 4, BYTES = BUFFER * FRAME_BYTES };
+enum { BACKEND = 8 };
 
 struct bench {
     struct xpa_plane *plane;
@@ -98,7 +99,7 @@ static struct bench *bench_new(int direction) {
     t->link = link_new();
     t->buffer = calloc(BUFFER, FRAME_BYTES);
     t->front = xpa_front_new(t->plane, 3, direction, &t->link->ring_page, &t->link->event_page,
-                             t->link->requests[GUEST], t->link->events[GUEST], 0, 0);
+                             t->link->requests[GUEST], t->link->events[GUEST], 0, BACKEND);
     t->front->on_change = on_change;
     t->front->change_data = t;
     xpa_back_ring_init(&t->ring, &t->link->ring_page);
@@ -217,6 +218,8 @@ static void test_the_way_of_an_event_is_taken_off_its_time(void) {
         sim_settle(t->plane);
     }
     CHECK_EQ(xpa_transport_nsec(&t->front->peer->transport), 100000);
+    CHECK_EQ(t->front->peer->domain, BACKEND);
+    CHECK(t->front->peer != &t->front->own_peer, "other streams of the backend learn nothing");
     position(t, PERIOD + 1);
     int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->clock, PERIOD + 1));
     CHECK(off >= 99990 && off <= 100010, "the position was true %ld ns ago", (long)off);

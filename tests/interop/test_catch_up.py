@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from interop.duplex import duplex
 from interop.twin import Change, Twins
-from xenpvaudio.latency import RATE, simulated
-from xenpvaudio.measure import run_duplex
-from xenpvaudio.testbed import SINK, SOURCE
+from xenpvaudio.latency import RATE
 
 QUANTUM_FRAMES = 256
 SEC = 6.0
@@ -24,16 +23,7 @@ AT_ONCE = Change("pw_drive.c", "duration * 500000000u / rate : 0", "duration / r
 
 
 def lost_quanta() -> int:
-    with simulated(OUTPUT, QUANTUM_FRAMES) as (_, bed):
-        run = run_duplex(
-            bed.guest.env,
-            sink=SINK,
-            source=SOURCE,
-            rate=RATE,
-            quantum_frames=QUANTUM_FRAMES,
-            seconds=SEC,
-            separate=True,
-        )
+    run = duplex(OUTPUT, SEC, QUANTUM_FRAMES, separate=True)
     marks = run.capture_marks  # (frame, nsec of its cycle, ...) a cycle
     settled = [mark for mark in marks if mark[1] > marks[0][1] + 1_000_000_000]
     assert len(settled) > SEC * RATE / QUANTUM_FRAMES / 2

@@ -10,23 +10,11 @@ import pytest
 pytest.importorskip("numpy")
 import numpy as np
 
+from interop.duplex import duplex
 from xenpvaudio.correlate import DelayTrack
 from xenpvaudio.latency import RATE, simulated
-from xenpvaudio.measure import DuplexRun, run_duplex
 from xenpvaudio.probe import PEAK, noise
 from xenpvaudio.testbed import SINK, SOURCE
-
-
-def duplex(output: str, seconds: float, quantum: int) -> DuplexRun:
-    with simulated(output, quantum) as (_, bed):
-        return run_duplex(
-            bed.guest.env,
-            sink=SINK,
-            source=SOURCE,
-            rate=RATE,
-            quantum_frames=quantum,
-            seconds=seconds,
-        )
 
 
 def test_sink_and_source_publish_the_same_clock() -> None:

@@ -10,11 +10,10 @@ import pytest
 pytest.importorskip("numpy")
 import numpy as np
 
+from interop.duplex import duplex
 from xenpvaudio.correlate import DelayTrack
-from xenpvaudio.latency import RATE, simulated
-from xenpvaudio.measure import DuplexRun, run_duplex
+from xenpvaudio.latency import RATE
 from xenpvaudio.probe import PEAK, noise
-from xenpvaudio.testbed import SINK, SOURCE
 from xenpvaudio.timing import Truth, analyse
 
 PATH_FRAMES = 1920
@@ -22,18 +21,6 @@ STALL_SEC, EVERY_SEC = 0.05, 5.0
 BACK_SEC, BACK_FRAMES = 2.0, 4.0
 # Nominal marks of the cycles around a stall are not those of any one moment.
 EDGE_SEC = 0.1
-
-
-def duplex(output: str, seconds: float, quantum: int) -> DuplexRun:
-    with simulated(output, quantum) as (_, bed):
-        return run_duplex(
-            bed.guest.env,
-            sink=SINK,
-            source=SOURCE,
-            rate=RATE,
-            quantum_frames=quantum,
-            seconds=seconds,
-        )
 
 
 @pytest.mark.parametrize("quantum", [1024, 256])

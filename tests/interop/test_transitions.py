@@ -19,9 +19,10 @@ pytest.importorskip("numpy")
 
 import numpy as np
 
+from interop.duplex import duplex_on
 from witness import Witness
 from xenpvaudio.correlate import DelayTrack
-from xenpvaudio.measure import DuplexRun, run_duplex
+from xenpvaudio.measure import DuplexRun
 from xenpvaudio.probe import noise
 from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes
 from xenpvaudio.timing import Series, Truth, analyse
@@ -95,16 +96,7 @@ def run_with(change: Change) -> tuple[DuplexRun, Series]:
         runs: list[DuplexRun] = []
 
         def play() -> None:
-            runs.append(
-                run_duplex(
-                    bed.guest.env,
-                    sink=SINK,
-                    source=SOURCE,
-                    rate=RATE,
-                    quantum_frames=QUANTUM,
-                    seconds=SECONDS,
-                )
-            )
+            runs.append(duplex_on(bed, SECONDS, QUANTUM))
 
         thread = threading.Thread(target=play)
         thread.start()
