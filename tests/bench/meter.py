@@ -32,9 +32,9 @@ def runs() -> int:
     return int(os.environ.get("XPA_BENCH_RUNS", "3"))
 
 
-def long_seconds() -> float:
+def long_seconds(usual: float = 60) -> float:
     """How long a test of endurance lasts; XPA_BENCH_LONG_SEC."""
-    return float(os.environ.get("XPA_BENCH_LONG_SEC", "60"))
+    return float(os.environ.get("XPA_BENCH_LONG_SEC", usual))
 
 
 def cpu_nsec(pids: Sequence[int]) -> int:

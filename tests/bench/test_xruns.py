@@ -82,10 +82,12 @@ def listen(session: PipeWireSession, sink: str, source: str, quantum: int, sec: 
 
 @pytest.mark.parametrize("quantum", [64, 32])
 def test_duplex_sound_breaks_no_more_often_than_through_the_null_sink(quantum: int) -> None:
-    """32 is tried and shown; what is asked for is 64."""
+    """32 is tried and shown; what is asked for is 64, for 10 minutes: of a few breaks in a shorter
+    time one more or less says nothing."""
+    all_sec = long_seconds(600 if quantum == 64 else 60)
     ticks = machine_ticks()
     tallies = {SINK: Tally(), NULL: Tally()}
-    left = long_seconds()
+    left = all_sec
     with (
         Testbed(
             card_nodes(),
@@ -125,7 +127,7 @@ def test_duplex_sound_breaks_no_more_often_than_through_the_null_sink(quantum: i
         )
     ]
     head = ["", "cycles", "breaks in the sound", "not found again", "silence inserted"]
-    title = f"Quantum {quantum}, duplex, {long_seconds():g} s; {steal:.1%} of the machine stolen"
+    title = f"Quantum {quantum}, duplex, {all_sec:g} s; {steal:.1%} of the machine stolen"
     print(table(title, head, rows))
     print(json.dumps({name: vars(tally) for name, tally in tallies.items()}))
     assert tallies[NULL].cycles > 0
