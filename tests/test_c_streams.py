@@ -27,7 +27,9 @@ THREAD = "thread"
 
 CORE = ["ring.c", "clock.c", "loop.c", "xen_io.c", "plane.c", "timeline.c", "silence.c", "peer.c"]
 BACK = [
+    "back_life.c",
     "stream_back.c",
+    "tap.c",
     "back_data.c",
     "back_position.c",
     "back_start.c",
@@ -229,18 +231,18 @@ TWINS = {
         "HOST_START_NSEC = 1500000000", "HOST_START_NSEC = 4000000000",
     ),
     "broken_stream_is_not_left_alone": (
-        "test_stream_back", "stream_back.c",
+        "test_stream_back", "back_life.c",
         "    b->broken = true;\n    if (b->open && b->running)",
         "    if (b->open && b->running)",
     ),
     "dead_frontend_is_not_looked_for": (
-        "test_stream_back", "stream_back.c", "else if (b->watches && ", "else if (0 && ",
+        "test_stream_back", "back_life.c", "else if (b->watches && ", "else if (0 && ",
     ),
     "octet_that_nobody_asked_about_counts": (
-        "test_stream_back", "stream_back.c", "b->watches = b->watches && xpa", "b->watches = xpa",
+        "test_stream_back", "back_life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
     ),
     "octet_that_was_never_set_counts": (
-        "test_stream_back", "stream_back.c",
+        "test_stream_back", "back_life.c",
         "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
     ),
     "loopback_without_its_quantum": (

@@ -115,11 +115,6 @@ int xpa_vdev_connect(struct xpa_vdev *vdev, struct xpa_back *back);
 int xpa_vdev_disconnect(struct xpa_vdev *vdev, struct xpa_back *back);
 void xpa_vdev_free(struct xpa_vdev *vdev);
 
-/* Records what a backend playback stream gave its host, or a capture stream got from it. */
-struct xpa_tap *xpa_tap_new(uint64_t capacity_bytes);
-uint64_t xpa_tap_read(struct xpa_tap *tap, uint8_t *data, uint64_t room_bytes);
-uint64_t xpa_tap_dropped_bytes(struct xpa_tap *tap);
-void xpa_tap_free(struct xpa_tap *tap);
 /* For experiments: events reach the guest late, by an exponential `jitter_nsec` on average (at most
  * four times that), and by up to `stall_nsec` once every `stall_every_nsec`. */
 int xpa_back_set_trouble(struct xpa_back *back, uint64_t jitter_nsec, uint64_t stall_nsec,

@@ -1,6 +1,7 @@
 /* stream_back.h - the backend half of one sndif stream, on the data loop.
  *
- * stream_back.c    rings and requests: what the guest asks
+ * back_life.c      attached, open, closed, broken; what wakes it; Python's commands
+ * stream_back.c    the request ring: what the guest asks
  * back_position.c  what the guest's position is now, and when to tell it
  * back_data.c      frames: guest -> host (take), host -> guest (give)
  * back_start.c     START waits for a host that must wake up first
@@ -122,6 +123,10 @@ void xpa_back_end_start(struct xpa_back *b, bool host_runs, uint64_t now_nsec);
 void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
 
 void xpa_back_break(struct xpa_back *b, int reason);
+/* The guest starts or stops the stream: Python tells the host's output. */
+void xpa_back_tell_host(struct xpa_back *b, bool running);
+/* Python's answer to the request that the ring rests for. */
+void xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
 double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);

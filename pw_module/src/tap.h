@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "tap.cdef.h"
+
 struct xpa_tap {
     uint8_t *bytes;
     uint64_t capacity_bytes;
