@@ -280,7 +280,7 @@ TWINS = {
     ),
     "guard_of_a_capture_is_a_period": (
         "test_stream_front", "front_life.c",
-        "direction == XPA_CAPTURE ? config->period_frames / 4", "0 ? 0",
+        "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
         "test_stream_front", "front_life.c",

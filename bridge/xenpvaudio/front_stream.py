@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.plane import guard_frames
 
 from . import packets
 from .card import StreamConfig
@@ -215,10 +216,11 @@ class GuestStream:
 
     def _lead(self, config: Config, host_need_frames: int) -> int:
         """How far ahead of the heard position we write: the host's need, then corrected by what
-        its positions say. A captured frame waits until the period's event has surely brought it:
-        a period and a little, for the way: 2.5 ms at least, as for playback (front_life.c)."""
+        its positions say. A captured frame waits until the period's event has surely brought
+        it."""
         if self.config.direction is Direction.CAPTURE:
-            return config.period_frames + max(config.period_frames // 4, config.rate // 400)
+            guard = guard_frames(config.rate, config.period_frames, capture=True)
+            return config.period_frames + guard
         if self._settings.lead_frames:
             return min(self._settings.lead_frames, config.buffer_frames // 2)
         return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)

@@ -116,13 +116,12 @@ struct opening {
     uint32_t lead_frames;
 };
 
-/* How late a cycle may be, beside the host's need: a period, and never less than what processors
- * need to wake up in turn (backend, graph, client, and we again). Captured frames wait for the
- * event at their period's end anyway: a quarter of a period beside that (as front_stream.py has
- * it). */
-static uint32_t guard_frames(const struct xpa_config *config, int direction) {
-    uint32_t least = config->rate / 400;
-    uint32_t usual = direction == XPA_CAPTURE ? config->period_frames / 4 : config->period_frames;
+/* A period, and never less than what processors need to wake up in turn (backend, graph, client,
+ * and we again). Captured frames wait for the event at their period's end anyway: a quarter of a
+ * period beside that. */
+uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction) {
+    uint32_t least = rate / 400;
+    uint32_t usual = direction == XPA_CAPTURE ? period_frames / 4 : period_frames;
     return usual > least ? usual : least;
 }
 
@@ -133,7 +132,7 @@ static void do_open(const struct xpa_command *command) {
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
-    f->guard_frames = guard_frames(&o.config, f->direction);
+    f->guard_frames = xpa_front_guard_frames(o.config.rate, o.config.period_frames, f->direction);
     if (f->late_sec * f->config.rate > f->guard_frames) {
         f->asked_frames += (uint32_t)(f->late_sec * f->config.rate) - f->guard_frames;
         f->guard_frames = (uint32_t)(f->late_sec * f->config.rate);

@@ -102,6 +102,8 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
 void xpa_front_free(struct xpa_front *front);
 int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);
+/* The part of a lead that is not the host's need: how late a cycle may be at first. */
+uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction);
 int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames);
 int xpa_front_close(struct xpa_front *front);
 int xpa_front_request(struct xpa_front *front, const uint8_t *request);

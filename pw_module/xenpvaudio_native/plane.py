@@ -157,6 +157,12 @@ class Plane:
             self.handle = ffi.NULL
 
 
+def guard_frames(rate: int, period_frames: int, *, capture: bool) -> int:
+    """How late a cycle may be at first: that part of a lead that is not the host's need."""
+    direction = lib.XPA_CAPTURE if capture else lib.XPA_PLAYBACK
+    return int(lib.xpa_front_guard_frames(rate, period_frames, direction))
+
+
 class FrontStream:
     """The frontend half of a stream in the data loop. The pages are initialised here, before the
     backend is told of them."""
