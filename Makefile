@@ -78,9 +78,11 @@ $(VENV)/.demo: pyproject.toml setup.py | $(PY)
 	$(PIP) --no-build-isolation --editable . >&2
 	touch $@
 
+# `inspect` is optional for users, too: the test of it skips itself where the registry lacks it.
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	echo "installing the tests' tools into .venv" >&2
-	$(PIP) --no-build-isolation --editable '.[test]' >&2
+	$(PIP) --no-build-isolation --editable '.[test,inspect]' >&2 \
+	    || $(PIP) --no-build-isolation --editable '.[test]' >&2
 	touch $@
 
 # For sources that changed since pip compiled them. pip may have run a moment ago, after make had looked
