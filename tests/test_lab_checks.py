@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import importlib
 import importlib.util
 import math
 import sys
@@ -120,46 +119,3 @@ def test_tones_are_told_by_channel_and_frequency() -> None:
     assert [hertz for _, hertz in found] == pytest.approx([440, 997], abs=0.1)
     assert tones.channels_in_turn(stereo(a, b), 48000) == []
     assert tones.channels_in_turn(stereo(silent, silent), 48000) == []
-
-
-STILL, AWAKE = 50_000_000, 5_000_000
-
-
-@pytest.mark.parametrize(
-    ("boots", "left_sec", "expected"),
-    [
-        ([(5, 0, STILL)], 600, (5, 0, "")),
-        ([(4, 1, AWAKE)], 600, (4, 1, "")),
-        ([(4, 1, STILL), (5, 0, STILL)], 600, (5, 0, "x (stall of 50 ms)")),
-        ([(4, 1, STILL), (3, 2, STILL)], 600, (3, 2, "x (stall of 50 ms)")),
-        ([(4, 1, STILL)], 30, (4, 1, "")),
-    ],
-)
-def test_a_boot_is_run_again_only_if_the_machine_stood_still(
-    monkeypatch: pytest.MonkeyPatch,
-    boots: list[tuple[int, int, int]],
-    left_sec: float,
-    expected: tuple[int, int, str],
-) -> None:
-    monkeypatch.syspath_prepend(INSIDE.parent)
-    run = importlib.import_module("run")
-    worst: list[int] = []
-    waiting = iter(boots)
-
-    class Witness:
-        def __enter__(self) -> Witness:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            self.saw = run.Lateness(0, 0, worst[-1])
-
-    def run_plan(*arguments: object) -> tuple[int, int]:
-        passed, failed, worst_nsec = next(waiting)
-        worst.append(worst_nsec)
-        return passed, failed
-
-    monkeypatch.setattr(run, "Witness", Witness)
-    monkeypatch.setattr(run, "run_plan", run_plan)
-    plan = run.Plan("x", ())
-    assert run.run_in_budget(plan, None, None, lambda: left_sec) == expected
-    assert next(waiting, None) is None
