@@ -149,7 +149,8 @@ TWINS = {
     ),
     "ring_event_slots_without_wrap_rule": (
         "test_ring", ["ring.c"], "", "ring.c",
-        "r->in_prod < wrap_slots ? wrap_slots", "r->in_prod < wrap_slots ? XPA_EVT_RING_SLOTS",
+        "r->in_prod + i < wrap_slots ? wrap_slots",
+        "r->in_prod + i < wrap_slots ? XPA_EVT_RING_SLOTS",
     ),
     "ring_notifies_one_late": (
         "test_ring_oracle", ["ring.c"], "", "ring.c",

@@ -141,6 +141,23 @@ TWINS = {
         "test_stream_kernel", "back_position.c",
         "b->stats.events_skipped++;", "b->stats.events_skipped++, b->event_id++;",
     ),
+    "ids_since_the_connection_alone": (
+        "test_stream_kernel", "back_position.c",
+        "b->position_ext || since_open == b->event_id ? 1 : 2;", "1;",
+    ),
+    "ids_since_open_alone": (
+        "test_stream_kernel", "back_position.c",
+        "slots[0].id = b->event_id;", "slots[0].id = since_open;",
+    ),
+    "ids_do_not_begin_anew_at_open": (
+        "test_stream_kernel", "back_life.c", "b->open_event_id = b->event_id;", "",
+    ),
+    "half_of_a_position_is_queued": (
+        "test_stream_kernel", "ring.c", "if (unread + i >= (", "if (unread >= (",
+    ),
+    "known_frontend_gets_every_position_twice": (
+        "test_stream_back", "back_position.c", "b->position_ext || since_open", "since_open",
+    ),
     "stop_does_not_round_up": (
         "test_stream_kernel", "back_position.c",
         "((uint64_t)ceil(position) + buffer - 1) / buffer * buffer", "(uint64_t)ceil(position)",
