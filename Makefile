@@ -41,7 +41,8 @@ lint: setup-test
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
 
-# SUITE=bookworm, or trixie for Debian 13's Xen and kernel. XEN_ARGS='--boot kernel' for one boot.
+# SUITE=bookworm, trixie for Debian 13's Xen and kernel, or trixie-backports for that with the newest
+# kernel that Debian has backported. XEN_ARGS='--boot kernel' for one boot.
 SUITE ?= bookworm
 xen-images:
 	python3 tests/xen/images.py $(SUITE)

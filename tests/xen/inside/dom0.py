@@ -29,6 +29,8 @@ __all__ = [
     "Lab",
     "compare_frames",
     "expect",
+    "finished",
+    "heard_until",
     "store_read",
     "wait_until",
     "wav_data",
@@ -173,6 +175,27 @@ class Lab:
 def wav_data(path: Path) -> bytes:
     """The samples of a WAV file."""
     return samples(path.read_bytes())
+
+
+def finished(path: Path) -> bytes:
+    """The samples of one of the backend's recordings, once it is complete: its header has the
+    length then, after the stream was closed."""
+    wait_until(
+        lambda: path.exists() and any(path.read_bytes()[40:44]), f"the end of {path.name}", 30
+    )
+    return wav_data(path)
+
+
+def heard_until(path: Path, last: bytes) -> bytes:
+    """The samples so far, once `last` is among them or the recording is complete; after 15 s all
+    the same, for the caller to tell what is missing."""
+    end = time.monotonic() + 15
+    while True:
+        complete = path.exists() and any(path.read_bytes()[40:44])
+        recorded = wav_data(path) if path.exists() else b""
+        if last in recorded or complete or time.monotonic() > end:
+            return recorded
+        time.sleep(0.2)
 
 
 def main() -> int:

@@ -89,6 +89,11 @@ class Console:
                 raise GuestError("the guest has gone")
             return Result(self._statuses.pop(ident), self._outputs.pop(ident, ""))
 
+    def ended(self, ident: str) -> bool:
+        """Whether that script has ended; its result is still to be had."""
+        with self._changed:
+            return ident in self._statuses
+
     def halt(self) -> None:
         self._send("@@HALT")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 
 from dom0 import OUT, Lab, expect, store_read, wait_until
@@ -91,8 +90,11 @@ def run(lab: Lab) -> None:
         backend = subprocess.Popen(
             [*shlex.split(AS_USER), *shlex.split(line)], stdout=log, stderr=subprocess.STDOUT
         )
-        time.sleep(5)
-        expect(backend.poll() is None, (OUT / "backend-installed.log").read_text()[-300:])
+        told_log = OUT / "backend-installed.log"
+        wait_until(
+            lambda: "is ready" in told_log.read_text() or backend.poll() is not None, "ready", 60
+        )
+        expect(backend.poll() is None, told_log.read_text()[-300:])
         figures.append(line)
     guest = Guest(vsnd=VSND)
     lab.explain_with(guest)

@@ -10,9 +10,8 @@ import time
 
 from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
-from kernel_front import CARD, FRAMES, RAW, RECORD, STREAMS, VSND, periods, play_all, wait_connected
+from kernel_front import CARD, FRAMES, LONG, RAW, RECORD, STREAMS, VSND, play_all, wait_connected
 
-LONG = periods(4096, 4)
 DRIVER = "/sys/bus/xen/drivers/vsnd"
 
 
@@ -33,7 +32,7 @@ def frozen(lab: Lab, guest: Guest, backend: Daemon) -> None:
         backend.process.send_signal(signal.SIGSTOP)
         try:
             started = time.monotonic()
-            told = guest.run(f"timeout 60 aplay {RAW} {LONG} {FRAMES} 2>&1", 90)
+            told = guest.run(f"timeout 80 aplay {RAW} {LONG} {FRAMES} 2>&1", 90)
             took = time.monotonic() - started
         finally:
             backend.process.send_signal(signal.SIGCONT)

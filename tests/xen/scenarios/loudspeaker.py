@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from dom0 import OUT, Daemon, Lab, compare_frames, expect, wait_until, wav_data
+from dom0 import OUT, Daemon, Lab, compare_frames, expect, finished, wait_until
 from guest import Guest, command
 from kernel_front import FRAMES, RAW, STREAMS, periods, wait_connected
 
@@ -83,11 +83,10 @@ def run(lab: Lab) -> None:
             # The card sleeps: it is opened while the guest's START waits. From then on Linux gives
             # a blocked write max(100 ms, 1.1 buffers), in which the host's delay and a period
             # must fit (pcm_lib.c, wait_for_avail).
-            wait_until(asleep, "the host's card sleeps", 20)
+            wait_until(asleep, "the host's card sleeps", 40)
             started = time.monotonic()
-            output = guest.must(f"timeout 60 aplay {RAW} {periods(4096, 8)} {FRAMES}", 90)
-            time.sleep(0.3)
-            recorded = wav_data(OUT / "host-play.wav")
+            output = guest.must(f"timeout 110 aplay {RAW} {periods(4096, 8)} {FRAMES}")
+            recorded = finished(OUT / "host-play.wav")
             figures.append(compare_frames(recorded, lab.frames, silence_between=True))
             figures.append(f"aplay took {time.monotonic() - started:.1f} s")
             figures.append(f"{output.count('underrun')} underruns")

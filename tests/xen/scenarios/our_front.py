@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-from dom0 import OUT, Daemon, Lab, compare_frames, expect, store_read, wait_until, wav_data
+from dom0 import OUT, Daemon, Lab, compare_frames, expect, heard_until, store_read, wait_until
 from guest import Guest
+from players import EndlessPipeWire
 from round_trip import FRAMES, SINK, SOURCE, round_trip
 
 VSND = """vsnd = [ [ 'CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, \
@@ -50,13 +51,14 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
     with lab.scenario("ours.sink_and_source_appear") as figures:
         guest.must(
             "echo 'blacklist snd_xen_front' > /etc/modprobe.d/xen-pv-audio.conf;"
-            ". /run/lab/inside/pw-start > /dev/null; sleep 3; wpctl status"
+            ". /run/lab/inside/pw-start > /dev/null;"
+            "for i in $(seq 60); do wpctl status && exit; sleep 0.5; done; exit 1"
         )
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
-        wait_until(lambda: frontend_state(guest) == "4", "Connected", 40)
+        wait_until(lambda: frontend_state(guest) == "4", "Connected", 60)
         figures.append(f"Connected after {time.monotonic() - started:.1f} s")
-        wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes", 20)
+        wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes", 40)
         figures.append(f"nodes after {time.monotonic() - started:.1f} s")
 
 
@@ -66,11 +68,11 @@ def nodes(guest: Guest) -> str:
 
 def play(lab: Lab, guest: Guest) -> str:
     started = time.monotonic()
-    output = guest.must(f"{SESSION} timeout 60 pw-play --target {SINK} {FRAMES} 2>&1", 90)
+    output = guest.must(f"{SESSION} timeout 110 pw-play --target {SINK} {FRAMES} 2>&1")
     took = time.monotonic() - started
     # The recording ends with the stream: it is suspended 5 s after the last sound.
-    time.sleep(1)
-    figure = compare_frames(wav_data(RECORD), lab.frames, silence_between=True)
+    recorded = heard_until(RECORD, lab.frames[-32:])
+    figure = compare_frames(recorded, lab.frames, silence_between=True)
     return f"{figure}, pw-play took {took:.1f} s {output.strip()}"
 
 
@@ -80,10 +82,18 @@ def sound(lab: Lab, guest: Guest) -> None:
     with lab.scenario("ours.capture_is_bit_exact") as figures:
         figures.append(round_trip(guest, SESSION, attempts=3))
     with lab.scenario("ours.latency_is_published") as figures:
-        shown = guest.must(
-            f"{SESSION} (timeout 60 pw-play --target {SINK} {FRAMES} &) ; sleep 2.5;"
-            f"python3 /run/lab/inside/told.py {SINK}"
-        )
+        player = EndlessPipeWire(guest, f"{SESSION} timeout 110 pw-play --target {SINK} {FRAMES}")
+        shown = ""
+
+        def told() -> bool:
+            nonlocal shown
+            shown = guest.must(f"{SESSION} python3 /run/lab/inside/told.py {SINK}")
+            return shown.count("told") == 4 and "told 0 ns" not in shown
+
+        try:
+            wait_until(told, "a latency at both ports", 40)
+        finally:
+            player.stop()
         figures.append(published_latency(shown))
 
 
