@@ -97,11 +97,14 @@ def start_guest(lab: Lab, guest: Guest, backend: Daemon) -> None:
         thread = threading.Thread(target=lambda: seconds.append(times.init_wait_sec()))
         thread.start()
         guest.start()
-        thread.join(5)
+        thread.join(20)
+        expect(bool(seconds), "no InitWait was seen")
         figures.append(f"backend's start {backend.ready_sec:.1f} s")
         figures.append(f"xl create {guest.create_sec:.1f} s")
         figures.append(f"InitWait after {seconds[0] * 1e3:.0f} ms")
-        expect(seconds[0] < 1, f"InitWait after {seconds[0]:.1f} s")
+        # A second; or on a machine that is slower still, a small part of what xl takes for all.
+        limit_sec = max(1.0, guest.create_sec / 10)
+        expect(seconds[0] < limit_sec, f"InitWait after {seconds[0]:.1f} s")
     with lab.scenario("kernel.card_appears") as figures:
         guest.must("modprobe snd_xen_front")
         figures.append(f"Connected after {wait_connected(guest):.1f} s")
