@@ -189,9 +189,9 @@ def plays_in_a_row(lab: Lab, guest: Guest) -> None:
 RECORDED = """
 {first}
 rm -f /tmp/rec.raw
-timeout 110 arecord {recorder} /tmp/rec.raw 2> /tmp/rec.err & recorder=$!
+timeout 110 arecord {options} /tmp/rec.raw 2> /tmp/rec.err & recorder=$!
 for i in $(seq 300); do [ -s /tmp/rec.raw ] && break; sleep 0.1; done
-timeout 110 aplay {player} {file}; status=$?
+timeout 110 aplay {options} {file}; status=$?
 until=$(($(stat -c %s /tmp/rec.raw) + 96000))
 for i in $(seq 300); do [ $(stat -c %s /tmp/rec.raw) -ge $until ] && break; sleep 0.1; done
 kill $recorder; wait; cat /tmp/rec.err
@@ -204,8 +204,8 @@ def record_while_playing(guest: Guest, file: str, first: str = "") -> str:
     """What is played comes back by the backend's loopback; compared in the guest, whose files are
     too large for the console. `first`: makes the file. An overrun that takes nothing of the sound
     is the emulator's own."""
-    player, recorder = f"{RAW} {LONG}", f"{RAW} {periods(8192, 8)}"
-    script = RECORDED.format(first=first, player=player, recorder=recorder, file=file)
+    options = f"{RAW} {periods(8192, 8)}"
+    script = RECORDED.format(first=first, options=options, file=file)
     return guest.must(script).splitlines()[-1]
 
 
