@@ -192,8 +192,8 @@ rm -f /tmp/rec.raw
 timeout 110 arecord {options} /tmp/rec.raw 2> /tmp/rec.err & recorder=$!
 for i in $(seq 300); do [ -s /tmp/rec.raw ] && break; sleep 0.1; done
 timeout 110 aplay {options} {file}; status=$?
-until=$(($(stat -c %s /tmp/rec.raw) + 96000))
-for i in $(seq 300); do [ $(stat -c %s /tmp/rec.raw) -ge $until ] && break; sleep 0.1; done
+wanted=$(($(stat -c %s /tmp/rec.raw) + 96000))
+for i in $(seq 300); do [ $(stat -c %s /tmp/rec.raw) -ge $wanted ] && break; sleep 0.1; done
 kill $recorder; wait; cat /tmp/rec.err
 [ $status = 0 ] && python3 /run/lab/inside/frames.py /tmp/rec.raw {file}
 """
