@@ -186,14 +186,14 @@ def finished(path: Path) -> bytes:
     return wav_data(path)
 
 
-def heard_until(path: Path, last: bytes) -> bytes:
-    """The samples so far, once `last` is among them or the recording is complete; after 15 s all
-    the same, for the caller to tell what is missing."""
-    end = time.monotonic() + 15
+def heard_until(path: Path, last: bytes, times: int = 1) -> bytes:
+    """The samples so far, once `last` is among them so many times or the recording is complete;
+    after 30 s all the same, for the caller to tell what is missing."""
+    end = time.monotonic() + 30
     while True:
         complete = path.exists() and any(path.read_bytes()[40:44])
         recorded = wav_data(path) if path.exists() else b""
-        if last in recorded or complete or time.monotonic() > end:
+        if recorded.count(last) >= times or complete or time.monotonic() > end:
             return recorded
         time.sleep(0.2)
 

@@ -93,9 +93,7 @@ def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, late: bool = F
     but every frame, once a round, in order."""
     played = part.of(lab)
     if late:  # PipeWire keeps the stream open for some seconds more
-        path, last = recording(guest), played[-8 * FRAME_BYTES :]
-        wait_until(lambda: wav_data(path).count(last) >= rounds, "the end of the part", 30)
-        recorded = wav_data(path)
+        recorded = heard_until(recording(guest), played[-8 * FRAME_BYTES :], rounds)
     else:
         recorded = finished(recording(guest))
     return compare_frames(recorded, played * rounds, silence_between=late)
