@@ -43,8 +43,8 @@ def run(lab: Lab) -> None:
             hostile.must("echo vsnd-0 > /sys/bus/xen/drivers/vsnd/unbind; rmmod snd_xen_front")
         with lab.scenario("bad.guest_vanishes_in_open_beside_a_player") as figures:
             figures += beside(lab, kernel, hostile, "power")
-            wait_until(lambda: hostile.domid is None, "the domain's end", 20)
-            took = wait_until(lambda: daemon.log().count(": gone") > 0, "its device's end", 20)
+            wait_until(lambda: hostile.domid is None, "the domain's end")
+            took = wait_until(lambda: daemon.log().count(": gone") > 0, "its device's end")
             figures.append(f"forgotten {took:.1f} s later")
         expect("Traceback" not in daemon.log(), "a traceback in the backend's log")
 
@@ -72,13 +72,13 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     seconds is time enough for it on any machine, so it has no underrun."""
     forget(kernel)
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
-    wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py", 40)
+    wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
     player = Endless(kernel, RAW)
-    wait_until(lambda: sounds(kernel), "the honest guest's sound", 40)
+    wait_until(lambda: sounds(kernel), "the honest guest's sound")
     started = time.monotonic()
     hostile.console.start("touch /tmp/go")
     if how == "power":
-        wait_until(lambda: ended(hostile), "the hostile guest's end", 40)
+        wait_until(lambda: ended(hostile), "the hostile guest's end")
         said = "domain down"
     else:
         done = hostile.console.result(act, 110)
@@ -102,7 +102,7 @@ def mistakes(lab: Lab, daemon: Daemon, guest: Guest) -> None:
             mark = f"domain {guest.domid} ({guest.name}) vsnd/1: {device}"
             return [text for text in daemon.log().splitlines() if mark in text and words in text]
 
-        wait_until(lambda: bool(found()), f"a line with {words!r}", 10)
+        wait_until(lambda: bool(found()), f"a line with {words!r}")
         time.sleep(2)  # long enough for a repetition
         expect(len(found()) == 1, f"{len(found())} lines with {words!r}")
         return found()[0]

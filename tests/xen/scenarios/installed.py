@@ -92,7 +92,7 @@ def run(lab: Lab) -> None:
         )
         told_log = OUT / "backend-installed.log"
         wait_until(
-            lambda: "is ready" in told_log.read_text() or backend.poll() is not None, "ready", 60
+            lambda: "is ready" in told_log.read_text() or backend.poll() is not None, "ready"
         )
         expect(backend.poll() is None, told_log.read_text()[-300:])
         figures.append(line)
@@ -116,7 +116,7 @@ def in_guest(lab: Lab, guest: Guest) -> None:
             "for d in /sys/bus/xen/drivers/*vsnd*/vsnd-0; do echo vsnd-0 > ${d%/*}/unbind; done;"
             "sleep 2; rmmod snd_xen_front"
         )
-        guest.must(install_script("## Install", "### In a guest"), 60)
+        guest.must(install_script("## Install", "### In a guest"))
         told = guest.must(f"{UDEV} sleep 1; lsmod | grep -c ^snd_xen_front || true; {NODES}")
         lines = told.splitlines()
         expect(lines[0] == "0", f"snd_xen_front is loaded again: {told}")
@@ -147,12 +147,12 @@ def sound(guest: Guest) -> str:
         f"{AS_USER} bash /tmp/session"
     )
     state = f"/local/domain/{guest.domid}/device/vsnd/0/state"
-    wait_until(lambda: store_read(state) == "4", "Connected", 40)
+    wait_until(lambda: store_read(state) == "4", "Connected")
 
     def listed() -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
 
-    wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes", 20)
+    wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes")
     try:
         return f"{line}: {round_trip(guest, session, AS_USER)}"
     except GuestError as error:

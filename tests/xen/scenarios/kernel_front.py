@@ -46,8 +46,8 @@ def backend_state(guest: Guest) -> str | None:
     return store_read(f"/local/domain/0/backend/vsnd/{guest.domid}/0/state")
 
 
-def wait_connected(guest: Guest, timeout_sec: float = 20) -> float:
-    return wait_until(lambda: backend_state(guest) == "4", "Connected", timeout_sec)
+def wait_connected(guest: Guest) -> float:
+    return wait_until(lambda: backend_state(guest) == "4", "Connected")
 
 
 class StateTimes:

@@ -30,7 +30,7 @@ def run(lab: Lab) -> None:
     start(guest)
     with lab.scenario("kernel.backend_killed_and_restarted") as figures:
         ident = Endless(guest, f"{RAW} {LONG}", FRAMES).ident
-        wait_until(sounds, "sound", 30)
+        wait_until(sounds, "sound")
         daemon.kill()
         # Not before aplay has given up (its requests time out after 3 s): Linux 6.1's driver, told
         # to start again while a stream is open, frees what the stream's close then uses (an oops
@@ -61,9 +61,9 @@ def run(lab: Lab) -> None:
         start(guest)
         RECORD.unlink(missing_ok=True)
         Endless(guest, f"{RAW} {LONG}", FRAMES)
-        wait_until(sounds, "sound", 30)
+        wait_until(sounds, "sound")
         figures.append(f"xl destroy {guest.destroy():.1f} s")
-        took = wait_until(lambda: ": gone" in last_device(daemon), "the backend forgets it", 10)
+        took = wait_until(lambda: ": gone" in last_device(daemon), "the backend forgets it")
         figures.append(f"forgotten after {took:.1f} s")
         left = store_read("/local/domain/0/backend/vsnd")
         figures.append(f"backend/vsnd left: {left!r}")

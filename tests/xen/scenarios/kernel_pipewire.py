@@ -45,17 +45,17 @@ def run(lab: Lab) -> None:
                     "export PIPEWIRE_DEBUG=3;"
                     "PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null"
                 )
-                wait_until(lambda: "alsa_input" in nodes(guest), "a source", 60)
+                wait_until(lambda: "alsa_input" in nodes(guest), "a source")
                 figures.append(f"after {time.monotonic() - started:.1f} s: {nodes(guest)}")
                 guest.must(
                     f"{SESSION} wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0;"
                     f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
                 )
                 # The session starts for some seconds more; with one processor that is heard.
-                figures.append(f"quiet {wait_until(lambda: idle(guest), 'rest', 60):.0f} s later")
+                figures.append(f"quiet {wait_until(lambda: idle(guest), 'rest'):.0f} s later")
             with lab.scenario("kernel_pipewire.plays_without_a_stall") as figures:
                 for _ in range(PLAYS):
-                    wait_until(lambda: closed(guest), "the card is closed", 40)
+                    wait_until(lambda: closed(guest), "the card is closed")
                     figures.append(play(lab, guest))
                 log = guest.must("grep -c 'after recover' $OUT/pw-pipewire.log || true")
                 expect(log.strip() == "0", f"{log.strip()} xruns in the guest's PipeWire")
@@ -98,7 +98,7 @@ def play(lab: Lab, guest: Guest) -> str:
     RECORD.unlink(missing_ok=True)
     ident = guest.console.start(f"{SESSION} timeout 110 pw-play {FRAMES} 2>&1")
     # The emulator takes its time to start a program: it is the sound that may not take long.
-    wait_until(sounds, "sound", 40)
+    wait_until(sounds, "sound")
     started = time.monotonic()
     done = guest.console.result(ident, 110)
     took = time.monotonic() - started

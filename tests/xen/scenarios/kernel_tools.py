@@ -98,7 +98,7 @@ def suspend(lab: Lab, guest: Guest) -> None:
         ident = guest.console.start(
             f"head -c {len(played)} {FRAMES} | timeout 110 aplay {RAW_8000} {LONG} - 2>&1"
         )
-        wait_until(lambda: RECORD.exists() and RECORD.stat().st_size > 4 * 8192, "sound", 40)
+        wait_until(lambda: RECORD.exists() and RECORD.stat().st_size > 4 * 8192, "sound")
         # A checkpoint: the guest is suspended, saved and goes on. ALSA triggers SUSPEND, of which
         # the driver makes PAUSE; then aplay prepares the stream anew, without a STOP.
         command("xl", "save", "-c", guest.name, "/dev/shm/saved")

@@ -65,7 +65,7 @@ def run(lab: Lab) -> None:
         shell("modprobe -a snd-hda-intel snd-hda-codec-generic; sleep 1; ls /dev/snd")
         write_rules()
         shell("PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null")
-        wait_until(lambda: "alsa_output" in shell("pw-cli ls Node"), "a sink", 60)
+        wait_until(lambda: "alsa_output" in shell("pw-cli ls Node"), "a sink")
         shell("wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0; wpctl set-mute @DEFAULT_AUDIO_SINK@ 0")
         shell(f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}")
         status = shell("wpctl status; amixer -c 0; cat /proc/asound/cards")
@@ -83,7 +83,7 @@ def run(lab: Lab) -> None:
             # The card sleeps: it is opened while the guest's START waits. From then on Linux gives
             # a blocked write max(100 ms, 1.1 buffers), in which the host's delay and a period
             # must fit (pcm_lib.c, wait_for_avail).
-            wait_until(asleep, "the host's card sleeps", 40)
+            wait_until(asleep, "the host's card sleeps")
             started = time.monotonic()
             output = guest.must(f"timeout 110 aplay {RAW} {periods(4096, 8)} {FRAMES}")
             recorded = finished(OUT / "host-play.wav")

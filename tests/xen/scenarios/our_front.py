@@ -56,9 +56,9 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
         )
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
-        wait_until(lambda: frontend_state(guest) == "4", "Connected", 60)
+        wait_until(lambda: frontend_state(guest) == "4", "Connected")
         figures.append(f"Connected after {time.monotonic() - started:.1f} s")
-        wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes", 40)
+        wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes")
         figures.append(f"nodes after {time.monotonic() - started:.1f} s")
 
 
@@ -91,7 +91,7 @@ def sound(lab: Lab, guest: Guest) -> None:
             return shown.count("told") == 4 and "told 0 ns" not in shown
 
         try:
-            wait_until(told, "a latency at both ports", 40)
+            wait_until(told, "a latency at both ports")
         finally:
             player.stop()
         figures.append(published_latency(shown))
@@ -119,16 +119,14 @@ def life(lab: Lab, guest: Guest, backend: Daemon, arguments: tuple[str, ...]) ->
         figures.append(f"a second after kill -9 its state is {frontend_state(guest)}")
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
-        wait_until(
-            lambda: "ATTACH" in log_tail(guest) or SINK in nodes(guest), "the sink again", 40
-        )
+        wait_until(lambda: "ATTACH" in log_tail(guest) or SINK in nodes(guest), "the sink again")
         figures.append(f"sink again after {time.monotonic() - started:.1f} s")
         figures.append(play(lab, guest))
     with lab.scenario("ours.backend_killed_and_restarted") as figures:
         backend.kill()
         with Daemon("backend-ours-2", *arguments) as second:
             started = time.monotonic()
-            wait_until(lambda: "CONNECTED" in second.log(), "Connected", 30)
+            wait_until(lambda: "CONNECTED" in second.log(), "Connected")
             figures.append(f"Connected after {time.monotonic() - started:.1f} s")
             time.sleep(1)
             figures.append(play(lab, guest))

@@ -143,7 +143,7 @@ def heard_rounds(lab: Lab, guest: Guest, part: Part) -> float:
     return len(sounding) / len(played)
 
 
-def kernel_card(guest: Guest, timeout_sec: float = 20) -> None:
+def kernel_card(guest: Guest, timeout_sec: float = 100) -> None:
     """The kernel's driver, until its card is there."""
     guest.must(
         f"modprobe snd_xen_front; for i in $(seq {timeout_sec * 5:.0f}); do "
@@ -157,5 +157,4 @@ def wait_growing(guests: list[Guest]) -> float:
     return wait_until(
         lambda: all(recording(g).stat().st_size > b for g, b in zip(guests, before, strict=True)),
         f"sound of {' and '.join(guest.name for guest in guests)}",
-        20,
     )

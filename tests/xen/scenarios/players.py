@@ -24,7 +24,7 @@ class Endless:
             f" echo >> /tmp/rounds; cat {path} || break; done | aplay {options} -"
         )
 
-    def stop(self, timeout_sec: float = 90) -> tuple[int, int]:
+    def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
         """How many times it played the whole file, and its underruns. GuestError if it has failed,
         ScenarioError if it had ended by itself."""
         return stop(self._guest, self.ident, timeout_sec)
@@ -40,7 +40,7 @@ class EndlessPipeWire:
             f"while [ ! -e /tmp/enough ]; do echo >> /tmp/rounds; {command} || exit; done"
         )
 
-    def stop(self, timeout_sec: float = 90) -> tuple[int, int]:
+    def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
         return stop(self._guest, self.ident, timeout_sec)
 
 
