@@ -16,10 +16,11 @@ sample-formats=s16_le;s32_le, channels-max=2, buffer-size=262144', 'PCM, name=La
 RECORD = OUT / "our-play.wav"
 
 SESSION = "export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus;"
-# The emulator is slow and stops now and then: a lead of 200 ms hides it. Order is tested here.
-LEAD_FRAMES = 8192
+# The emulator is slow and stops now and then: few and long cycles, and a lead of 340 ms, hide it.
+# Order is tested here.
+QUANTUM_FRAMES, LEAD_FRAMES = 4096, 16384
 FRONTEND = (
-    "setsid xen-pv-audio frontend -v --quantum-frames 2048 --period-frames 1024 "
+    f"setsid xen-pv-audio frontend -v --quantum-frames {QUANTUM_FRAMES} --period-frames 2048 "
     f"--lead-frames {LEAD_FRAMES} >> $OUT/frontend.log 2>&1 < /dev/null & "
     "echo $! > /tmp/frontend.pid;"
 )
@@ -52,7 +53,8 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
         guest.must(
             "echo 'blacklist snd_xen_front' > /etc/modprobe.d/xen-pv-audio.conf;"
             ". /run/lab/inside/pw-start > /dev/null;"
-            "for i in $(seq 60); do wpctl status && exit; sleep 0.5; done; exit 1"
+            "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
+            f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
         )
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
