@@ -214,6 +214,14 @@ on_crash = "destroy"
             raise GuestError(f"in the guest: status {done.status}: {done.output[-800:]}")
         return done.output
 
+    def idle(self) -> bool:
+        """Whether its processor had nothing to do for most of a second. A sound session starts for
+        some seconds more than it says, and with one processor that is heard."""
+        ticks = self.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
+        half = len(ticks) // 2
+        before, after = (list(map(int, part[1:])) for part in (ticks[:half], ticks[half:]))
+        return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
+
     def halt(self) -> float:
         """An orderly power-off; seconds until the domain has gone."""
         started = time.monotonic()

@@ -52,7 +52,7 @@ def run(lab: Lab) -> None:
                     f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
                 )
                 # The session starts for some seconds more; with one processor that is heard.
-                figures.append(f"quiet {wait_until(lambda: idle(guest), 'rest'):.0f} s later")
+                figures.append(f"quiet {wait_until(guest.idle, 'rest'):.0f} s later")
             with lab.scenario("kernel_pipewire.plays_without_a_stall") as figures:
                 for _ in range(PLAYS):
                     wait_until(lambda: closed(guest), "the card is closed")
@@ -74,14 +74,6 @@ def run(lab: Lab) -> None:
 def nodes(guest: Guest) -> str:
     listed = guest.run(f"{SESSION} pw-cli ls Node").output
     return " ".join(re.findall(r'node.name = "(alsa_[^"]*)"', listed))
-
-
-def idle(guest: Guest) -> bool:
-    """Whether the guest's processor had nothing to do for most of a second."""
-    ticks = guest.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
-    half = len(ticks) // 2
-    before, after = (list(map(int, part[1:])) for part in (ticks[:half], ticks[half:]))
-    return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
 
 
 def closed(guest: Guest) -> bool:

@@ -56,6 +56,7 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
             "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
             f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
         )
+        figures.append(f"a session at rest after {wait_until(guest.idle, 'rest'):.0f} s")
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
         wait_until(lambda: frontend_state(guest) == "4", "Connected")
