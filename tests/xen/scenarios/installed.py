@@ -130,8 +130,9 @@ def in_guest(lab: Lab, guest: Guest) -> None:
         figures.append(sound(guest))
 
 
-# The emulator is slow and stops now and then: a lead of 200 ms hides it, as in our_front.
-PATIENT = "--quantum-frames 2048 --period-frames 1024 --lead-frames 8192"
+# The emulator is slow and stops now and then: long cycles and a long lead hide it, as in our_front.
+QUANTUM_FRAMES = 4096
+PATIENT = f"--quantum-frames {QUANTUM_FRAMES} --period-frames 2048 --lead-frames 16384"
 
 
 def sound(guest: Guest) -> str:
@@ -141,6 +142,8 @@ def sound(guest: Guest) -> str:
     guest.must(
         f"{session} chmod 777 $OUT; cat > /tmp/session <<'END'\n"
         "cd /tmp; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null\n"
+        "for i in $(seq 120); do wpctl status > /dev/null && break; sleep 0.5; done\n"
+        f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}\n"
         f"setsid {line} {PATIENT} > /tmp/frontend.log 2>&1 < /dev/null &\nEND\n"
         "mkdir -p /etc/wireplumber/{bluetooth.lua,wireplumber.conf}.d; "
         "chmod 777 /etc/wireplumber/*.d;"
@@ -153,6 +156,7 @@ def sound(guest: Guest) -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
 
     wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes")
+    wait_until(guest.idle, "rest")
     try:
         return f"{line}: {round_trip(guest, session, AS_USER)}"
     except GuestError as error:
