@@ -9,17 +9,30 @@ import time
 
 from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
-from parts import RAW, Part, backend, forget, heard, kernel_card, sounds, vsnd, wait_growing
+from parts import (
+    FRAME_BYTES,
+    RAW,
+    Part,
+    backend,
+    forget,
+    heard,
+    kernel_card,
+    raw,
+    sounds,
+    vsnd,
+    wait_growing,
+)
 from players import Endless
 
-HOSTILE = "timeout 110 /opt/xen-pv-audio/bin/python3 /run/lab/inside/hostile.py"
+HOSTILE = "timeout 280 /opt/xen-pv-audio/bin/python3 /run/lab/inside/hostile.py"
 APLAY = f"timeout 110 aplay {RAW} /tmp/part.raw"
 PART = Part(0, 4)
+BUFFER_FRAMES = 65536
 OTHER = Part(72000, 2)
 
 
 def run(lab: Lab) -> None:
-    kernel = Guest("honest", vsnd=vsnd())
+    kernel = Guest("honest", vsnd=vsnd(BUFFER_FRAMES * FRAME_BYTES))
     hostile = Guest("hostile", vsnd=vsnd(), index=1)
     with backend("backend-bad") as daemon, kernel, hostile:
         kernel_card(kernel)
@@ -68,12 +81,12 @@ def one_of(daemon: Daemon, guest: Guest, words: str) -> str:
 
 
 def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
-    """The honest guest plays on while the other one does it, and loses nothing: a buffer of two
-    seconds is time enough for it on any machine, so it has no underrun."""
+    """The honest guest plays on while the other one does it, and loses nothing: a buffer of four
+    seconds is time enough for it, so it has no underrun."""
     forget(kernel)
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
     wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
-    player = Endless(kernel, RAW)
+    player = Endless(kernel, raw(BUFFER_FRAMES))
     wait_until(lambda: sounds(kernel), "the honest guest's sound")
     started = time.monotonic()
     hostile.console.start("touch /tmp/go")
@@ -81,7 +94,7 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
         wait_until(lambda: ended(hostile), "the hostile guest's end")
         said = "domain down"
     else:
-        done = hostile.console.result(act, 110)
+        done = hostile.console.result(act, 300)
         said = hostile.run("tail -3 /tmp/hostile.log").output
         expect(done.status == 0, f"hostile.py: {done.output[-300:]} {said[-300:]}")
         said = done.output.strip()

@@ -17,8 +17,17 @@ from guest import Guest
 RATE = 16000
 FRAME_BYTES = 4
 BUFFER = 32768
-RAW = f"-D hw:0,0 -q -t raw -f S16_LE -r {RATE} -c 2 --period-size={BUFFER // 4} " \
-      f"--buffer-size={BUFFER}"  # fmt: skip
+
+
+def raw(buffer_frames: int) -> str:
+    """aplay's options."""
+    return (
+        f"-D hw:0,0 -q -t raw -f S16_LE -r {RATE} -c 2 --period-size={buffer_frames // 4} "
+        f"--buffer-size={buffer_frames}"
+    )
+
+
+RAW = raw(BUFFER)
 RECORDED = OUT / "recorded"
 """A directory: the backend gives each stream a file of its own."""
 
