@@ -38,7 +38,7 @@ def log_failure(error: XenPvAudioError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Owner(Generic[T]):
-    """Who is handed what arrives under an id. What one cannot do must not keep others from theirs."""
+    """Who is handed what arrives under an id. What one cannot do keeps no other from its own."""
 
     handler: Callable[[T], None]
     failed: Failed
