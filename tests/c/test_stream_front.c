@@ -674,6 +674,23 @@ static void test_capture_asks_for_each_frame_once(void) {
     bench_free(t);
 }
 
+/* A backend that begins again at 0 moves the counters back, past 0 and modulo 2^64, while answers
+ * to what was asked for before are still under way. */
+static void test_frames_ready_are_never_more_than_there_are(void) {
+    struct bench *t = bench_new(XPA_CAPTURE);
+    start(t, 0);
+    for (uint64_t read = 0u - 3000ull; read != 3000; read += 250)
+        for (uint64_t pending = 0; pending <= BUFFER; pending += 250)
+            for (uint64_t ahead = 0; ahead <= BUFFER; ahead += 250) {
+                t->front->read_frames = read;
+                t->front->written_frames = read + ahead;
+                t->front->pending_frames = pending;
+                CHECK_EQ(xpa_front_ready(t->front), ahead > pending ? ahead - pending : 0);
+            }
+    t->front->pending_frames = 0;
+    bench_free(t);
+}
+
 static void test_unread_capture_is_skipped_and_counted(void) {
     struct bench *t = bench_new(XPA_CAPTURE);
     start(t, 0);
@@ -715,6 +732,7 @@ int main(void) {
     test_backend_may_go_on_or_start_again_at_0();
     test_position_past_what_was_written_is_starvation();
     test_capture_asks_for_each_frame_once();
+    test_frames_ready_are_never_more_than_there_are();
     test_unread_capture_is_skipped_and_counted();
     return check_close();
 }
