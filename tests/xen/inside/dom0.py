@@ -27,6 +27,7 @@ __all__ = [
     "OUT",
     "Daemon",
     "Lab",
+    "ScenarioError",
     "compare_frames",
     "expect",
     "finished",

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 import time
 
-from dom0 import OUT, Daemon, Lab, compare_frames, expect, heard_until, store_read, wait_until
+from dom0 import (
+    OUT,
+    Daemon,
+    Lab,
+    ScenarioError,
+    compare_frames,
+    expect,
+    heard_until,
+    store_read,
+    wait_until,
+)
 from guest import Guest
 from players import EndlessPipeWire
 from round_trip import FRAMES, SINK, SOURCE, round_trip
@@ -42,7 +52,10 @@ def run(lab: Lab) -> None:
             life(lab, guest, backend, arguments)
         finally:
             (OUT / "guest-logs").write_text(
-                guest.run("tail -c 60000 $OUT/frontend.log; cat $OUT/pw-*.log; dmesg | tail").output
+                guest.run(
+                    "tail -c 60000 $OUT/frontend.log; cat $OUT/pw-*.log; dmesg | tail; "
+                    "ps ax -o pid,stat,pcpu,time,args --sort=-time | head -20; grep ^cpu /proc/stat"
+                ).output
             )
         with lab.scenario("ours.guest_halts") as figures:
             figures.append(f"{guest.halt():.1f} s")
@@ -56,13 +69,21 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
             "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
             f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
         )
-        figures.append(f"a session at rest after {wait_until(guest.idle, 'rest'):.0f} s")
+        figures.append(f"a session at rest after {at_rest(guest):.0f} s")
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
         wait_until(lambda: frontend_state(guest) == "4", "Connected")
         figures.append(f"Connected after {time.monotonic() - started:.1f} s")
         wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes")
         figures.append(f"nodes after {time.monotonic() - started:.1f} s")
+
+
+def at_rest(guest: Guest) -> float:
+    try:
+        return wait_until(guest.idle, "rest")
+    except ScenarioError:
+        busy = guest.must("ps ax -o pcpu,time,args --sort=-time | head -8; grep '^cpu ' /proc/stat")
+        raise ScenarioError(f"no rest: {busy}") from None
 
 
 def nodes(guest: Guest) -> str:
