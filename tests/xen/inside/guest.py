@@ -216,10 +216,11 @@ on_crash = "destroy"
 
     def idle(self) -> bool:
         """Whether its processor had nothing to do for most of a second. A sound session starts for
-        some seconds more than it says, and with one processor that is heard."""
+        some seconds more than it says, and with one processor that is heard. What other domains
+        took of the time (steal) is neither."""
         ticks = self.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
         half = len(ticks) // 2
-        before, after = (list(map(int, part[1:])) for part in (ticks[:half], ticks[half:]))
+        before, after = (list(map(int, part[1:8])) for part in (ticks[:half], ticks[half:]))
         return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
 
     def halt(self) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dom0 import OUT, Lab, expect, store_read, wait_until
 from guest import LAB, Guest, GuestError, command
+from our_front import at_rest
 from round_trip import SINK, SOURCE, round_trip
 
 TREE = LAB / "source"
@@ -156,7 +157,7 @@ def sound(guest: Guest) -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
 
     wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes")
-    wait_until(guest.idle, "rest")
+    at_rest(guest)
     try:
         return f"{line}: {round_trip(guest, session, AS_USER)}"
     except GuestError as error:

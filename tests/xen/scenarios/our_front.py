@@ -69,7 +69,7 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
             "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
             f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
         )
-        figures.append(f"a session at rest after {at_rest(guest):.0f} s")
+        figures.append(at_rest(guest))
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
         wait_until(lambda: frontend_state(guest) == "4", "Connected")
@@ -78,12 +78,13 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
         figures.append(f"nodes after {time.monotonic() - started:.1f} s")
 
 
-def at_rest(guest: Guest) -> float:
+def at_rest(guest: Guest) -> str:
+    """Waits for the session's own start to be over; a machine that has no rest is no failure."""
     try:
-        return wait_until(guest.idle, "rest")
+        return f"a session at rest after {wait_until(guest.idle, 'rest', 60):.0f} s"
     except ScenarioError:
-        busy = guest.must("ps ax -o pcpu,time,args --sort=-time | head -8; grep '^cpu ' /proc/stat")
-        raise ScenarioError(f"no rest: {busy}") from None
+        print(guest.must("ps ax -o pcpu,time,args --sort=-time | head; grep '^cpu ' /proc/stat"))
+        return "a session that finds no rest"
 
 
 def nodes(guest: Guest) -> str:
