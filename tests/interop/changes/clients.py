@@ -19,9 +19,7 @@ MONITOR = {"PIPEWIRE_PROPS": "{ stream.capture.sink = true }"}
 
 
 def start(place: Place, env: dict[str, str], *command: str) -> Popen[Any]:
-    return place.guest.popen(
-        command, env=env, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
-    )
+    return place.guest.popen(command, env=env, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
 
 
 def end(processes: Sequence[Popen[Any]]) -> None:

@@ -123,9 +123,8 @@ class Track:
         expected = at - lag
         first = 0 if everywhere else max(expected - _NEAR_FRAMES, 0)
         end = None if everywhere else expected + _NEAR_FRAMES
-        if not everywhere and 0 <= expected < len(self._sent_keys):
-            if self._sent_keys[expected] == key:
-                return expected
+        if 0 <= expected < len(self._sent_keys) and self._sent_keys[expected] == key:
+            return expected
         places = np.flatnonzero(self._sent_keys[first:end] == key) + first
         return int(places[np.argmin(np.abs(places - expected))]) if len(places) else None
 

@@ -1,4 +1,4 @@
-"""Changes of the graph itself: links, who drives it, suspended devices, a JACK client's own links."""
+"""Changes of the graph itself: links, who drives it, devices that are suspended."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from subprocess import DEVNULL, PIPE
 
 from interop.changes.change import change
 from interop.changes.clients import running, start
-from interop.changes.place import DEVICES, RATE, Device, Place
-from interop.sound import eventually
+from interop.changes.place import DEVICES, RATE, Place, link
 from xenpvaudio.testbed import graph
 
 
 def links(place: Place, pairs: Sequence[tuple[str, str]]) -> None:
     for out, into in pairs:
-
-        def made(out: str = out, into: str = into) -> bool:
-            done = place.guest.run(["pw-link", out, into], check=False, capture_output=True)
-            return done.returncode == 0 or b"File exists" in done.stderr
-
-        eventually(made, f"{out} and {into} cannot be linked")
+        link(place.guest, out, into)
 
 
 def cut(place: Place, pairs: Sequence[tuple[str, str]]) -> None:
@@ -96,6 +90,3 @@ def _suspended(place: Place) -> Iterator[None]:
                 command = ["pw-cli", "send-command", number, "Suspend", "{}"]
                 place.guest.run(command, check=False, stdout=DEVNULL, stderr=DEVNULL)
     yield
-
-
-__all__ = ["Device", "cut", "links"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,8 +16,6 @@ from interop.jack import JackIodelay
 def _jack(place: Place) -> Iterator[None]:
     """On the right channel, which nobody listens to. All JACK clients of this name are one to
     pw-link: so first at the one device, then at the other."""
-    import time
-
     with JackIodelay(place.guest, DEVICES[0].into("FR"), DEVICES[0].out("FR")):
         time.sleep(1.0)
     with JackIodelay(place.guest, DEVICES[1].into("FR"), DEVICES[1].out("FR")):

@@ -17,6 +17,10 @@ from interop.sound import eventually, run_client
 from xenpvaudio.testbed import find_node
 
 
+def wait_for(place: Place, name: str) -> None:
+    eventually(lambda: find_node(place.guest, name), f"no {name} appeared")
+
+
 def _pulse_module(arguments: Callable[[Device], list[str]]) -> Make:
     @contextmanager
     def make(place: Place) -> Iterator[None]:
@@ -58,15 +62,14 @@ def _echo_cancel(place: Place) -> Iterator[None]:
             loaded.append(run_client(place.guest, "pactl", "load-module", *module).strip())
         for number, _ in enumerate(DEVICES):
             for end in ("source", "sink"):
-                name = f"ec-{end}-{number}"
-                eventually(lambda name=name: find_node(place.guest, name), f"no {name}")
+                wait_for(place, f"ec-{end}-{number}")
             file = str(place.folder / f"ec-{number}.wav")
             taker = start(place, {}, "pw-record", "--target", f"ec-source-{number}", file)
             giver = ["pw-play", "--target", f"ec-sink-{number}", str(place.silence[RATE])]
             stack.enter_context(running([taker, start(place, {}, *giver)]))
         yield
-    for number in loaded:
-        run_client(place.guest, "pactl", "unload-module", number)
+    for module_id in loaded:
+        run_client(place.guest, "pactl", "unload-module", module_id)
 
 
 _FILTER = """
@@ -95,7 +98,7 @@ def _filter_chain(place: Place) -> Iterator[None]:
         stack.callback(keeper.kill)
         for number, device in enumerate(DEVICES):
             name = f"filter-{number}"
-            eventually(lambda name=name: find_node(place.guest, name), f"no {name}")
+            wait_for(place, name)
             filtered = Device(device.name, name, name, True, "monitor")
             stack.enter_context(running([native_play(place, filtered, 512)]))
         yield

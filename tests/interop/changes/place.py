@@ -15,8 +15,8 @@ from pathlib import Path
 
 from interop.sound import eventually
 from xenpvaudio import pwconf
-from xenpvaudio.session import PipeWireSession
 from xenpvaudio.graph_dump import named_node
+from xenpvaudio.session import PipeWireSession
 from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes, graph
 
 RATE = 48000
@@ -95,7 +95,7 @@ class Place:
         return sum(int(node["info"]["props"].get("xenpv.xruns", 0)) for node in nodes if node)
 
 
-def _link(session: PipeWireSession, out: str, into: str) -> None:
+def link(session: PipeWireSession, out: str, into: str) -> None:
     def made() -> bool:
         done = session.run(["pw-link", out, into], check=False, capture_output=True)
         return done.returncode == 0 or b"File exists" in done.stderr
@@ -122,7 +122,7 @@ def place(folder: Path) -> Iterator[Place]:
         assert bed.host is not None
         for channel in ("FL", "FR"):
             out = f"recording-loudspeaker:monitor_{channel}"
-            _link(bed.host, out, f"microphone:input_{channel}")
+            link(bed.host, out, f"microphone:input_{channel}")
         yield Place(bed, folder, write_silence(folder))
         bed.check()
 

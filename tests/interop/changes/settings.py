@@ -1,4 +1,4 @@
-"""Changes by the daemon's metadata `settings`, and of the default devices. They touch all devices."""
+"""Changes by the daemon's metadata `settings`, which touch all devices, and of the default one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from contextlib import contextmanager
 from subprocess import DEVNULL
 
 from interop.changes.change import Make, add, change
-from interop.changes.place import DEVICES, LEAST_FRAMES, MOST_FRAMES, OTHER_RATE, Place
-from interop.changes.place import QUANTUM_FRAMES, RATE
+from interop.changes.place import (
+    DEVICES,
+    LEAST_FRAMES,
+    MOST_FRAMES,
+    OTHER_RATE,
+    QUANTUM_FRAMES,
+    RATE,
+    Place,
+)
 
 
 def _set(place: Place, key: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""The table of changes as Markdown: sums of several recordings, ours beside PipeWire's own device."""
+"""The table of changes as Markdown: ours beside PipeWire's own device, runs summed up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,24 @@ _HEAD = (
     "change", "runs", "ours, played", "ours, captured", "PipeWire's, both ways", "xruns",
     "delay, ms", "told - true, frames", "PipeWire's delay, ms",
 )  # fmt: skip
+
+
+# A run of ours may have lost, or had put in, so much more than PipeWire's own device.
+ALLOWED_FRAMES = 512
+
+
+def _total(counts: Iterable[Counts]) -> tuple[int, int]:
+    """Lost, and put in."""
+    table = [(c.lost, c.repeated + c.silent) for c in counts]
+    return sum(lost for lost, _ in table), sum(more for _, more in table)
+
+
+def excess(seen: Sequence[Seen]) -> bool:
+    """Whether our two ways together lost more than PipeWire's device did, all runs together."""
+    ours = _total([c for s in seen for c in (s.played, s.captured)])
+    own = _total(s.own for s in seen)
+    allowed = ALLOWED_FRAMES * len(seen)
+    return any(a > b + allowed for a, b in zip(ours, own, strict=True))
 
 
 def pipewire_version() -> str:
@@ -33,15 +51,17 @@ def _middle(values: Sequence[float]) -> float:
 
 
 def _delays(delays: Sequence[Delay]) -> str:
-    parts = [[d.before_ms for d in delays], [d.while_ms for d in delays], [d.after_ms for d in delays]]
+    parts = [
+        [d.before_ms for d in delays],
+        [d.while_ms for d in delays],
+        [d.after_ms for d in delays],
+    ]
     return " -> ".join(f"{_middle(part):.1f}" for part in parts)
 
 
 def _errors(delays: Sequence[Delay]) -> str:
-    return "{:+.1f}, {:+.1f}".format(
-        _middle([d.error_while_frames for d in delays]),
-        _middle([d.error_after_frames for d in delays]),
-    )
+    parts = [d.error_while_frames for d in delays], [d.error_after_frames for d in delays]
+    return ", ".join(f"{_middle(part):+.1f}" for part in parts)
 
 
 def row(name: str, seen: Sequence[Seen]) -> str:
