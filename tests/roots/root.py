@@ -81,7 +81,8 @@ def mirrors(suite: str) -> str:
 
 
 def directory_of(suite: str) -> Path:
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    parts = [PACKAGES, *APT_OPTIONS, JACK_PACKAGE, str(sorted(JACK.items()))]
+    recipe = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return CACHE / f"{suite}-{recipe}"
 
 
