@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from subprocess import DEVNULL, PIPE
 
 from interop.changes.change import change
-from interop.changes.clients import running, start
-from interop.changes.place import DEVICES, RATE, Place, link
+from interop.changes.clients import native_play, native_record, running, start
+from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
 from xenpvaudio.testbed import graph
 
 
@@ -80,13 +80,17 @@ def _node_ids(place: Place, name: str) -> list[str]:
     ]
 
 
-@change("suspended and resumed")
+@change("suspended and resumed", rest_sec=1.5)
 @contextmanager
 def _suspended(place: Place) -> Iterator[None]:
-    """As `pactl suspend-sink` does it, with everybody linked: the graph starts it again."""
+    """As `pactl suspend-sink` does it, with everybody linked. A null sink stands still until
+    somebody comes or goes; so somebody does, at each device."""
     for device in DEVICES:
         for name in {device.sink, device.source}:
             for number in _node_ids(place, name):
                 command = ["pw-cli", "send-command", number, "Suspend", "{}"]
                 place.guest.run(command, check=False, stdout=DEVNULL, stderr=DEVNULL)
-    yield
+    clients = [native_record(place, device, QUANTUM_FRAMES) for device in DEVICES]
+    clients += [native_play(place, device, QUANTUM_FRAMES) for device in DEVICES]
+    with running(clients):
+        yield

@@ -52,6 +52,13 @@ class Player:
     capture_marks: list[list[int]]
 
 
+def _properties(device: Device) -> str:
+    """WirePlumber 0.4 lets a stream follow the default device once it was linked to that, whatever
+    it had asked for."""
+    monitor = "stream.capture.sink = true" if device.monitor else ""
+    return f"{{ node.dont-reconnect = true {monitor} }}"
+
+
 @contextmanager
 def player(place: Place, device: Device, noise_file: Path) -> Iterator[Player]:
     """Runs one; when left, what is yielded has been filled."""
@@ -64,7 +71,7 @@ def player(place: Place, device: Device, noise_file: Path) -> Iterator[Player]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**device.capture_env, "PYTHONPATH": ":".join(filter(None, paths))},
+        env={"PIPEWIRE_PROPS": _properties(device), "PYTHONPATH": ":".join(filter(None, paths))},
     )
     assert process.stdin is not None and process.stdout is not None
     assert process.stdout.readline() == "ready\n", f"nothing plays to {device.sink}"

@@ -22,7 +22,8 @@ from witness import Witness
 from xenpvaudio.correlate import Floats
 from xenpvaudio.timing import Marks
 
-SETTLE_SEC = 2.5
+SETTLE_SEC = 5.0
+"""The clock of our device is learned by then, and what is told does not change any more."""
 _QUIET_SEC = 0.6
 """What is judged of the delay before, while and after: the last part of each time."""
 

@@ -37,9 +37,18 @@ for frames in (64, 256, 2048):
 add("default quantum 512", _setting("clock.quantum", 512, QUANTUM_FRAMES))
 add("least quantum 2048", _setting("clock.min-quantum", 2048, LEAST_FRAMES))
 add("largest quantum 256", _setting("clock.max-quantum", 256, MOST_FRAMES))
-add("rate forced to 44100", _setting("clock.force-rate", OTHER_RATE, 0))
 add("default rate 44100", _setting("clock.rate", OTHER_RATE, RATE))
 add("log level", _setting("log.level", 3, 2))
+
+
+@change("rate forced to 44100 and to 48000")
+@contextmanager
+def _rates(place: Place) -> Iterator[None]:
+    """What is forced no longer stays as it is: so the old rate is forced, too."""
+    _set(place, "clock.force-rate", OTHER_RATE)
+    yield
+    _set(place, "clock.force-rate", RATE)
+    _set(place, "clock.force-rate", 0)
 
 
 IN_A_ROW = (256, 1024, 128, 2048, 512)
