@@ -16,7 +16,7 @@ import numpy as np
 
 from interop.changes.change import Change
 from interop.changes.counting import Track
-from interop.changes.place import DEVICES, OURS, RATE, Place, now_nsec, place
+from interop.changes.place import DEVICES, HOST_QUANTUM_FRAMES, OURS, RATE, Place, now_nsec, place
 from interop.changes.player import Player, noise, player, write_noise
 from witness import Witness
 from xenpvaudio.correlate import Floats
@@ -44,7 +44,7 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Delay:
     """Of the whole way out and back, ms, before, while and after; and how much longer than that
-    applications were told it was, frames, against the beginning of the recording. NaN: no sound."""
+    applications were told it was, frames. NaN: no sound."""
 
     before_ms: float
     while_ms: float
@@ -104,13 +104,15 @@ class _Way:
         return float(np.median(known)) if len(known) else float("nan")
 
     def delay(self, start: int, moments: tuple[int, int, int]) -> Delay:
-        """moments: nsec at which the change's time began, it was undone, and its time ended."""
+        """start, moments: nsec when the first change came; when this one's time began, it was
+        undone, and its time ended."""
         quiet = _QUIET_SEC * 1e9
-        usual = self._median(self._path, start - quiet, start)
+        # from loudspeaker to microphone sound takes none of the host's cycles, or a few
+        usual = self._median(self._path, start - quiet, start) * RATE / 1e9
+        usual = HOST_QUANTUM_FRAMES * np.round(usual / HOST_QUANTUM_FRAMES)
         before, during, after = (self._median(self._true, m - quiet, m) for m in moments)
-        errors = [self._median(self._path, m - quiet, m) - usual for m in moments[1:]]
-        # told out and back less the path, which does not change: what they were told too much
-        told = [-error * RATE / 1e9 for error in errors]
+        paths = [self._median(self._path, m - quiet, m) * RATE / 1e9 for m in moments[1:]]
+        told = [float(usual - path) for path in paths]
         return Delay(before / 1e6, during / 1e6, after / 1e6, *told)
 
 
