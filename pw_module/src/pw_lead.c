@@ -1,4 +1,4 @@
-/* pw_lead.c - the distance that is kept, and what applications are told of it; see pw_cycle.h.
+/* pw_lead.c - the distance that is kept, and what applications are told of it; see pw_lead.h.
  *
  * Applications are told whole frames of the nominal rate. Frames of the host's device last a little
  * longer or shorter: at 200 ppm a lead of 2500 is half a frame off. So a driver keeps that distance
@@ -8,7 +8,7 @@
  */
 #include <math.h>
 
-#include "pw_cycle.h"
+#include "pw_lead.h"
 
 /* Half a frame cannot be told; what lies just there must not go back and forth. */
 static const double TOLD_WITHIN_FRAMES = 0.52;

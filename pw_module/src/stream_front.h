@@ -109,6 +109,8 @@ void xpa_front_end(struct xpa_front *f);
 uint32_t xpa_front_room(const struct xpa_front *f);
 /* Playback: hands `frames` <= room to the backend; source NULL: silence. */
 void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames);
+/* Playback: as much of it as there is room for. */
+void xpa_front_silence(struct xpa_front *f, uint64_t frames);
 /* Capture: asks for everything up to the newest position. */
 void xpa_front_ask(struct xpa_front *f);
 /* Capture: frames that can be got now. */

@@ -1,0 +1,19 @@
+/* pw_lead.h - the distance that is kept, and what applications are told of it; data loop. */
+#ifndef XPA_PW_LEAD_H
+#define XPA_PW_LEAD_H
+
+#include "pw_node.h"
+
+/* The lead that the host's delay asks for now. */
+uint32_t xpa_lead_wanted(const struct xpa_front *f);
+void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames);
+void xpa_lead_grow(struct xpa_pw_node *n);
+/* What lies between a stream's counter and its position at the start of a cycle of `step_frames`,
+ * so that applications were told the truth. Playback: written - position. Capture: position -
+ * read, the cycle's own frames among it. */
+double xpa_lead_distance(const struct xpa_front *f, double step_frames);
+void xpa_lead_tell(struct xpa_front *f);
+/* Each cycle: what PipeWire's resampler between the graph and this node holds. */
+void xpa_lead_note_resampler(struct xpa_pw_node *n);
+
+#endif
