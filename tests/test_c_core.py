@@ -33,6 +33,7 @@ PROGRAMS = [
     ("test_loop", ["loop.c"], THREAD),
     ("test_clock", ["clock.c"], MEMORY),
     ("test_converter", ["converter.c"], MEMORY),
+    ("test_guard", ["guard.c"], MEMORY),
     ("test_overdue", ["overdue.c"], MEMORY),
 ]
 
@@ -190,6 +191,18 @@ TWINS = {
     "converter_left_over_is_given_again": (
         "test_converter", ["converter.c"], "", "converter.c",
         "ceil(step_frames - left)", "ceil(step_frames)",
+    ),
+    "guard_stays": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (g->frames <= g->base_frames ||", "if (g->frames > 0 ||",
+    ),
+    "guard_comes_back_though_it_is_needed": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (frames > NEEDED_PART * half(g))", "if (frames > NEEDED_PART * g->frames)",
+    ),
+    "guard_waits_no_longer_the_next_time": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "g->wait_nsec = 2 * (", "g->wait_nsec = (",
     ),
     "overdue_after_200_ms": (
         "test_overdue", ["overdue.c"], "", "overdue.c",
