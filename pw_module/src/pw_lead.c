@@ -65,10 +65,12 @@ void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
  * loses would be added to its own. */
 static bool is_followed(const struct xpa_pw_node *n) {
     struct xpa_pw_node *other;
-    spa_list_for_each(other, &n->pw->nodes,
-                      link) if (other->running && !other->driving &&
-                                other->position == n->position &&
-                                strcmp(other->clock_name, n->clock_name) == 0) return true;
+    spa_list_for_each (other, &n->pw->nodes, link) {
+        if (other->running && !other->driving && other->position &&
+            other->position->clock.id == n->clock->id &&
+            strcmp(other->clock_name, n->clock_name) == 0)
+            return true;
+    }
     return false;
 }
 
@@ -84,7 +86,11 @@ void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames) {
     uint32_t less = SPA_MIN(n->surplus_frames, SHRINK_FRAMES);
     n->shrunk_frames = 0;
     n->surplus_frames -= less;
-    xpa_lead_set(f, f->lead_frames > less ? f->lead_frames - less : 0);
+    /* the host needs more by now, or the buffer held no longer lead */
+    if (f->lead_frames + f->config.period_frames / 4 < xpa_lead_wanted(f) + less)
+        n->surplus_frames = 0;
+    else
+        xpa_lead_set(f, f->lead_frames - less);
 }
 
 /* A captured frame is as old as the host says when it can be read. */
