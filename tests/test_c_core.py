@@ -33,6 +33,7 @@ PROGRAMS = [
     ("test_loop", ["loop.c"], THREAD),
     ("test_clock", ["clock.c"], MEMORY),
     ("test_converter", ["converter.c"], MEMORY),
+    ("test_guard", ["guard.c"], MEMORY),
     ("test_overdue", ["overdue.c"], MEMORY),
 ]
 
@@ -151,7 +152,8 @@ TWINS = {
     ),
     "ring_event_slots_without_wrap_rule": (
         "test_ring", ["ring.c"], "", "ring.c",
-        "r->in_prod < wrap_slots ? wrap_slots", "r->in_prod < wrap_slots ? XPA_EVT_RING_SLOTS",
+        "r->in_prod + i < wrap_slots ? wrap_slots",
+        "r->in_prod + i < wrap_slots ? XPA_EVT_RING_SLOTS",
     ),
     "ring_notifies_one_late": (
         "test_ring_oracle", ["ring.c"], "", "ring.c",
@@ -189,6 +191,18 @@ TWINS = {
     "converter_left_over_is_given_again": (
         "test_converter", ["converter.c"], "", "converter.c",
         "ceil(step_frames - left)", "ceil(step_frames)",
+    ),
+    "guard_stays": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (g->frames <= g->base_frames ||", "if (g->frames > 0 ||",
+    ),
+    "guard_comes_back_though_it_is_needed": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (frames > NEEDED_PART * half(g))", "if (frames > NEEDED_PART * g->frames)",
+    ),
+    "guard_waits_no_longer_the_next_time": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "g->wait_nsec = 2 * (", "g->wait_nsec = (",
     ),
     "overdue_after_200_ms": (
         "test_overdue", ["overdue.c"], "", "overdue.c",

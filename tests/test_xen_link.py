@@ -5,8 +5,10 @@ Over the simulated store; the same adapter runs over the real one in interop/tes
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import pty
 import queue
 import resource
 import select
@@ -25,7 +27,7 @@ from xenpvaudio.xen.api import StoreGoneError, XenStoreError
 from xenpvaudio.xen.sim import HypervisorProcess, start_hypervisor
 from xenpvaudio.xen.sim_paths import XENSTORE, socket_path
 from xenpvaudio.xen.xenstore import PyxsStore, open_socket, open_xenbus
-from xenpvaudio.xen.xs_link import Link, Op, UnixLink
+from xenpvaudio.xen.xs_link import HEADER, Link, Op, UnixLink
 
 Paths = queue.SimpleQueue[str]
 
@@ -281,3 +283,53 @@ def test_oversized_message_ends_the_connection(path: str) -> None:
         with daemon:
             daemon.send(bytes(12) + b"\xff\xff\xff\x7f")
             assert "longer than its protocol allows" in str(deaths.get(timeout=10))
+
+
+class KernelDevice:
+    """A terminal's other end in the place of /dev/xen/xenbus: answers each request with `7`."""
+
+    def __init__(self, link: Path) -> None:
+        self._master, slave = pty.openpty()
+        tty.setraw(slave)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.ttyname(slave))
+        self._slave = slave
+        self._closed, self._end = os.pipe()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._closed not in select.select([self._master, self._closed], [], [])[0]:
+                head = os.read(self._master, HEADER.size)
+                kind, request, transaction, length = HEADER.unpack(head)
+                os.read(self._master, length)
+                os.write(self._master, HEADER.pack(kind, request, transaction, 1) + b"7")
+
+    def close(self) -> None:
+        """As when the driver is taken away: reads and writes fail."""
+        os.close(self._end)
+        self._thread.join()
+        for fd in (self._closed, self._slave, self._master):
+            os.close(fd)
+
+
+def test_the_kernels_device_is_opened_again_when_it_fails(tmp_path: Path) -> None:
+    """A daemon that ran for weeks must not need a restart because its guest's XenStore had one."""
+    device = KernelDevice(tmp_path / "xenbus")
+    store = open_xenbus(str(tmp_path / "xenbus"), call_soon=at_once)
+    lost: queue.SimpleQueue[XenStoreError] = queue.SimpleQueue()
+    store.on_lost = lost.put
+    assert store.domid == 7
+    device.close()
+    assert isinstance(lost.get(timeout=10), StoreGoneError)
+    device = KernelDevice(tmp_path / "xenbus")
+    for _ in range(1000):
+        with contextlib.suppress(StoreGoneError):
+            assert store.read("/tool") == "7"
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the device was not opened again within 10 s")
+    store.close()
+    device.close()

@@ -73,8 +73,8 @@ RECONFIGURED    .       .         .         .       .
 START           O>2     #         #         #       #
 STOP            F>0     F>6       XF>6      F>6     F>6
 REMOVED         F>0     F>0       XF>0      F>0     F>0
-ERROR           .       T>6       XT>6      .       .
-TIMER           .       NL>2      .         >2      OT>2
+ERROR           T>0     T>6       XT>6      .       .
+TIMER           O>2     NL>2      .         >2      OT>2
 OFFLINE         F>6     F>6       XF>6      F>6     F>6
 GONE            .       .         XT>2      .       .
 CONNECT_FAILED  .       T>2       XT>2      .       .

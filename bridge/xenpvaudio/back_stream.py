@@ -18,7 +18,7 @@ from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 from . import packets, pcm, pgdir
 from .card import StreamConfig
 from .engine import Engine
-from .errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
+from .errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
 from .hwparams import Config, answer
 from .outputs import Identity, Output, Port
 from .plane_format import stream_format
@@ -82,7 +82,7 @@ class HostedStream:
             self._free()
             raise
         self.id = engine.new_id()
-        engine.on_notice(self.id, self._notice)
+        engine.on_notice(self.id, self._notice, on_error, where)
         self.back = BackStream(
             engine.plane,
             self.id,
@@ -218,14 +218,20 @@ class HostedStream:
         except GrantLimitError as error:
             log.error("%s: %s", self.where, error)
             return Status.ENOMEM
+        try:
+            self.back.open(stream_format(config, buffer.address))
+        except UnavailableError as error:
+            log.error("%s: OPEN refused: %s", self.where, error)
+            buffer.close()
+            return Status.ENOMEM
         self._start_stream(config, buffer)
         return Status.OK
 
     def _start_stream(self, config: Config, buffer: Mapping) -> None:
+        """The data loop has the stream: its host side, and its recording."""
         self._buffer = buffer
         self.opened = config
         self._mixer = Mixer(config.channels)
-        self.back.open(stream_format(config, buffer.address))
         try:
             self._port = self._output.open(self.back, config, self._identity, self._mixer)
         except XenPvAudioError as error:
@@ -236,7 +242,7 @@ class HostedStream:
         if self._record is not None:
             try:
                 self._recorder = Recorder(self._record, self.back, config)
-            except ConfigError as error:
+            except XenPvAudioError as error:
                 log.error("%s: %s", self.where, error)
         log.info(
             "%s: open %s %d Hz %d channels, period %d, buffer %d frames",

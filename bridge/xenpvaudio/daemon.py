@@ -67,23 +67,19 @@ Body = Callable[[Domain], Awaitable[tuple[Engine, Callable[[], Awaitable[None]]]
 
 
 async def _serve(role: str, body: Body) -> None:
-    """Runs `body` until a signal ends it, or XenStore is lost for good."""
+    """Runs `body` until a signal ends it."""
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[XenStoreError | None] = loop.create_future()
-
-    def finish(error: XenStoreError | None = None) -> None:
-        if not ended.done():
-            ended.set_result(error)
-
+    ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, finish)
+        loop.add_signal_handler(number, ended.set)
     domain = domain_from_env(loop.call_soon_threadsafe)
     lock = InstanceLock(role, domain.domid)
-    domain.store.on_lost = lambda error: log.error("%s", error)
+    # It reconnects by itself, and every watch then fires anew.
+    domain.store.on_lost = lambda error: log.error("%s: waiting for it to come back", error)
     engine, stop = await body(domain)
     log.info("%s of domain %d is ready", role, domain.domid)
     try:
-        await ended
+        await ended.wait()
     finally:
         try:
             await asyncio.wait_for(stop(), 5.0)

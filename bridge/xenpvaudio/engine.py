@@ -11,15 +11,47 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Notice, Plane
 
-from .errors import UnavailableError
+from .errors import UnavailableError, XenPvAudioError, internal_error
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RECONNECT_SEC = 1.0
+# A node that PipeWire took away, or gave up, is made anew after this.
+NODE_RETRY_SEC = 1.0
+
+Failed = Callable[[XenPvAudioError], None]
+"""What becomes of a stream or node whose handler raised: its owner starts it anew."""
+
+
+def log_failure(error: XenPvAudioError) -> None:
+    """The Failed of owners that have nothing to start anew."""
+    log.error("%s", error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner(Generic[T]):
+    """Who is handed what arrives under an id. What one cannot do keeps no other from its own."""
+
+    handler: Callable[[T], None]
+    failed: Failed
+    where: str
+
+    def serve(self, item: T) -> None:
+        try:
+            self.handler(item)
+        except XenPvAudioError as error:
+            self.failed(error)
+        except Exception as error:
+            log.debug("%s", self.where, exc_info=True)
+            self.failed(internal_error(self.where, error))
 
 
 class Engine:
@@ -30,8 +62,8 @@ class Engine:
         self.pipewire: Pipewire | None = None
         self.pipewire_up = False
         self._ids = itertools.count(1)
-        self._notice_handlers: dict[int, Callable[[Notice], None]] = {}
-        self._event_handlers: dict[int, Callable[[PwEvent], None]] = {}
+        self._notice_owners: dict[int, _Owner[Notice]] = {}
+        self._event_owners: dict[int, _Owner[PwEvent]] = {}
         self._pipewire_watchers: list[Callable[[bool], None]] = []
         self._reconnecting: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -46,15 +78,22 @@ class Engine:
         """An id for a stream or node; never used twice."""
         return next(self._ids)
 
-    def on_notice(self, stream_id: int, handler: Callable[[Notice], None]) -> None:
-        self._notice_handlers[stream_id] = handler
+    def on_notice(
+        self, stream_id: int, handler: Callable[[Notice], None], failed: Failed, where: str
+    ) -> None:
+        """`failed` is told, in words that begin with `where`, if the handler raises; all others
+        are served as before."""
+        self._notice_owners[stream_id] = _Owner(handler, failed, where)
 
-    def on_event(self, node_id: int, handler: Callable[[PwEvent], None]) -> None:
-        self._event_handlers[node_id] = handler
+    def on_event(
+        self, node_id: int, handler: Callable[[PwEvent], None], failed: Failed, where: str
+    ) -> None:
+        """As on_notice(), for PipeWire's events."""
+        self._event_owners[node_id] = _Owner(handler, failed, where)
 
     def forget(self, any_id: int) -> None:
-        self._notice_handlers.pop(any_id, None)
-        self._event_handlers.pop(any_id, None)
+        self._notice_owners.pop(any_id, None)
+        self._event_owners.pop(any_id, None)
 
     # -- PipeWire's coming and going
 
@@ -71,8 +110,7 @@ class Engine:
             return
         self.pipewire.connect()
         self.pipewire_up = True
-        for watcher in tuple(self._pipewire_watchers):
-            watcher(True)
+        self._tell_watchers(True)
 
     def keep_pipewire(self) -> None:
         """Connects now or as soon as a daemon answers."""
@@ -89,10 +127,13 @@ class Engine:
             return
         log.warning("PipeWire is gone (%s): waiting for it to come back", why)
         self.pipewire_up = False
-        for watcher in tuple(self._pipewire_watchers):
-            watcher(False)
+        self._tell_watchers(False)
         self.pipewire.disconnect()
         self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+
+    def _tell_watchers(self, up: bool) -> None:
+        for watcher in tuple(self._pipewire_watchers):
+            _Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
 
     # -- what the file descriptors bring
 
@@ -103,13 +144,13 @@ class Engine:
         for event in self.pipewire.dispatch():
             if event.kind is PwEventKind.LOST:
                 self._lost(event.text)
-            elif handler := self._event_handlers.get(event.id):
-                handler(event)
+            elif owner := self._event_owners.get(event.id):
+                owner.serve(event)
 
     def _dispatch_notices(self) -> None:
         for notice in self.plane.notices():
-            if handler := self._notice_handlers.get(notice.stream_id):
-                handler(notice)
+            if owner := self._notice_owners.get(notice.stream_id):
+                owner.serve(notice)
 
     def close(self) -> None:
         """After every stream is detached and every node freed."""

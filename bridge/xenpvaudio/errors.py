@@ -46,5 +46,22 @@ class LocalProtocolError(ProtocolError):
     """We were about to break sndif or xenbus: a bug in this program."""
 
 
+class InternalError(XenPvAudioError):
+    """Something that this program did not foresee: a bug, or a system call that failed in a way
+    that nobody thought of. Costs the stream or device where it happened, and nobody else."""
+
+
+def internal_error(where: str, error: BaseException) -> InternalError:
+    """`error` in one line that names the place in the code, for the user and for a bug report."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename.rpartition("/")[2]
+        place, step = f" at {file}:{step.tb_lineno}", step.tb_next
+    text = str(error) or type(error).__name__
+    return InternalError(
+        f"{where}: unexpected {type(error).__name__}: {text}{place}", hint="please report this"
+    )
+
+
 class PeerGoneError(XenPvAudioError):
     """A stale grant reference or a domain that vanished: not an offence, wait for the peer."""

@@ -66,7 +66,7 @@ class FrontLink:
             self._free()
             raise
         self.id = engine.new_id()
-        engine.on_notice(self.id, self._notice)
+        engine.on_notice(self.id, self._notice, on_broken, where)
         self.front = FrontStream(
             engine.plane,
             self.id,
@@ -112,7 +112,10 @@ class FrontLink:
             self._answer = asyncio.get_running_loop().create_future()
             self.front.request(request.pack())
             try:
-                return await asyncio.wait_for(self._answer, DEADLINE_SEC)
+                # Not wait_for(): before Python 3.12 it loses a cancellation that meets the answer,
+                # and who cancelled waits for ever.
+                async with asyncio.timeout(DEADLINE_SEC):
+                    return await self._answer
             except TimeoutError:
                 name = Operation(request.operation).name
                 raise PeerGoneError(

@@ -18,8 +18,8 @@ from xenpvaudio_native.plane import guard_frames
 from . import packets
 from .card import StreamConfig
 from .config import FrontendSettings
-from .engine import Engine
-from .errors import ConfigError, PeerProtocolError, XenPvAudioError
+from .engine import NODE_RETRY_SEC, Engine
+from .errors import ConfigError, PeerProtocolError, XenPvAudioError, internal_error
 from .front_link import FrontLink
 from .hwparams import Config, Limits, Preferences, choose, from_stream_config, refine
 from .sndif import Direction, PcmFormat, Status, formats_in
@@ -64,12 +64,13 @@ class GuestStream:
         self._on_error = on_error
         self._on_opened = on_opened
         self.id = engine.new_id()
-        engine.on_event(self.id, self._event)
+        engine.on_event(self.id, self._event, on_error, where)
         self.node: GuestNode | None = None
         self.link: FrontLink | None = None
         self.space: Space | None = None
         self.opened: Config | None = None
         self._wanted: Wanted | None = None
+        self._node_retry: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -107,6 +108,9 @@ class GuestStream:
         self._engine.forget(self.id)
 
     def _free_node(self) -> None:
+        if self._node_retry is not None:
+            self._node_retry.cancel()
+            self._node_retry = None
         if self.node is not None:
             self.node.free()
             self.node = None
@@ -122,6 +126,9 @@ class GuestStream:
                 await self._settle(link)
         except XenPvAudioError as error:
             self._on_error(error)
+        except Exception as error:
+            log.debug("%s", self.where, exc_info=True)
+            self._on_error(internal_error(self.where, error))
 
     async def _settle(self, link: FrontLink) -> None:
         """Brings the stream to what is wanted now."""
@@ -307,7 +314,17 @@ class GuestStream:
             "xenpv.driver": "yes" if stats.driving else "no",
         }
 
+    def _make_node_again(self) -> None:
+        self._node_retry = None
+        self._free_node()
+        self._wanted = None
+        self._wake.set()
+
     def _event(self, event: PwEvent) -> None:
+        if event.lost_node and self.node is not None and self._node_retry is None:
+            log.warning("%s: %s", self.where, event.loss)
+            loop = asyncio.get_running_loop()
+            self._node_retry = loop.call_later(NODE_RETRY_SEC, self._make_node_again)
         if event.kind is not PwEventKind.FORMAT:
             return
         number, rate, channels = event.args

@@ -15,7 +15,7 @@ from .card import Card, StreamConfig, parse_card
 from .config import FrontendSettings
 from .device_io import read_tree
 from .engine import Engine
-from .errors import PeerGoneError, XenPvAudioError
+from .errors import ConfigError, PeerGoneError, XenPvAudioError
 from .front_link import FrontLink
 from .front_stream import GuestStream
 from .sndif import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
@@ -47,7 +47,9 @@ class FrontendDevice(XenbusDevice):
         self._domain = domain
         self._devid = devid
         self._settings = settings
-        self._backend_id = int(store.read(f"{directory}/{xenbus.BACKEND_ID}"))
+        self._backend_id = xenbus.parse_domid(
+            store.read(f"{directory}/{xenbus.BACKEND_ID}"), f"{directory}/{xenbus.BACKEND_ID}"
+        )
         self._position_ext = self._liveness_ext = False
         self._card: Card | None = None
         self._complaint_of_stream = ""
@@ -213,7 +215,7 @@ class Frontend:
     def _changed(self, _path: str) -> None:
         try:
             self._discover()
-        except XenStoreError as error:
+        except (XenStoreError, ConfigError) as error:
             log.error("%s: %s", DEVICES, error)
 
     def _discover(self) -> None:

@@ -6,6 +6,8 @@ port is closed before its BackStream is.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,11 +16,13 @@ from xenpvaudio_native.pipewire import HostStream, PwEvent, PwEventKind, support
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
 from .config import OutputSpec
-from .engine import Engine
+from .engine import NODE_RETRY_SEC, Engine, log_failure
 from .errors import UnavailableError
 from .hwparams import Config
 from .sndif import PcmFormat
 from .volume import Mixer
+
+log = logging.getLogger(__name__)
 
 # What a host's graph may take at once before anything was measured: PipeWire's default quantum.
 HOST_QUANTUM_FRAMES = 1024
@@ -90,10 +94,14 @@ class _PipewirePort:
         self._active = False
         self._id = engine.new_id()
         self._host: HostStream | None = None
-        engine.on_event(self._id, self._event)
-        engine.watch_pipewire(self._pipewire_changed)
+        self._retry: asyncio.TimerHandle | None = None
+        # First what can fail: a port that nobody got must not be connected when PipeWire returns,
+        # since its stream may be freed by then.
         if engine.pipewire_up:
             self._connect()
+        where = f"{identity.domain} {identity.stream}"
+        engine.on_event(self._id, self._event, log_failure, where)
+        engine.watch_pipewire(self._pipewire_changed)
 
     def _properties(self) -> Mapping[str, str]:
         identity, config = self._identity, self._config
@@ -131,18 +139,42 @@ class _PipewirePort:
         self._host.set_active(self._active)
         self.apply(self._mixer)
 
-    def _pipewire_changed(self, up: bool) -> None:
-        if up and self._host is None:
-            self._connect()
-        elif not up and self._host is not None:
+    def _disconnect(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._host is not None:
             self._host.free()
             self._host = None
 
+    def _pipewire_changed(self, up: bool) -> None:
+        if not up:
+            self._disconnect()
+        elif self._host is None:
+            self._connect()
+
     def _event(self, event: PwEvent) -> None:
-        if event.kind is PwEventKind.VOLUME and self._host is not None:
+        if self._host is None:
+            return
+        if event.kind is PwEventKind.VOLUME:
             linear, muted = self._host.volumes()
             if not muted and len(linear) == self._config.channels:
                 self._mixer.host_changed(linear)
+        elif event.lost_node and self._retry is None:
+            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, event.loss)
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+
+    def _connect_again(self) -> None:
+        self._disconnect()
+        if not self._engine.pipewire_up:
+            return
+        try:
+            self._connect()
+        except UnavailableError as error:
+            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, error)
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
 
     def set_active(self, active: bool) -> None:
         self._active = active
@@ -158,9 +190,7 @@ class _PipewirePort:
     def close(self) -> None:
         self._engine.unwatch_pipewire(self._pipewire_changed)
         self._engine.forget(self._id)
-        if self._host is not None:
-            self._host.free()
-            self._host = None
+        self._disconnect()
 
 
 class VirtualOutput:

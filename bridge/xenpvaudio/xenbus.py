@@ -28,7 +28,7 @@ from typing import TypeAlias
 
 from xenpvaudio_native.header import value
 
-from .errors import LocalProtocolError, PeerProtocolError
+from .errors import ConfigError, LocalProtocolError, PeerProtocolError
 from .sndif import LIST_SEPARATOR, PROTOCOL_VERSION
 
 # XenStore nodes that every xenbus device has.
@@ -183,6 +183,14 @@ def parse_state(text: str | None) -> XenbusState:
     if text.isascii() and text.isdecimal() and len(text) == 1 and int(text) in set(XenbusState):
         return XenbusState(int(text))
     raise PeerProtocolError(f"{text[:32]!a} is no xenbus state")
+
+
+def parse_domid(text: str, where: str) -> int:
+    """The number of a domain, 0 to 32751 (xen/public/xen.h, DOMID_FIRST_RESERVED); ConfigError
+    names the node."""
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) < 0x7FF0:
+        return int(text)
+    raise ConfigError(f"{where} = {text[:32]!a} is no domain's number")
 
 
 def is_offline(online: str | None) -> bool:
@@ -358,10 +366,12 @@ BACKEND: Table = dict(
     _row(BACKEND_EVENTS, own, *cells)
     for own, cells in {
         _UNKNOWN: (
-            (_to(_INIT_WAIT, Action.OFFER), (Local.START,)),
+            (_to(_INIT_WAIT, Action.OFFER), (Local.START, Local.TIMER)),
             (_to(_UNKNOWN, Action.FINISH), (Local.STOP, Local.REMOVED)),
             (_to(_CLOSED, Action.FINISH), (Local.OFFLINE,)),
-            (_to(_UNKNOWN), (*XenbusState, Local.ERROR, Local.TIMER, Local.GONE)),
+            # The store could not be written: the guest waits for our offer.
+            (_to(_UNKNOWN, Action.ARM_TIMER), (Local.ERROR,)),
+            (_to(_UNKNOWN), (*XenbusState, Local.GONE)),
             (_to(_UNKNOWN), (Local.CONNECT_FAILED, Local.CHANGED)),
         ),
         _INIT_WAIT: (

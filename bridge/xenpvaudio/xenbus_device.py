@@ -11,11 +11,19 @@ import logging
 from abc import ABC, abstractmethod
 
 from .device_io import write_state
-from .errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
-from .xen.api import AccessError, NotFoundError, StoreGoneError, Watch, XenStore
+from .errors import (
+    ConfigError,
+    PeerGoneError,
+    PeerProtocolError,
+    XenPvAudioError,
+    internal_error,
+)
+from .xen.api import AccessError, NotFoundError, StoreGoneError, Watch, XenStore, XenStoreError
 from .xenbus import STATE, Action, Event, Local, Table, XenbusState, parse_state, step
 
 log = logging.getLogger(__name__)
+
+REWRITE_SEC = 1.0
 
 
 class XenbusDevice(ABC):
@@ -32,6 +40,7 @@ class XenbusDevice(ABC):
         self.finished = asyncio.Event()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
+        self._rewrite: asyncio.TimerHandle | None = None
         self._watches: list[Watch] = []
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -109,6 +118,13 @@ class XenbusDevice(ABC):
             except XenPvAudioError as error:
                 self._complain(logging.ERROR, error)
                 self.feed(Local.ERROR)
+            except Exception as error:
+                log.debug("%s", self.where, exc_info=True)
+                self._complain(logging.ERROR, internal_error(self.where, error))
+                self.feed(Local.ERROR)
+        self._disarm()
+        if self._rewrite is not None:
+            self._rewrite.cancel()
         for watch in self._watches:
             watch.cancel()
 
@@ -142,17 +158,32 @@ class XenbusDevice(ABC):
         self.state = cell.next
         if self.state is XenbusState.CONNECTED:
             self._complaint = ""
-        if announce and self.state is not XenbusState.UNKNOWN:
-            there = write_state(self.store, self.directory, self.state)
-            if not there and Action.FINISH not in cell.actions:
-                self.feed(Local.REMOVED)
-        if Action.LOOK in cell.actions:
-            self._peer_changed(self.peer)
+        # What the new state needs to go on comes first: the store may refuse to hear of it.
         if timed:
             delay = self.timer_sec(self.state)
             self._timer = self._loop.call_later(delay, self.feed, Local.TIMER)
         if Action.FINISH in cell.actions:
             self.finished.set()
+        if announce and self.state is not XenbusState.UNKNOWN:
+            self._write_state()
+        if Action.LOOK in cell.actions:
+            self._peer_changed(self.peer)
+
+    def _write_state(self) -> None:
+        """Our state as the other end sees it. A store that is lost for now is told later: what we
+        are does not depend on it."""
+        self._rewrite = None
+        try:
+            there = write_state(self.store, self.directory, self.state)
+        except (NotFoundError, AccessError):
+            self.feed(Local.REMOVED)
+        except XenStoreError as error:
+            self._complain(logging.ERROR, error)
+            if not self.finished.is_set():
+                self._rewrite = self._loop.call_later(REWRITE_SEC, self._write_state)
+        else:
+            if not there and not self.finished.is_set():
+                self.feed(Local.REMOVED)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -139,6 +139,7 @@ static void do_open(const struct xpa_command *command) {
     b->running = b->paused = false;
     b->hold_nsec = b->hold_frames = 0;
     b->host_seen_nsec = 0;
+    b->open_event_id = b->event_id;
     b->stats.delay_frames = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
     b->stats.host_delay_max_frames = b->delay_window_max = 0;

@@ -151,11 +151,31 @@ static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
     return gap;
 }
 
+/* Gives the event its number and queues it: 0, -ENOSPC, -EPROTO.
+ *
+ * Linux's frontend drops every event whose id is not its own count of slots. Up to 7.1 it counts
+ * since the connection began; since 7.2 it counts anew from each OPEN; nothing says which of the
+ * two is there (packaging/doc/event-numbering.md). Where the counts differ, the position takes two
+ * slots, one by either count: each kernel believes one of them and drops the other. A frontend that
+ * asked for our extension does not look at ids.
+ *
+ * An id is taken only by a slot that is really queued, or all later ones would be dropped. */
+static int put_numbered(struct xpa_back *b, const struct xensnd_evt *event) {
+    struct xensnd_evt slots[2] = {*event, *event};
+    uint16_t since_open = (uint16_t)(b->event_id - b->open_event_id);
+    uint32_t count = b->position_ext || since_open == b->event_id ? 1 : 2;
+    slots[0].id = b->event_id;
+    slots[1].id = (uint16_t)(since_open + 1);
+    int result = xpa_evt_ring_put_all(&b->event_ring, slots, count);
+    if (result == 0)
+        b->event_id = (uint16_t)(b->event_id + count);
+    return result;
+}
+
 void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
                             uint64_t now_nsec) {
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
-    event.id = b->event_id;
     event.type = XENSND_EVT_CUR_POS;
     event.op.cur_pos.position = position_frames * b->frame_bytes;
     if (b->position_ext) {
@@ -171,16 +191,13 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     b->reported_frames = position_frames;
     b->stats.position_frames = position_frames;
     next_boundary(b);
-    /* An id is taken only when the event is queued: the kernel's frontend ignores every position
-     * after a skipped id (PROTOCOL.md, CUR_POS (2)). The next position supersedes this one. */
-    int result = xpa_evt_ring_put(&b->event_ring, &event);
+    int result = put_numbered(b, &event);
     if (result < 0) {
         b->stats.events_skipped++;
         if (result != -ENOSPC)
             xpa_back_break(b, result);
         return;
     }
-    b->event_id++;
     b->stats.events++;
     xpa_back_notify_position(b, xpa_now_nsec());
 }

@@ -87,9 +87,11 @@ void xpa_front_ask(struct xpa_front *f) {
 }
 
 uint32_t xpa_front_ready(const struct xpa_front *f) {
-    if (!f->open || !f->started || f->written_frames < f->read_frames + f->pending_frames)
+    if (!f->open || !f->started)
         return 0;
-    return (uint32_t)(f->written_frames - f->pending_frames - f->read_frames);
+    /* The counters are modulo 2^64: a backend that began again moves them back past 0. */
+    int64_t ready = (int64_t)(f->written_frames - f->pending_frames - f->read_frames);
+    return ready > 0 ? (uint32_t)ready : 0;
 }
 
 void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames) {

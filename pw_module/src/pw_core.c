@@ -75,7 +75,8 @@ void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
 
 struct pw_properties *xpa_pw_properties(const char *const *keys, const char *const *values,
                                         uint32_t count) {
-    struct pw_properties *properties = pw_properties_new(NULL, NULL);
+    /* Since 1.2 a configuration may have several data loops: ours is the first. */
+    struct pw_properties *properties = pw_properties_new("node.loop.name", "data-loop.0", NULL);
     for (uint32_t i = 0; properties && i < count; i++)
         pw_properties_set(properties, keys[i], values[i]);
     return properties;
@@ -149,6 +150,7 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
         return NULL;
     pw_init(NULL, NULL);
     pw->plane = plane;
+    spa_list_init(&pw->nodes);
     pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
     if (pw->event_fd < 0 || !pw->thread) {
@@ -157,15 +159,19 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
     }
     /* Before 1.3.81 only client-rt.conf loads the module that makes the data thread real-time. */
     const char *config = xpa_pw_version() >= 1003081 ? "client.conf" : "client-rt.conf";
-    pw->context = pw_context_new(
-        pw_thread_loop_get_loop(pw->thread),
-        pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME, application_name, NULL), 0);
+    /* One data loop: rings, clock and process() share what they own without a lock. */
+    pw->context =
+        pw_context_new(pw_thread_loop_get_loop(pw->thread),
+                       pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME,
+                                         application_name, "context.num-data-loops", "1", NULL),
+                       0);
     if (!pw->context) {
         xpa_pw_free(pw);
         return NULL;
     }
-    pw->data_loop = pw_data_loop_get_loop(pw_context_get_data_loop(pw->context));
-    if (pw_thread_loop_start(pw->thread) < 0) {
+    struct pw_data_loop *loop = pw_context_get_data_loop(pw->context);
+    pw->data_loop = loop ? pw_data_loop_get_loop(loop) : NULL;
+    if (!pw->data_loop || pw_thread_loop_start(pw->thread) < 0) {
         xpa_pw_free(pw);
         return NULL;
     }

@@ -17,7 +17,7 @@ static uint64_t thread_cpu_nsec(void) {
 
 static void start(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    xpa_lead_set(f, xpa_lead_wanted(f));
+    xpa_lead_renew(n);
     xpa_front_prepare(f);
     /* The first position comes one frame past a period: the first cycle starts there. */
     if (n->direction == XPA_PLAYBACK)
@@ -67,7 +67,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
     if (f->starved && !n->was_starved && !n->draining) {
         f->stats.xruns++;
-        xpa_lead_grow(n);
+        xpa_lead_grow(n, now_nsec);
     }
     n->was_starved = f->starved;
     f->stats.driving = n->driving;
@@ -78,7 +78,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     }
     if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
         xpa_lead_wanted(f) > f->lead_frames + f->config.period_frames / 4)
-        xpa_lead_set(f, xpa_lead_wanted(f));
+        xpa_lead_renew(n);
     if (n->wanted && n->draining)
         resume_from_drain(n);
     if (n->wanted && !n->running && !f->stopping)
@@ -129,6 +129,11 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         frames = room;
     }
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
+    if (n->position && (n->driving || n->synced)) {
+        uint64_t now = xpa_now_nsec();
+        double late_nsec = (double)(int64_t)(now - n->position->clock.nsec);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->config.rate, now);
+    }
 }
 
 static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
@@ -143,13 +148,15 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     bool there = xpa_node_usable(n) && n->running && n->position &&
                  (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
     if (there) {
+        uint32_t left = xpa_front_ready(f) - frames;
+        xpa_lead_used(n, (double)f->guard.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
         memset(data->data, 0, (size_t)frames * frame_bytes);
         if (xpa_node_usable(n) && n->running && (n->driving || n->synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
-            xpa_lead_grow(n);
+            xpa_lead_grow(n, xpa_now_nsec());
         }
     }
     data->chunk->offset = 0;
@@ -237,7 +244,7 @@ void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
         n->doubt_sec = 0;
         /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */
         if (n->driving && xpa_node_usable(n) && n->running)
-            xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+            xpa_lead_renew(n);
         xpa_node_arm(n, 0);
     }
     xpa_node_update(n, xpa_now_nsec());

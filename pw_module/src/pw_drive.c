@@ -53,15 +53,18 @@ static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum 
     const struct xpa_front *f = n->front;
     if (!n->cycle.running)
         return 0;
-    double lasts = frame + f->guard_frames; /* the host may look for more then */
+    double lasts = frame + f->guard.frames; /* the host may look for more then */
     return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q));
 }
 
 /* Capture: process() comes at a cycle's beginning, and nothing says when clients have taken the
  * frames, which the next cycle overwrites. So when a source catches up, each cycle is given half of
- * the time that it usually has. */
+ * the time that it usually has; all of it when no frames were asked for, since that is no reason to
+ * hurry. */
 static uint64_t soonest_nsec(const struct xpa_pw_node *n, const struct xpa_quantum *q) {
-    return n->direction == XPA_CAPTURE ? n->triggered_nsec + xpa_graph_nsec(q) / 2 : 0;
+    if (n->direction == XPA_PLAYBACK)
+        return 0;
+    return n->triggered_nsec + (n->served ? xpa_graph_nsec(q) / 2 : xpa_graph_nsec(q));
 }
 
 /* False: what the cycle needs is not there; an answer of the backend wakes us. */
@@ -79,6 +82,7 @@ static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
 static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame,
                 uint64_t now_nsec) {
     struct xpa_front *f = n->front;
+    xpa_lead_shrink(n, q->step_frames);
     xpa_graph_clock(n, q, xpa_front_time_at(f, frame), xpa_front_time_at(f, frame + q->step_frames),
                     f->lead_frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate));
     f->stats.cycles++;

@@ -70,6 +70,7 @@ void xpa_graph_converted(struct xpa_pw_node *n, const struct xpa_quantum *q) {
 }
 
 void xpa_graph_trigger(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
+    uint64_t before = n->processed;
     n->triggered_nsec = now_nsec;
     if (n->direction == XPA_CAPTURE) {
         /* what process() will be asked for; it is not called for 0 */
@@ -80,6 +81,7 @@ void xpa_graph_trigger(struct xpa_pw_node *n, const struct xpa_quantum *q, uint6
     /* Capture: process() comes in here, and nothing tells the end of the cycle. Playback: process()
      * is the end, and is called in here for the cycle before, if that was given up (1.2). */
     pw_stream_trigger_process(n->stream);
+    n->served = n->processed != before;
     if (n->direction == XPA_PLAYBACK)
         xpa_overdue_start(&n->cycle, now_nsec);
 }

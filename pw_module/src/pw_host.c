@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ struct xpa_pw_host {
     uint64_t expected_position;       /* of the graph's clock; 0: none yet */
     uint32_t clock_id;
     struct spa_hook loop_listener; /* data loop */
+    pthread_t loop_thread;         /* the data loop's */
     uint64_t seen_position;        /* of the cycle that process() was called for last */
     bool processed, overtaken;
     float volumes[SPA_AUDIO_MAX_CHANNELS]; /* PipeWire's main loop */
@@ -67,6 +69,10 @@ static bool too_late(const struct xpa_pw_host *h, uint64_t now_nsec) {
  * there is thrown away (audioconvert.c: an output that still has data). */
 static void before_poll(void *data) {
     struct xpa_pw_host *h = data;
+    /* A thread that waits for pw_loop_invoke() runs the loop's hooks, too (spa/support/loop.c). It
+     * says nothing of the cycle, and would race with process(). */
+    if (!pthread_equal(pthread_self(), h->loop_thread))
+        return;
     if (h->processed && h->position && h->position->clock.position != h->seen_position)
         h->overtaken = true;
     h->processed = false;
@@ -158,6 +164,7 @@ static int do_watch_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    h->loop_thread = pthread_self();
     pw_loop_add_hook(h->pw->data_loop, &h->loop_listener, &LOOP_HOOKS, h);
     return 0;
 }

@@ -40,6 +40,7 @@ _Static_assert(sizeof(struct spa_io_clock) == offsetof(struct spa_io_clock, next
 
 struct xpa_pw_node {
     struct xpa_pw *pw;
+    struct spa_list link; /* in pw->nodes, data loop */
     struct xpa_plane *plane;
     uint32_t id;
     int direction;
@@ -70,6 +71,11 @@ struct xpa_pw_node {
     bool draining;
     uint64_t idle_nsec;             /* since when there is no backend, while driving */
     struct xpa_converter converter; /* capture */
+    bool served;                    /* capture: process() was called for the last cycle */
+    /* the lead is so much longer than it need be; and what is due of that, but not yet given back
+     */
+    uint32_t surplus_frames;
+    double shrunk_frames;
     /* following another driver */
     struct spa_dll dll;
     uint32_t dll_quantum;

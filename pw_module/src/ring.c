@@ -225,20 +225,25 @@ void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t inde
 }
 
 int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt) {
+    return xpa_evt_ring_put_all(r, evt, 1);
+}
+
+int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, uint32_t count) {
     /* acquire, pairs with ack: the frontend has finished reading the slots it gives back */
     uint32_t unread = r->in_prod - load_acquire(&event_page(r->page)->in_cons);
     /* 2^32 is no multiple of 63: index 0 comes to lie on the slot of index 2^32-4, not of 2^32-63.
      * So the first 4 events after the wrap find their slots taken with only 4 events unread. */
     const uint32_t wrap_slots = (UINT32_MAX % XPA_EVT_RING_SLOTS + 1) % XPA_EVT_RING_SLOTS;
-    uint32_t limit = r->in_prod < wrap_slots ? wrap_slots : XPA_EVT_RING_SLOTS;
 
     if (unread > XPA_EVT_RING_SLOTS)
         return -EPROTO;
-    if (unread >= limit)
-        return -ENOSPC;
-    copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod), evt);
-    r->in_prod++;
-    /* release: the event is whole before the index says so */
+    for (uint32_t i = 0; i < count; i++)
+        if (unread + i >= (r->in_prod + i < wrap_slots ? wrap_slots : XPA_EVT_RING_SLOTS))
+            return -ENOSPC;
+    for (uint32_t i = 0; i < count; i++)
+        copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod + i), &evts[i]);
+    r->in_prod += count;
+    /* release: the events are whole before the index says so */
     store_release(&event_page(r->page)->in_prod, r->in_prod);
     return 0;
 }

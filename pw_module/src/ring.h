@@ -97,6 +97,8 @@ void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t inde
 /* Backend: queue one event and show it. The peer is to be notified after each success. 0, -ENOSPC
  * the frontend has not acknowledged enough (keep the event's id for the next one), -EPROTO. */
 int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt);
+/* The same for `count` events in a row, shown at once: all of them or none. */
+int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, uint32_t count);
 /* Backend: whether the octet that a frontend with the liveness extension keeps set is set. */
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r);
 /* Frontend: copy the next event out: 1 copied, 0 none, -EPROTO more than 63 events unread. */

@@ -55,7 +55,8 @@ struct xpa_back {
     struct xensnd_req held;
     bool starting; /* `held` is a START that was carried out: its answer waits for the host */
     uint64_t start_until_nsec;
-    uint16_t event_id; /* counts for the life of the connection, see PROTOCOL.md CUR_POS (2) */
+    uint16_t event_id;      /* of the next event slot, counted since the connection began */
+    uint16_t open_event_id; /* what event_id was at the last OPEN */
 
     /* the open stream */
     bool open, running, paused;

@@ -44,6 +44,18 @@ class PwEvent:
     args: tuple[int, int, int]
     text: str
 
+    @property
+    def lost_node(self) -> bool:
+        """Whether the stream's node is gone: an error, or somebody destroyed it. The stream object
+        stays and does nothing any more."""
+        gone = (StreamState.ERROR, StreamState.UNCONNECTED)
+        return self.kind is PwEventKind.STATE and self.args[0] in gone
+
+    @property
+    def loss(self) -> str:
+        """Of a lost_node, for people."""
+        return f"PipeWire gave its node up ({self.text or 'it was destroyed'}): making a new one"
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

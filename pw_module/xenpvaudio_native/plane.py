@@ -7,6 +7,7 @@ they unmap.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -84,6 +85,8 @@ def _channel(channel: ChannelLike) -> Any:
 
 
 def _check(result: int) -> None:
+    if result == -errno.ENOMEM:
+        raise UnavailableError("no memory for a stream's buffer", hint="free some, or use less")
     if result < 0:
         # the command queue holds 1024; it fills only if the data loop stands still
         raise UnavailableError("the audio thread does not respond", hint="restart xen-pv-audio")

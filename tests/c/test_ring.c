@@ -300,6 +300,38 @@ static void full_event_ring_refuses(void) {
     CHECK_EQ(xpa_evt_ring_put(&back, &evt), -ENOSPC);
 }
 
+/* Events that belong together: all of them are queued or none, wherever the room ends. */
+static void events_are_put_together_or_not_at_all(uint32_t start) {
+    struct xpa_evt_ring front, back;
+    struct xensnd_evt pair[2], seen;
+    uint64_t seed = start + 5;
+    uint32_t sent = 0, taken = 0, refused = 0;
+
+    xpa_evt_ring_init_front_at(&front, &page, start);
+    xpa_evt_ring_init_back_at(&back, &page, start);
+    for (int round = 0; round < 3000; round++) {
+        uint32_t count = 1 + random_below(&seed, 2);
+        pair[0] = event(sent);
+        pair[1] = event(sent + 1);
+        int result = xpa_evt_ring_put_all(&back, pair, count);
+        CHECK(result == 0 || result == -ENOSPC, "%d", result);
+        CHECK(result == 0 || sent - taken + count > 4, "refused with %u unread", sent - taken);
+        sent += result == 0 ? count : 0;
+        refused += result != 0;
+        CHECK_EQ(page.words[IN_PROD], start + sent);
+        CHECK(sent - taken <= XPA_EVT_RING_SLOTS, "%u unread", sent - taken);
+        for (uint32_t n = random_below(&seed, 60) == 0 ? 70 : 0; n > 0; n--) {
+            if (xpa_evt_ring_pop(&front, &seen) != 1)
+                break;
+            pair[0] = event(taken++);
+            CHECK(memcmp(&seen, &pair[0], sizeof seen) == 0, "event %u reads as %u", taken - 1,
+                  seen.id);
+        }
+        xpa_evt_ring_ack(&front);
+    }
+    CHECK(taken > 500 && refused > 100, "%u taken, %u refused", taken, refused);
+}
+
 /* 2^32 mod 63 is 4: at the wrap, slots 0 to 3 come round after 4 events, not after 63. */
 static void unread_events_survive_the_wrap(uint32_t before_wrap) {
     struct xpa_evt_ring front, back;
@@ -379,6 +411,7 @@ int main(void) {
         back_rejects_impossible_req_prod(starts[i], 20, 13);
         rearm_holds_notifications_off(starts[i]);
         events_arrive_in_order(starts[i]);
+        events_are_put_together_or_not_at_all(starts[i]);
         event_ends_reject_impossible_indices(starts[i]);
     }
     events_arrive_in_order(0u - 300);

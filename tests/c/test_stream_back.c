@@ -277,6 +277,36 @@ static void test_events_come_one_frame_past_each_period(void) {
     rig_free(r);
 }
 
+/* After a second OPEN Linux's two ways to count differ: a position takes a slot for each, but only
+ * one for a frontend with the extension, which looks at no ids. */
+static void test_a_position_takes_a_slot_for_each_count(void) {
+    for (int extended = 0; extended <= 1; extended++) {
+        struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, extended);
+        struct xensnd_evt event, twin;
+        uint16_t slot = 0;
+        rig_host_start(r, 64, SIM_MSEC, 0);
+        for (uint16_t opening = 0; opening < 3; opening++) {
+            uint16_t opened = slot;
+            CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+            rig_write(r, 0, 1, 2 * PERIOD);
+            CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+            sim_run(r->plane, 100 * SIM_MSEC);
+            for (uint32_t i = 1; i <= 2; i++) {
+                CHECK_EQ(rig_event(r, &event), 1);
+                CHECK_EQ(event.id, slot++);
+                CHECK_EQ(event.op.cur_pos.position, (PERIOD * i + 1) * RIG_FRAME_BYTES);
+                if (extended || opening == 0)
+                    continue;
+                CHECK_EQ(rig_event(r, &twin), 1);
+                CHECK_EQ(twin.id, slot++ - opened);
+                CHECK(memcmp(&twin.op, &event.op, sizeof event.op) == 0, "another position");
+            }
+            CHECK_EQ(rig_event(r, &event), 0);
+        }
+        rig_free(r);
+    }
+}
+
 static void test_no_period_no_events(void) {
     struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, 0, 0);
     struct xensnd_evt event;
@@ -817,6 +847,7 @@ int main(void) {
     test_vanished_peer_is_noticed_or_ignored_but_never_fatal();
     test_cleared_octet_ends_a_stream_that_is_watched();
     test_events_come_one_frame_past_each_period();
+    test_a_position_takes_a_slot_for_each_count();
     test_no_period_no_events();
     test_stop_rounds_up_to_the_buffer_and_says_so_once();
     test_extension_tells_the_hosts_part();

@@ -2,8 +2,8 @@
 
 Threads: calls come from the control plane's thread and wait for the daemon's answer, at most
 `timeout_sec`. Events arrive in the link's thread, which only hands them to the asyncio loop. After
-a loss that same thread reconnects (sockets only: the kernel's device does not go away) and
-registers every watch again, so each callback fires anew and its owner reads what changed meanwhile.
+a loss that same thread reconnects and registers every watch again, so each callback fires anew and
+its owner reads what changed meanwhile.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class PyxsStore:
         connect: Callable[[], Any],
         *,
         domid: int | None = None,
-        reconnect: bool = False,
+        reconnect: bool = True,
         call_soon: CallSoon | None = None,
         timeout_sec: float = TIMEOUT_SEC,
     ) -> None:
@@ -293,7 +293,6 @@ def open_socket(
         return PyxsStore(
             lambda: UnixLink(path),
             domid=domid,
-            reconnect=True,
             call_soon=call_soon,
             timeout_sec=timeout_sec,
         )
