@@ -7,6 +7,8 @@
 #   make lint                       style, types, boundaries
 #   make bench                      speed and memory beside the peers'
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
+#   make changes                    what each change of the graph costs our devices and PipeWire's own
+#   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
 #   make clean                      removes all that was made
 #
 # stdout belongs to the commands (`make -s` is not needed): set-up talks on stderr.
@@ -16,7 +18,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: setup setup-test demo test lint bench clean apt-demo apt-test xen-images xen-test
+.PHONY: setup setup-test demo test lint bench changes clean apt-demo apt-test xen-images xen-test
+.PHONY: root-test
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -41,6 +44,10 @@ lint: setup-test
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
 
+# CHANGES_ARGS='--only pw-record --runs 5'
+changes: setup-test
+	PYTHONPATH=tests $(PY) -m interop.changes $(CHANGES_ARGS)
+
 # SUITE=bookworm, trixie for Debian 13's Xen and kernel, or trixie-backports for that with the newest
 # kernel that Debian has backported. XEN_ARGS='--boot kernel' for one boot. At the usual priority: a
 # lower one leaves an emulator that has busy programs beside it a tenth of a processor.
@@ -49,6 +56,10 @@ xen-images:
 	python3 tests/xen/images.py $(SUITE)
 xen-test: setup
 	$(PY) tests/xen/run.py --suite $(SUITE) $(XEN_ARGS)
+
+ROOT_RUN ?= python3 -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
+root-test:
+	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info bridge/*.egg-info pw_module/*.egg-info $(NATIVE)

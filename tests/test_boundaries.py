@@ -46,7 +46,9 @@ IMPURE_STDLIB = {
 # They start things, so they choose between real and simulated Xen.
 CHOOSES_XEN = ("xenpvaudio.daemon", "xenpvaudio.testbed")
 # No PipeWire, no stream: what a stream is made of, tested alone.
-C_PARTS = {"ring", "clock", "queue", "loop", "timeline", "tap", "xen_io"}
+C_PARTS = {
+    "ring", "clock", "queue", "loop", "timeline", "tap", "xen_io", "converter", "guard", "overdue",
+}  # fmt: skip
 KERNEL_HEADERS = {"xen/evtchn.h", "xen/gntalloc.h", "xen/gntdev.h", "xen/privcmd.h"}
 
 

@@ -32,6 +32,9 @@ PROGRAMS = [
     ("test_loop", ["loop.c"], MEMORY),
     ("test_loop", ["loop.c"], THREAD),
     ("test_clock", ["clock.c"], MEMORY),
+    ("test_converter", ["converter.c"], MEMORY),
+    ("test_guard", ["guard.c"], MEMORY),
+    ("test_overdue", ["overdue.c"], MEMORY),
 ]
 
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
@@ -180,6 +183,43 @@ TWINS = {
         "test_queue", [], THREAD, "queue.h",
         "atomic_store_explicit(&q->head, head + 1, memory_order_release);",
         "atomic_store_explicit(&q->head, head + 1, memory_order_relaxed);",
+    ),
+    "converter_is_given_what_it_asked_for": (
+        "test_converter", ["converter.c"], "", "converter.c",
+        "if (c->step_frames == step_frames && c->resamples == resamples)", "if (asked_frames > 0)",
+    ),
+    "converter_left_over_is_given_again": (
+        "test_converter", ["converter.c"], "", "converter.c",
+        "ceil(step_frames - left)", "ceil(step_frames)",
+    ),
+    "guard_stays": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (g->frames <= g->base_frames ||", "if (g->frames > 0 ||",
+    ),
+    "guard_comes_back_though_it_is_needed": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "if (frames > NEEDED_PART * half(g))", "if (frames > NEEDED_PART * g->frames)",
+    ),
+    "guard_waits_no_longer_the_next_time": (
+        "test_guard", ["guard.c"], "", "guard.c",
+        "g->wait_nsec = 2 * (", "g->wait_nsec = (",
+    ),
+    "overdue_after_200_ms": (
+        "test_overdue", ["overdue.c"], "", "overdue.c",
+        "if (now_nsec < o->started_nsec + patience)", "patience = 200000000;\n"
+        "        if (now_nsec < o->started_nsec + patience)",
+    ),
+    "overdue_at_the_first_look": (
+        "test_overdue", ["overdue.c"], "", "overdue.c",
+        "o->again_nsec = now_nsec + moment;", "o->again_nsec = now_nsec;",
+    ),
+    "overdue_slow_ones_are_lost": (
+        "test_overdue", ["overdue.c"], "", "overdue.c",
+        "2 * o->slow_nsec)", "0 * o->slow_nsec)",
+    ),
+    "overdue_waits_for_ever_for_slow_ones": (
+        "test_overdue", ["overdue.c"], "", "overdue.c",
+        "most(least(patience, most(quantum_nsec, ahead)), moment)", "most(patience, moment)",
     ),
     "loop_forgets_to_strike_removed_sources": (
         "test_loop", ["loop.c"], MEMORY, "loop.c",

@@ -36,7 +36,23 @@ BACK = [
     "back_trouble.c",
     "host_vdev.c",
 ]
-FRONT = ["front_life.c", "stream_front.c", "front_position.c", "front_time.c", "front_data.c"]
+FRONT = [
+    "front_life.c",
+    "stream_front.c",
+    "front_position.c",
+    "front_time.c",
+    "front_data.c",
+    "guard.c",
+]
+NODE = [
+    "converter.c",
+    "overdue.c",
+    "pw_cycle.c",
+    "pw_drive.c",
+    "pw_follow.c",
+    "pw_graph.c",
+    "pw_lead.c",
+]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -47,9 +63,17 @@ PROGRAMS = {
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
+    "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
+def _pipewire_headers() -> list[str]:
+    found = ["pkg-config", "--cflags", "libpipewire-0.3"]
+    done = subprocess.run(found, capture_output=True, text=True, check=False)
+    return done.stdout.replace("-I", "-isystem").split()
+
+
+PIPEWIRE = _pipewire_headers()
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
 
@@ -64,7 +88,8 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compile_object(source: Path, target: Path, *flags: str) -> Path:
     if not target.exists():
-        command = ["cc", *CFLAGS, *flags, f"-I{SOURCES}", f"-I{TESTS}", "-c", str(source)]
+        includes = [f"-I{SOURCES}", f"-I{TESTS}", *PIPEWIRE]
+        command = ["cc", *CFLAGS, *flags, *includes, "-c", str(source)]
         done = subprocess.run(
             [*command, "-o", str(target)], capture_output=True, text=True, check=False
         )
@@ -132,6 +157,34 @@ def test_triggers_in_c_follow_the_table_in_python(objects: Path) -> None:
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "node_waits_200_ms_for_a_lost_cycle": (
+        "test_pw_cycle", "overdue.c",
+        "uint64_t patience = most(", "uint64_t patience = 200000000 + most(",
+    ),
+    "node_waits_for_no_client": (
+        "test_pw_cycle", "pw_graph.c",
+        "xpa_overdue_start(&n->cycle, now_nsec);", "(void)now_nsec;",
+    ),
+    "node_hurries_while_the_converter_needs_nothing": (
+        "test_pw_cycle", "pw_graph.c",
+        "n->served = n->processed != before;", "n->served = before <= n->processed;",
+    ),
+    "node_gives_what_was_asked_for_after_the_last_cycle": (
+        "test_pw_cycle", "pw_graph.c",
+        "n->rate_match->size = xpa_graph_need(n, q);", "n->rate_match->size += 0;",
+    ),
+    "node_gives_the_lead_back_at_once": (
+        "test_pw_cycle", "pw_lead.c",
+        "SPA_MIN(n->surplus_frames, SHRINK_FRAMES)", "n->surplus_frames",
+    ),
+    "node_keeps_a_lead_that_grew": (
+        "test_pw_cycle", "pw_lead.c",
+        "    n->surplus_frames += less;", "",
+    ),
+    "node_shrinks_the_lead_under_a_follower": (
+        "test_pw_cycle", "pw_lead.c",
+        "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
+    ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back_position.c",
         "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",
@@ -300,8 +353,9 @@ TWINS = {
         "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
-        "test_stream_front", "front_life.c",
-        "if (f->late_sec * f->config.rate > f->guard_frames) {", "if (0) {",
+        "test_stream_front", "guard.c",
+        "g->frames = grown > base_frames ? grown : base_frames;",
+        "g->frames = grown > 0 ? base_frames : base_frames;",
     ),
     "answer_is_awaited_twice": (
         "test_stream_front", "stream_front.c",

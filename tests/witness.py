@@ -19,7 +19,7 @@ try:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
 except OSError:
     pass
-late, ended = [], threading.Event()
+late, stalls, ended = [], [], threading.Event()
 def count():
     due = time.monotonic_ns()
     while not ended.is_set():
@@ -27,6 +27,8 @@ def count():
         time.sleep(max(due - time.monotonic_ns(), 0) / 1e9)
         now = time.monotonic_ns()
         late.append(now - due)
+        if now - due >= 1_000_000:
+            stalls.append([due, now])
         due = max(due, now - 1_000_000)
 thread = threading.Thread(target=count)
 thread.start()
@@ -35,7 +37,7 @@ sys.stdin.read()
 ended.set()
 thread.join()
 late.sort()
-print(json.dumps([late[len(late) // 2], late[len(late) * 99 // 100], late[-1]]))
+print(json.dumps([[late[len(late) // 2], late[len(late) * 99 // 100], late[-1]], stalls]))
 """
 
 
@@ -49,9 +51,13 @@ class Lateness:
 
 
 class Witness:
-    """with Witness() as witness: ...; then witness.saw says how late it was."""
+    """with Witness() as witness: ...; then witness.saw says how late it was.
+
+    stalls: those of a millisecond and more, from when to when it slept, CLOCK_MONOTONIC nsec.
+    """
 
     saw: Lateness
+    stalls: list[tuple[int, int]]
 
     def __enter__(self) -> Witness:
         self._process = subprocess.Popen(
@@ -71,4 +77,10 @@ class Witness:
         trace: TracebackType | None,
     ) -> None:
         output, _ = self._process.communicate()
-        self.saw = Lateness(*json.loads(output))
+        figures, stalls = json.loads(output)
+        self.saw = Lateness(*figures)
+        self.stalls = [(begin, end) for begin, end in stalls]
+
+    def longest_stall_nsec(self, begin_nsec: int, end_nsec: int) -> int:
+        """Of those that touch this time."""
+        return max((b - a for a, b in self.stalls if a < end_nsec and b > begin_nsec), default=0)

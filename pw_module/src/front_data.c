@@ -52,6 +52,11 @@ void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {
     xpa_front_flush(f);
 }
 
+void xpa_front_silence(struct xpa_front *f, uint64_t frames) {
+    uint64_t room = xpa_front_room(f);
+    xpa_front_put(f, NULL, (uint32_t)(frames < room ? frames : room));
+}
+
 /* What is asked for again lies where frames that nobody read still are: those are lost. */
 static void skip_unread(struct xpa_front *f, uint64_t end_frames) {
     uint64_t oldest =

@@ -132,11 +132,9 @@ static void do_open(const struct xpa_command *command) {
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
-    f->guard_frames = xpa_front_guard_frames(o.config.rate, o.config.period_frames, f->direction);
-    if (f->late_sec * f->config.rate > f->guard_frames) {
-        f->asked_frames += (uint32_t)(f->late_sec * f->config.rate) - f->guard_frames;
-        f->guard_frames = (uint32_t)(f->late_sec * f->config.rate);
-    }
+    xpa_guard_open(&f->guard, o.config.rate,
+                   xpa_front_guard_frames(o.config.rate, o.config.period_frames, f->direction));
+    f->asked_frames += f->guard.frames - f->guard.base_frames;
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
     f->stopping = f->started = false;

@@ -150,6 +150,7 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
         return NULL;
     pw_init(NULL, NULL);
     pw->plane = plane;
+    spa_list_init(&pw->nodes);
     pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
     if (pw->event_fd < 0 || !pw->thread) {

@@ -26,6 +26,7 @@ struct xpa_pw {
     struct pw_core *core;
     struct spa_hook core_listener;
     struct spa_source *plane_source;
+    struct spa_list nodes;       /* of struct xpa_pw_node, data loop */
     struct xpa_pw_event *events; /* a growing ring */
     uint32_t event_count, event_room;
 };

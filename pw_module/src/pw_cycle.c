@@ -2,7 +2,10 @@
  * pw_node.h. */
 #include <time.h>
 
-#include "pw_cycle.h"
+#include "pw_drive.h"
+#include "pw_follow.h"
+#include "pw_graph.h"
+#include "pw_lead.h"
 
 static uint64_t thread_cpu_nsec(void) {
     struct timespec t;
@@ -10,37 +13,27 @@ static uint64_t thread_cpu_nsec(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void xpa_node_arm(struct xpa_pw_node *n, uint64_t nsec) {
-    if (nsec == n->armed_nsec)
-        return;
-    n->armed_nsec = nsec;
-    xpa_timer_set(n->timer_source.fd, nsec);
-}
-
 /* --- starting and stopping the stream --- */
-
-void xpa_node_silence(struct xpa_front *f, uint64_t frames) {
-    uint64_t room = xpa_front_room(f);
-    xpa_front_put(f, NULL, (uint32_t)(frames < room ? frames : room));
-}
 
 static void start(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    xpa_lead_set(f, xpa_lead_wanted(f));
+    xpa_lead_renew(n);
     xpa_front_prepare(f);
     /* The first position comes one frame past a period: the first cycle starts there. */
     if (n->direction == XPA_PLAYBACK)
-        xpa_node_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
+        xpa_front_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
     xpa_front_begin(f);
     n->running = true;
-    n->draining = n->pending = false;
+    n->draining = n->cycle.running = false;
+    n->rate = f->config.rate;
+    n->converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
     xpa_follow_reset(n);
 }
 
 static void stop(struct xpa_pw_node *n) {
     if (xpa_node_usable(n))
         xpa_front_end(n->front);
-    n->running = n->draining = n->pending = false;
+    n->running = n->draining = n->cycle.running = false;
     xpa_node_arm(n, 0);
 }
 
@@ -64,7 +57,7 @@ static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
 }
 
 static void resume_from_drain(struct xpa_pw_node *n) {
-    n->draining = n->pending = false;
+    n->draining = n->cycle.running = false;
     xpa_follow_reset(n);
     xpa_node_arm(n, 0);
 }
@@ -74,7 +67,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
     if (f->starved && !n->was_starved && !n->draining) {
         f->stats.xruns++;
-        xpa_lead_grow(n);
+        xpa_lead_grow(n, now_nsec);
     }
     n->was_starved = f->starved;
     f->stats.driving = n->driving;
@@ -85,7 +78,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     }
     if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
         xpa_lead_wanted(f) > f->lead_frames + f->config.period_frames / 4)
-        xpa_lead_set(f, xpa_lead_wanted(f));
+        xpa_lead_renew(n);
     if (n->wanted && n->draining)
         resume_from_drain(n);
     if (n->wanted && !n->running && !f->stopping)
@@ -94,10 +87,8 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
         begin_drain(n, now_nsec);
     if (n->draining)
         check_drain(n, now_nsec);
-    /* a catch-up after a stall is bounded by what the lead can hold */
-    for (int i = 0; i < 64 && n->running && !n->draining && n->driving; i++)
-        if (!xpa_drive(n, now_nsec))
-            break;
+    if (n->running && !n->draining && n->driving)
+        xpa_drive(n, now_nsec);
 }
 
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
@@ -138,6 +129,11 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         frames = room;
     }
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
+    if (n->position && (n->driving || n->synced)) {
+        uint64_t now = xpa_now_nsec();
+        double late_nsec = (double)(int64_t)(now - n->position->clock.nsec);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->config.rate, now);
+    }
 }
 
 static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
@@ -152,13 +148,15 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     bool there = xpa_node_usable(n) && n->running && n->position &&
                  (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
     if (there) {
+        uint32_t left = xpa_front_ready(f) - frames;
+        xpa_lead_used(n, (double)f->guard.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
         memset(data->data, 0, (size_t)frames * frame_bytes);
         if (xpa_node_usable(n) && n->running && (n->driving || n->synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
-            xpa_lead_grow(n);
+            xpa_lead_grow(n, xpa_now_nsec());
         }
     }
     data->chunk->offset = 0;
@@ -182,6 +180,10 @@ void xpa_node_process(struct xpa_pw_node *n) {
             process_capture(n, buffer);
         pw_stream_queue_buffer(n->stream, buffer);
     }
+    if (!n->driving && n->position && n->direction == XPA_CAPTURE) {
+        struct xpa_quantum q = xpa_graph_now(n);
+        xpa_graph_converted(n, &q);
+    }
     if (!n->driving && n->front && n->position) {
         n->front->stats.cycles++;
         n->front->stats.quantum_frames = n->position->clock.duration;
@@ -190,10 +192,11 @@ void xpa_node_process(struct xpa_pw_node *n) {
     }
     if (xpa_node_usable(n) && n->running && n->position)
         xpa_lead_note_resampler(n);
-    n->pending = false;
     if (timed && n->front)
         n->front->stats.callback_nsec = thread_cpu_nsec() - began;
-    xpa_node_update(n, xpa_now_nsec());
+    uint64_t now = xpa_now_nsec();
+    xpa_overdue_end(&n->cycle, now);
+    xpa_node_update(n, now);
 }
 
 /* --- what else wakes the node --- */
@@ -236,12 +239,12 @@ void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
         SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
     }
     if (was != n->driving) {
-        n->pending = n->drifted = false;
+        n->cycle.running = n->drifted = false;
         xpa_follow_reset(n);
         n->doubt_sec = 0;
         /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */
         if (n->driving && xpa_node_usable(n) && n->running)
-            xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+            xpa_lead_renew(n);
         xpa_node_arm(n, 0);
     }
     xpa_node_update(n, xpa_now_nsec());

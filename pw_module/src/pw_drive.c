@@ -1,7 +1,9 @@
-/* pw_drive.c - this node starts the graph's cycles, on the data loop; see pw_cycle.h. */
+/* pw_drive.c - this node starts the graph's cycles: when; see pw_drive.h. */
 #include <math.h>
 
-#include "pw_cycle.h"
+#include "pw_drive.h"
+#include "pw_graph.h"
+#include "pw_lead.h"
 
 /* Without a backend the graph waits this long, so that nothing is lost over a restart; after that
  * it runs on our own clock into nothing, so that no application hangs. */
@@ -23,33 +25,6 @@ static double predictable_frames(const struct xpa_front *f) {
     return f->config.period_frames + fmax(late, 0.5 * f->config.period_frames);
 }
 
-static struct xpa_clock_tail *tail(struct spa_io_clock *clock) {
-    return (struct xpa_clock_tail *)((char *)&clock->next_nsec + sizeof clock->next_nsec);
-}
-
-/* A sink's process() says that the cycle has ended; a source's comes at its beginning, and nothing
- * says when clients have taken the frames, which the next cycle overwrites. So when a source
- * catches up, each cycle is given half of the time that it usually has. */
-static uint64_t soonest_nsec(const struct xpa_pw_node *n, uint64_t duration, uint32_t rate) {
-    return n->direction == XPA_CAPTURE ? n->triggered_nsec + duration * 500000000u / rate : 0;
-}
-
-/* What the next cycle will be, in the graph's terms. */
-static void next_quantum(const struct xpa_pw_node *n, uint64_t *duration,
-                         struct spa_fraction *rate) {
-    struct spa_io_clock *clock = &n->position->clock;
-    *duration = clock->duration;
-    *rate = clock->rate;
-    if (n->version >= 3068 && tail(clock)->target_duration && tail(clock)->target_rate.denom) {
-        *duration = tail(clock)->target_duration;
-        *rate = tail(clock)->target_rate;
-    }
-    if (*duration == 0 || rate->denom == 0) {
-        *duration = 1024;
-        *rate = SPA_FRACTION(1, n->front && n->front->config.rate ? n->front->config.rate : 48000);
-    }
-}
-
 /* The backend frame at which the next cycle starts. */
 static double next_cycle_frame(const struct xpa_pw_node *n, double step_frames) {
     const struct xpa_front *f = n->front;
@@ -59,96 +34,92 @@ static double next_cycle_frame(const struct xpa_pw_node *n, double step_frames) 
     return (double)f->read_frames + distance;
 }
 
-static void fill_clock(struct xpa_pw_node *n, uint64_t duration, struct spa_fraction rate,
-                       double frame, double step_frames) {
-    struct spa_io_clock *clock = &n->position->clock;
+/* When the cycle at `frame` is to start; 0: an event must come before that is known. */
+static uint64_t due_nsec(const struct xpa_front *f, double frame) {
+    if (frame <= (double)f->position_frames)
+        return 1; /* it is reached: long ago, maybe */
+    if (f->starved || frame >= (double)f->position_frames + predictable_frames(f))
+        return 0;
+    /* between two events the clock's prediction counts */
+    uint64_t at = xpa_front_time_at(f, frame);
+    double next_event = (double)f->position_frames + f->config.period_frames;
+    return frame > next_event - 1.5 ? at + event_grace_nsec(f) : at; /* the event will start it */
+}
+
+/* Playback: a cycle at a time, so that a client that was late loses nothing by it: until the one
+ * before has come back, or is given up. When to look again; 0: no cycle runs. */
+static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame,
+                                uint64_t now_nsec) {
     const struct xpa_front *f = n->front;
-    double to_graph = (double)rate.denom / f->config.rate;
-    clock->nsec = xpa_front_time_at(f, frame);
-    clock->next_nsec = xpa_front_time_at(f, frame + step_frames);
-    clock->rate = rate;
-    clock->position += clock->duration;
-    clock->duration = duration;
-    clock->delay = (int64_t)llround(f->lead_frames * to_graph);
-    clock->rate_diff = 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate);
-    n->quantum_frames = duration;
+    if (!n->cycle.running)
+        return 0;
+    double lasts = frame + f->guard.frames; /* the host may look for more then */
+    return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q));
 }
 
-static void trigger(struct xpa_pw_node *n, uint64_t now_nsec) {
-    n->pending = true;
-    n->triggered_nsec = now_nsec;
-    pw_stream_trigger_process(n->stream);
+/* Capture: process() comes at a cycle's beginning, and nothing says when clients have taken the
+ * frames, which the next cycle overwrites. So when a source catches up, each cycle is given half of
+ * the time that it usually has; all of it when no frames were asked for, since that is no reason to
+ * hurry. */
+static uint64_t soonest_nsec(const struct xpa_pw_node *n, const struct xpa_quantum *q) {
+    if (n->direction == XPA_PLAYBACK)
+        return 0;
+    return n->triggered_nsec + (n->served ? xpa_graph_nsec(q) / 2 : xpa_graph_nsec(q));
 }
 
-/* Events look again at a cycle that does not come back (the graph was rebuilt just then, say). The
- * position of a starved backend stands still, though, and nothing else would wake us. */
-static void guard_cycle(struct xpa_pw_node *n) {
-    if (n->front->starved)
-        xpa_node_arm(n, n->triggered_nsec + STUCK_NSEC);
-}
-
-bool xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
+/* False: what the cycle needs is not there; an answer of the backend wakes us. */
+static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
     struct xpa_front *f = n->front;
-    uint64_t duration;
-    struct spa_fraction rate;
-    /* a first position that ran through silence brings no time */
-    if (!n->position || !f->positioned || !xpa_front_time_ready(f))
-        return false;
-    next_quantum(n, &duration, &rate);
-    double step = (double)duration * f->config.rate / rate.denom;
-    double frame = next_cycle_frame(n, step);
-    bool reached = frame <= (double)f->position_frames;
-    /* A cycle at a time: a client that was late loses nothing by it. process() looks again. */
-    if (n->pending && now_nsec - n->triggered_nsec < STUCK_NSEC) {
-        f->stats.deferred += reached;
-        guard_cycle(n);
-        return false;
-    }
-    if (!reached) {
-        /* between two events the clock's prediction counts */
-        uint64_t at = xpa_front_time_at(f, frame);
-        double next_event = (double)f->position_frames + f->config.period_frames;
-        bool near = frame < (double)f->position_frames + predictable_frames(f);
-        if (frame > next_event - 1.5)
-            at += event_grace_nsec(f); /* the event itself will start it */
-        if (!near || f->starved) {
-            xpa_node_arm(n, 0);
-            return false;
-        }
-        if (now_nsec < at) {
-            xpa_node_arm(n, at);
-            return false;
-        }
-    }
-    if (now_nsec < soonest_nsec(n, duration, rate.denom)) {
-        f->stats.deferred += reached;
-        xpa_node_arm(n, soonest_nsec(n, duration, rate.denom));
+    if (n->direction == XPA_CAPTURE)
+        return xpa_front_ready(f) >= xpa_graph_need(n, q);
+    /* the resampler may bring a little more than the step */
+    if (xpa_front_room(f) >= (uint32_t)ceil(q->step_frames) + 8)
+        return true;
+    xpa_front_urge(f);
+    return false;
+}
+
+static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame,
+                uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    xpa_lead_shrink(n, q->step_frames);
+    xpa_graph_clock(n, q, xpa_front_time_at(f, frame), xpa_front_time_at(f, frame + q->step_frames),
+                    f->lead_frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate));
+    f->stats.cycles++;
+    f->stats.quantum_frames = q->duration;
+    f->stats.quantum_rate = q->rate.denom;
+    xpa_graph_trigger(n, q, now_nsec);
+}
+
+/* True: a cycle was started; look again. */
+static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    struct xpa_quantum q = xpa_graph_next(n);
+    double frame = next_cycle_frame(n, q.step_frames);
+    uint64_t due = due_nsec(f, frame), at = unfinished_nsec(n, &q, frame, now_nsec);
+    if (at == 0)
+        at = due > now_nsec ? due : soonest_nsec(n, &q);
+    if (due == 0 || at > now_nsec) {
+        f->stats.deferred += due == 1;
+        xpa_node_arm(n, at > now_nsec ? at : 0);
         return false;
     }
     xpa_front_collect(f, now_nsec);
-    if (!xpa_node_usable(n))
+    if (!xpa_node_usable(n) || !frames_there(n, &q))
         return false;
-    /* the resampler may ask for, or bring, a little more than the step */
-    uint32_t frames = (uint32_t)ceil(step) + 8;
-    /* without them an answer of the backend is missing; it wakes us */
-    if (n->direction == XPA_CAPTURE && xpa_front_ready(f) < (uint32_t)step)
-        return false;
-    if (n->direction == XPA_PLAYBACK && xpa_front_room(f) < frames) {
-        xpa_front_urge(f);
-        return false;
-    }
-    fill_clock(n, duration, rate, frame, step);
-    f->stats.cycles++;
-    f->stats.quantum_frames = duration;
-    f->stats.quantum_rate = rate.denom;
-    trigger(n, now_nsec);
-    guard_cycle(n);
+    run(n, &q, frame, now_nsec);
     return true;
 }
 
+void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
+    /* a first position that ran through silence brings no time */
+    if (!n->position || !n->front->positioned || !xpa_front_time_ready(n->front))
+        return;
+    if (look(n, now_nsec) && xpa_node_usable(n))
+        look(n, now_nsec);
+}
+
 void xpa_drive_idle(struct xpa_pw_node *n, uint64_t now_nsec) {
-    uint64_t duration;
-    struct spa_fraction rate;
     if (!n->wanted || !n->driving || !n->position) {
         n->idle_nsec = 0;
         xpa_node_arm(n, 0);
@@ -157,20 +128,13 @@ void xpa_drive_idle(struct xpa_pw_node *n, uint64_t now_nsec) {
     if (n->idle_nsec == 0)
         n->idle_nsec = now_nsec + PATIENCE_NSEC;
     if (now_nsec >= n->idle_nsec) {
-        struct spa_io_clock *clock = &n->position->clock;
-        next_quantum(n, &duration, &rate);
-        uint64_t step_nsec = duration * 1000000000u / rate.denom;
-        if (now_nsec - n->idle_nsec > step_nsec)
+        struct xpa_quantum q = xpa_graph_next(n);
+        if (now_nsec - n->idle_nsec > xpa_graph_nsec(&q))
             n->idle_nsec = now_nsec;
-        clock->nsec = n->idle_nsec;
-        clock->rate = rate;
-        clock->position += clock->duration;
-        clock->duration = duration;
-        clock->delay = 0;
-        clock->rate_diff = 1.0;
-        n->idle_nsec += step_nsec;
-        clock->next_nsec = n->idle_nsec;
-        trigger(n, now_nsec);
+        uint64_t begin = n->idle_nsec;
+        n->idle_nsec += xpa_graph_nsec(&q);
+        xpa_graph_clock(n, &q, begin, n->idle_nsec, 0, 1.0);
+        xpa_graph_trigger(n, &q, now_nsec);
     }
     xpa_node_arm(n, n->idle_nsec);
 }

@@ -1,8 +1,9 @@
 /* pw_follow.c - another node starts the cycles: resample so that the distance stays, or, with our
- * own clock, say what it is; data loop; see pw_cycle.h. */
+ * own clock, say what it is; data loop; see pw_follow.h. */
 #include <math.h>
 
-#include "pw_cycle.h"
+#include "pw_follow.h"
+#include "pw_lead.h"
 
 /* Over how long, at the most, a distance is averaged that cannot change; and how far off the
  * average it must be to have changed all the same. */
@@ -141,7 +142,7 @@ bool xpa_follow_playback(struct xpa_pw_node *n) {
         error = fill - xpa_lead_distance(f, 0);
     if (fill < 0 || must_resync(n, error)) {
         if (error < 0)
-            xpa_node_silence(f, (uint64_t)-error);
+            xpa_front_silence(f, (uint64_t)-error);
         else if (error > f->config.buffer_frames / 2)
             return false; /* nothing else brings us nearer: these frames are dropped */
         else

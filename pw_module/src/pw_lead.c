@@ -1,4 +1,4 @@
-/* pw_lead.c - the distance that is kept, and what applications are told of it; see pw_cycle.h.
+/* pw_lead.c - the distance that is kept, and what applications are told of it; see pw_lead.h.
  *
  * Applications are told whole frames of the nominal rate. Frames of the host's device last a little
  * longer or shorter: at 200 ppm a lead of 2500 is half a frame off. So a driver keeps that distance
@@ -8,16 +8,21 @@
  */
 #include <math.h>
 
-#include "pw_cycle.h"
+#include "pw_lead.h"
 
 /* Half a frame cannot be told; what lies just there must not go back and forth. */
 static const double TOLD_WITHIN_FRAMES = 0.52;
+
+/* How fast a lead comes back, in steps of how much: too little to be heard, or to unsettle who
+ * resamples to our cycles; and each step is told to all clients. */
+static const double SHRINKS_PPM = 300;
+enum { SHRINK_FRAMES = 4 };
 
 /* The host's need as last seen, and our own guard: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
         return f->asked_frames;
-    return (uint32_t)ceil(f->host_frames_max) + f->guard_frames;
+    return (uint32_t)ceil(f->host_frames_max) + f->guard.frames;
 }
 
 /* Never less than a period: a starved position runs ahead to the end of its period, and frames put
@@ -30,19 +35,62 @@ void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
     xpa_lead_tell(f);
 }
 
-/* A cycle was later than the guard: what made it so will come again. The sound is broken just now,
- * so twice the guard costs no break of its own. 10 ms at the most, for as long as we run. */
-void xpa_lead_grow(struct xpa_pw_node *n) {
+void xpa_lead_renew(struct xpa_pw_node *n) {
+    n->surplus_frames = 0;
+    xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+}
+
+/* The sound is broken just now, so a longer lead costs no break of its own. */
+void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    uint32_t most = f->config.rate / 100;
-    if (f->guard_frames >= most)
+    uint32_t more = xpa_guard_grow(&f->guard, now_nsec);
+    uint32_t there = SPA_MIN(more, n->surplus_frames);
+    if (more == 0)
         return;
-    uint32_t more = f->guard_frames < most / 2 ? f->guard_frames : most - f->guard_frames;
-    f->guard_frames += more;
     f->asked_frames += more;
-    f->late_sec = (double)f->guard_frames / f->config.rate;
-    xpa_lead_set(f, f->lead_frames + more);
+    n->surplus_frames -= there;
+    xpa_lead_set(f, f->lead_frames + more - there);
     n->synced = false;
+}
+
+void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    xpa_guard_used(&f->guard, frames, now_nsec);
+    uint32_t less = xpa_guard_ease(&f->guard, now_nsec);
+    f->asked_frames -= less;
+    n->surplus_frames += less;
+}
+
+/* Another stream of the card goes by our cycles, and its frames by the same clock: what our lead
+ * loses would be added to its own. */
+static bool is_followed(const struct xpa_pw_node *n) {
+    struct xpa_pw_node *other;
+    spa_list_for_each (other, &n->pw->nodes, link) {
+        if (other->running && !other->driving && other->position &&
+            other->position->clock.id == n->clock->id &&
+            strcmp(other->clock_name, n->clock_name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Frames are neither left out nor repeated: cycles start a little later (capture: sooner) than they
+ * would, until the surplus is gone. */
+void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames) {
+    struct xpa_front *f = n->front;
+    if (n->surplus_frames == 0 || is_followed(n))
+        return;
+    n->shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
+    if (n->shrunk_frames < SHRINK_FRAMES)
+        return;
+    uint32_t less = SPA_MIN(n->surplus_frames, SHRINK_FRAMES);
+    n->shrunk_frames = 0;
+    n->surplus_frames -= less;
+    /* the host needs more by now, or the buffer held no longer lead */
+    if (f->lead_frames + f->config.period_frames / 4 < xpa_lead_wanted(f) + less)
+        n->surplus_frames = 0;
+    else
+        xpa_lead_set(f, f->lead_frames - less);
 }
 
 /* A captured frame is as old as the host says when it can be read. */

@@ -39,7 +39,7 @@ static int do_set_wanted(struct spa_loop *loop, bool async, uint32_t seq, const 
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)size;
     n->wanted = *(const bool *)data;
-    n->pending = false;
+    n->cycle.running = false;
     xpa_node_update(n, xpa_now_nsec());
     return 0;
 }
@@ -151,8 +151,9 @@ void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
     pw_properties_free(properties);
 }
 
-static void do_add_timer(const struct xpa_command *command) {
+static void do_add(const struct xpa_command *command) {
     struct xpa_pw_node *n = command->object;
+    spa_list_append(&n->pw->nodes, &n->link);
     n->timer_added = xpa_loop_add(&n->plane->loop, &n->timer_source) == 0;
 }
 
@@ -163,6 +164,8 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     if (n->timer_added)
         xpa_loop_remove(&n->plane->loop, &n->timer_source);
     n->timer_added = false;
+    if (n->link.next)
+        spa_list_remove(&n->link);
     if (n->front)
         n->front->on_change = NULL;
     n->front = NULL;
@@ -205,7 +208,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
         return NULL;
     }
     pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
-    struct xpa_command command = {.func = do_add_timer, .object = n};
+    struct xpa_command command = {.func = do_add, .object = n};
     xpa_plane_command(plane, &command);
     for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
@@ -230,7 +233,7 @@ static void do_bind(const struct xpa_command *command) {
     if (n->front)
         n->front->on_change = NULL;
     n->front = f;
-    n->running = n->draining = n->pending = false;
+    n->running = n->draining = n->cycle.running = false;
     f->on_change = xpa_node_on_change;
     f->change_data = n;
     xpa_node_update(n, xpa_now_nsec());

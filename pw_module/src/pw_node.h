@@ -1,7 +1,11 @@
 /* pw_node.h - a guest's sink or source in its PipeWire graph.
  *
- * pw_node.c   the node: connection, format, latency, properties; Python's thread
- * pw_cycle.h  when a cycle runs and what moves in it; data loop
+ * pw_node.c    the node: connection, format, latency, properties; Python's thread
+ * pw_cycle.c   the stream's start and end, the audio callback; all from here on: data loop
+ * pw_drive.c   this node starts the graph's cycles: when
+ * pw_follow.c  another node does
+ * pw_lead.c    the distance that is kept, and what applications are told of it
+ * pw_graph.c   a cycle's length, the driver's clock, the trigger
  *
  * One invariant replaces a schedule: a playback cycle starts when the backend has played all but
  * `lead` of what we wrote (P = written - lead), a capture cycle when its quantum and `lead` more
@@ -16,6 +20,8 @@
 #include <spa/node/io.h>
 #include <spa/utils/dll.h>
 
+#include "converter.h"
+#include "overdue.h"
 #include "pw_core.h"
 #include "stream_front.h"
 
@@ -34,6 +40,7 @@ _Static_assert(sizeof(struct spa_io_clock) == offsetof(struct spa_io_clock, next
 
 struct xpa_pw_node {
     struct xpa_pw *pw;
+    struct spa_list link; /* in pw->nodes, data loop */
     struct xpa_plane *plane;
     uint32_t id;
     int direction;
@@ -56,13 +63,19 @@ struct xpa_pw_node {
     bool wanted;  /* the graph runs this node */
     bool running; /* the stream is started for it */
     bool driving; /* this node starts the graph's cycles */
-    bool pending; /* a cycle was started and process() has not come yet */
     bool in_update;
+    struct xpa_overdue cycle; /* playback: the one that was started */
     uint64_t triggered_nsec;
     uint64_t drain_frames; /* stopping when the position is here */
     uint64_t drain_until_nsec;
     bool draining;
-    uint64_t idle_nsec; /* since when there is no backend, while driving */
+    uint64_t idle_nsec;             /* since when there is no backend, while driving */
+    struct xpa_converter converter; /* capture */
+    bool served;                    /* capture: process() was called for the last cycle */
+    /* the lead is so much longer than it need be; and what is due of that, but not yet given back
+     */
+    uint32_t surplus_frames;
+    double shrunk_frames;
     /* following another driver */
     struct spa_dll dll;
     uint32_t dll_quantum;
@@ -76,6 +89,7 @@ struct xpa_pw_node {
     bool drifted;         /* from a driver that seemed to have our clock */
     bool was_starved;
     uint64_t quantum_frames, processed;
+    uint32_t rate; /* of the stream that was started last */
 };
 
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec);

@@ -14,6 +14,7 @@
 #define XPA_STREAM_FRONT_H
 
 #include "clock.h"
+#include "guard.h"
 #include "plane.h"
 #include "ring.h"
 #include "sndif.h"
@@ -70,8 +71,7 @@ struct xpa_front {
     uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
     double offset_frames;     /* a follower's distance is so much more than wanted */
     double resampler_frames;  /* PipeWire's resampler on this node holds so much */
-    uint32_t guard_frames;    /* the part of the lead that is ours, beside the host's need */
-    double late_sec;          /* cycles were later than the guard once: so late they may be now */
+    struct xpa_guard guard;   /* the part of the lead that is ours, beside the host's need */
     uint64_t base_frames;     /* position at which the next start begins */
     uint64_t written_frames;  /* playback: handed over; capture: READ requested */
     uint64_t pending_frames;  /* of those: not answered yet */
@@ -109,6 +109,8 @@ void xpa_front_end(struct xpa_front *f);
 uint32_t xpa_front_room(const struct xpa_front *f);
 /* Playback: hands `frames` <= room to the backend; source NULL: silence. */
 void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames);
+/* Playback: as much of it as there is room for. */
+void xpa_front_silence(struct xpa_front *f, uint64_t frames);
 /* Capture: asks for everything up to the newest position. */
 void xpa_front_ask(struct xpa_front *f);
 /* Capture: frames that can be got now. */

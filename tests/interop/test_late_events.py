@@ -23,7 +23,7 @@ RATE = 48000
 QUANTUM_FRAMES = 64
 SEC = 12.0
 OUTPUT = f"loopback,delay=40ms,gain=-6dB,quantum={QUANTUM_FRAMES},jitter=2ms"
-STAYS = Change("pw_lead.c", "if (f->guard_frames >= most)", "if (most > 0)")
+STAYS = Change("guard.c", "if (g->frames < most)", "if (g->frames > most)")
 SHORT_SIGHTED = Change(
     "pw_drive.c",
     "fmax(late, 0.5 * f->config.period_frames)",
