@@ -209,6 +209,10 @@ TWINS = {
         "if (now_nsec < o->started_nsec + patience)", "patience = 200000000;\n"
         "        if (now_nsec < o->started_nsec + patience)",
     ),
+    "overdue_without_a_sign_that_it_is_lost": (
+        "test_overdue", ["overdue.c"], "", "overdue.c",
+        "links_nsec + LATELY_NSEC < o->started_nsec", "links_nsec > LATELY_NSEC + now_nsec",
+    ),
     "overdue_at_the_first_look": (
         "test_overdue", ["overdue.c"], "", "overdue.c",
         "o->again_nsec = now_nsec + moment;", "o->again_nsec = now_nsec;",

@@ -2,10 +2,10 @@
  *
  * A client that is late loses nothing as long as the lead lasts; a cycle that starts before it is
  * done costs it a quantum. But a cycle may never come back: PipeWire loses the one that runs while
- * it rebuilds the graph, and tells no client. So it is waited for until frames would be missing
- * soon; longer if cycles took long lately, since a slow client is not a lost one; and no longer
- * than a quantum, or what lies ahead, whatever clients do. PipeWire's own drivers start the next
- * cycle after a quantum, always.
+ * it rebuilds the graph, and tells no client. Then, that is when links came or went lately, a cycle
+ * is waited for only until frames would be missing soon; longer if cycles took long of late, since
+ * a slow client is not a lost one. Otherwise it is waited for as long as frames last, or two quanta
+ * if that is longer. PipeWire's own drivers start the next cycle after one quantum, always.
  *
  * It is given up at a second look, a moment after the first: when this machine stood still, clients
  * did so, too, and may be done in that moment.
@@ -20,14 +20,15 @@ struct xpa_overdue {
     bool running;
     uint64_t started_nsec;
     uint64_t slow_nsec;  /* so long a cycle took lately */
-    uint64_t again_nsec; /* 0, or when the second look is due */
+    uint64_t again_nsec; /* 0, or when the next look is due after the first */
 };
 
 void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec);
 void xpa_overdue_end(struct xpa_overdue *o, uint64_t now_nsec);
 /* When to look again, if nothing comes before. 0: no cycle runs, or it is given up.
- * `lasts_nsec`: until then nothing is missing, even if it does not come back. */
+ * `lasts_nsec`: until then nothing is missing, even if it does not come back.
+ * `links_nsec`: when links came or went last. */
 uint64_t xpa_overdue_look(struct xpa_overdue *o, uint64_t now_nsec, uint64_t lasts_nsec,
-                          uint64_t quantum_nsec);
+                          uint64_t quantum_nsec, uint64_t links_nsec);
 
 #endif

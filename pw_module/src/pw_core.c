@@ -196,6 +196,7 @@ void xpa_pw_disconnect(struct xpa_pw *pw) {
     XPA_PW_LOCKED(pw);
     if (!pw->core)
         return;
+    xpa_pw_unwatch_links(pw);
     spa_hook_remove(&pw->core_listener);
     pw_core_disconnect(pw->core);
     pw->core = NULL;

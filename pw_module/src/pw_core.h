@@ -26,7 +26,10 @@ struct xpa_pw {
     struct pw_core *core;
     struct spa_hook core_listener;
     struct spa_source *plane_source;
-    struct spa_list nodes;       /* of struct xpa_pw_node, data loop */
+    struct spa_list nodes; /* of struct xpa_pw_node, data loop */
+    struct pw_registry *registry;
+    struct spa_hook registry_listener;
+    _Atomic uint64_t links_nsec; /* when links of the graph last came or went */
     struct xpa_pw_event *events; /* a growing ring */
     uint32_t event_count, event_room;
 };
@@ -40,6 +43,10 @@ static inline void xpa_pw_unlock(struct pw_thread_loop **thread) { pw_thread_loo
 
 void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
                  const char *text);
+
+/* From now on `links_nsec` is kept, until the connection ends. With the lock. */
+void xpa_pw_watch_links(struct xpa_pw *pw);
+void xpa_pw_unwatch_links(struct xpa_pw *pw);
 
 /* A version as 1'000'000 * major + 1000 * minor + micro. */
 int xpa_pw_version(void);

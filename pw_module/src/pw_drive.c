@@ -54,7 +54,9 @@ static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum 
     if (!n->cycle.running)
         return 0;
     double lasts = frame + f->guard.frames; /* the host may look for more then */
-    return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q));
+    uint64_t links_nsec = atomic_load_explicit(&n->pw->links_nsec, memory_order_relaxed);
+    return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q),
+                            links_nsec);
 }
 
 /* Capture: process() comes at a cycle's beginning, and nothing says when clients have taken the

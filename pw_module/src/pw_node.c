@@ -190,6 +190,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     n->id = id;
     n->direction = direction;
     n->version = xpa_pw_version();
+    xpa_pw_watch_links(pw);
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     struct pw_properties *properties = xpa_pw_properties(keys, values, count);
     if (n->timer_source.fd < 0 || !properties) {

@@ -4,15 +4,19 @@
 #include "overdue.h"
 #include "random.h"
 
-enum { MSEC = 1000000, QUANTUM = 5333333, AHEAD = 5333333, START = 1000 * MSEC };
+enum { MSEC = 1000000, QUANTUM = 5333333, AHEAD = 5333333 };
+static const uint64_t SEC = 1000000000, START = 1000 * SEC, NEVER = UINT64_MAX / 2;
+
+/* When links came or went last: the graph is rebuilt. */
+static uint64_t links_nsec = START - 2 * SEC / 3;
 
 /* Looks whenever the timer says so, a client being done at `done`, and everybody standing still
  * from `stall` on, for `stalled`. When the cycle was given up, or 0. */
 static uint64_t run(struct xpa_overdue *o, uint64_t done, uint64_t stall, uint64_t stalled) {
     uint64_t now = START;
     xpa_overdue_start(o, now);
-    for (int i = 0; i < 10; i++) {
-        uint64_t at = xpa_overdue_look(o, now, START + AHEAD, QUANTUM);
+    for (int i = 0; i < 30; i++) {
+        uint64_t at = xpa_overdue_look(o, now, START + AHEAD, QUANTUM, links_nsec);
         if (at == 0)
             return now;
         CHECK(at > now, "to be looked at in the past");
@@ -26,8 +30,6 @@ static uint64_t run(struct xpa_overdue *o, uint64_t done, uint64_t stall, uint64
     return now;
 }
 
-static const uint64_t NEVER = UINT64_MAX / 2;
-
 static void test_a_lost_cycle_is_given_up_before_frames_are_missing(void) {
     struct xpa_overdue o = {0};
     for (int i = 0; i < 100; i++)
@@ -36,7 +38,18 @@ static void test_a_lost_cycle_is_given_up_before_frames_are_missing(void) {
     CHECK(given_up > START + AHEAD / 2, "after %d us", (int)((given_up - START) / 1000));
     CHECK(given_up < START + AHEAD - MSEC / 2, "after %d us", (int)((given_up - START) / 1000));
     CHECK(!o.running, "it still runs");
-    CHECK_EQ(xpa_overdue_look(&o, given_up + 1, START + AHEAD, QUANTUM), 0);
+    CHECK_EQ(xpa_overdue_look(&o, given_up + 1, START + AHEAD, QUANTUM, START), 0);
+}
+
+/* Where no links come or go, a client is late and no cycle is lost: frames are missing rather than
+ * a quantum of that client, for a while. */
+static void test_without_a_sign_that_it_is_lost_it_is_waited_for(void) {
+    struct xpa_overdue o = {0};
+    links_nsec = START - 2 * SEC;
+    CHECK_EQ(run(&o, START + 2 * QUANTUM - MSEC, NEVER, 0), 0);
+    uint64_t given_up = run(&o, NEVER, NEVER, 0);
+    CHECK_EQ(given_up, START + 2 * QUANTUM);
+    links_nsec = START - 2 * SEC / 3;
 }
 
 static void test_a_late_client_is_waited_for(void) {
@@ -70,9 +83,10 @@ static void test_whatever_happens_two_quanta_are_the_end(void) {
         struct xpa_overdue o = {.slow_nsec = random_below(&seed, 400 * MSEC)};
         uint64_t quantum = 600000 + random_below(&seed, 50 * MSEC), now = START;
         uint64_t ahead = random_below(&seed, 2) ? 0 : random_below(&seed, (uint32_t)quantum);
+        uint64_t links = random_below(&seed, 2) ? 0 : START;
         uint64_t lasts = START + ahead - random_below(&seed, 3) * MSEC;
         xpa_overdue_start(&o, now);
-        for (uint64_t at; (at = xpa_overdue_look(&o, now, lasts, quantum)) != 0;)
+        for (uint64_t at; (at = xpa_overdue_look(&o, now, lasts, quantum, links)) != 0;)
             now = at;
         CHECK(now <= START + 2 * quantum, "%d us, quantum %d", (int)((now - START) / 1000),
               (int)(quantum / 1000));
@@ -82,6 +96,7 @@ static void test_whatever_happens_two_quanta_are_the_end(void) {
 
 int main(void) {
     test_a_lost_cycle_is_given_up_before_frames_are_missing();
+    test_without_a_sign_that_it_is_lost_it_is_waited_for();
     test_a_late_client_is_waited_for();
     test_a_slow_client_is_not_a_lost_one();
     test_a_client_that_stood_still_with_us_is_given_a_moment();

@@ -210,6 +210,7 @@ static void test_a_lost_cycle_is_not_heard(void) {
         for (int lost = 0; lost < 20; lost++) {
             uint64_t cycles = w->cycles;
             w->takes_nsec = NEVER;
+            w->pw.links_nsec = sim_now;
             while (w->cycles == cycles)
                 sim_run(w->plane, SIM_MSEC / 10);
             w->takes_nsec = SIM_MSEC / 2;
