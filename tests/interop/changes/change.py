@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from interop.changes.place import Place
+
+# Half the usual quantum.
+ALLOWED_FRAMES = 512
+# Closing a stream of a backend and opening it again: there is nothing like it in a null sink.
+REOPENED_FRAMES = 9600
 
 Make = Callable[[Place], AbstractContextManager[None]]
 
@@ -22,22 +28,24 @@ class Change:
     hold_sec: float = 1.2
     rest_sec: float = 1.2
     """How long it lasts, and how long nothing happens after it."""
+    allowed_frames: int = ALLOWED_FRAMES
+    """Of a run: what we may lose, or put in, beyond what PipeWire's own device does."""
 
 
 CHANGES: dict[str, Change] = {}
 """All of them by name, in the order of the table."""
 
 
-def change(name: str, hold_sec: float = 1.2, rest_sec: float = 1.2) -> Callable[[Make], Make]:
-    """Registers one."""
+def add(name: str, make: Make, **options: Any) -> None:
+    assert name not in CHANGES, name
+    CHANGES[name] = Change(name, make, **options)
+
+
+def change(name: str, **options: Any) -> Callable[[Make], Make]:
+    """Registers what it decorates."""
 
     def register(make: Make) -> Make:
-        assert name not in CHANGES, name
-        CHANGES[name] = Change(name, make, hold_sec, rest_sec)
+        add(name, make, **options)
         return make
 
     return register
-
-
-def add(name: str, make: Make, hold_sec: float = 1.2, rest_sec: float = 1.2) -> None:
-    change(name, hold_sec, rest_sec)(make)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from subprocess import DEVNULL, PIPE
 
-from interop.changes.change import change
+from interop.changes.change import REOPENED_FRAMES, change
 from interop.changes.clients import native_play, native_record, running, start
 from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
 from xenpvaudio.testbed import graph
@@ -80,7 +80,7 @@ def _node_ids(place: Place, name: str) -> list[str]:
     ]
 
 
-@change("suspended and resumed", rest_sec=1.5)
+@change("suspended and resumed", rest_sec=1.5, allowed_frames=REOPENED_FRAMES)
 @contextmanager
 def _suspended(place: Place) -> Iterator[None]:
     """As `pactl suspend-sink` does it, with everybody linked. A null sink stands still until

@@ -22,7 +22,8 @@ from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes, graph
 RATE = 48000
 OTHER_RATE = 44100
 QUANTUM_FRAMES, LEAST_FRAMES, MOST_FRAMES = 1024, 64, 2048
-HOST_QUANTUM_FRAMES = 512
+# A long one: what the host's own graph drops on a busy machine is not what is looked for.
+HOST_QUANTUM_FRAMES = 1024
 OWN = "pipewires_own"
 
 _MICROPHONE = """

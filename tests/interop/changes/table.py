@@ -16,21 +16,17 @@ _HEAD = (
 )  # fmt: skip
 
 
-# A run of ours may have lost, or had put in, so much more than PipeWire's own device.
-ALLOWED_FRAMES = 512
-
-
 def _total(counts: Iterable[Counts]) -> tuple[int, int]:
     """Lost, and put in."""
     table = [(c.lost, c.repeated + c.silent) for c in counts]
     return sum(lost for lost, _ in table), sum(more for _, more in table)
 
 
-def excess(seen: Sequence[Seen]) -> bool:
+def excess(seen: Sequence[Seen], allowed_frames: int) -> bool:
     """Whether our two ways together lost more than PipeWire's device did, all runs together."""
     ours = _total([c for s in seen for c in (s.played, s.captured)])
     own = _total(s.own for s in seen)
-    allowed = ALLOWED_FRAMES * len(seen)
+    allowed = allowed_frames * len(seen)
     return any(a > b + allowed for a, b in zip(ours, own, strict=True))
 
 
