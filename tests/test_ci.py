@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def test_both_pass_and_pytests_closing_line_is_the_last(tmp_path: Path) -> None:
     assert status == 0
     assert lines[-2:] == [f"ci: real Xen: {XEN}", f"ci: {PYTEST}"]
     assert "--budget-min" in asked
+
+
+def test_the_lab_boots_all_on_the_oldest_kernel_and_the_frontends_on_the_newest(
+    tmp_path: Path,
+) -> None:
+    """What CI asks for, by the runner's own list: nothing is booted for it."""
+    _, _, asked = ci(tmp_path, (PYTEST, 0), (XEN, 0))
+    options = asked.strip().removeprefix("XEN_ARGS=").split()
+    runner = [sys.executable, ROOT / "tests/xen/run.py", "--list"]
+    shown = subprocess.run([*runner, *options], capture_output=True, text=True, check=True)
+    boots = [line.split()[:2] for line in shown.stdout.splitlines()]
+    alone = subprocess.run(runner, capture_output=True, text=True, check=True)
+    every = [line.split()[:2] for line in alone.stdout.splitlines()]
+    assert {suite for suite, _ in every} == {"bookworm"} and len(every) > 10
+    assert boots == [*every, ["trixie-backports", "kernel"], ["trixie-backports", "ours"]]
 
 
 @pytest.mark.parametrize("statuses", [(2, 0), (0, 2), (2, 2)])

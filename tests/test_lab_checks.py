@@ -77,6 +77,23 @@ def test_a_loudspeaker_may_pause_but_not_lose_a_frame() -> None:
         frames.heard_frames(PLAYED + QUIET + cut(999, 1000), PLAYED)
 
 
+def test_of_a_file_with_silence_behind_it_each_octet_of_the_last_frame_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frame may end with a zero, which is no silence: the guests compare whole frames."""
+    assert PLAYED.endswith(b"\0")
+    paths = [tmp_path / "recorded", tmp_path / "played"]
+    monkeypatch.setattr(sys, "argv", ["frames.py", *map(str, paths)])
+    for played in (PLAYED, PLAYED + QUIET):
+        paths[0].write_bytes(QUIET + PLAYED + QUIET)
+        paths[1].write_bytes(played)
+        assert frames.main() == 0
+        assert capsys.readouterr().out == f"{len(PLAYED)} octets equal\n"
+        paths[0].write_bytes(PLAYED[:-4] + b"\1\1\1\1")
+        assert frames.main() == 1
+        capsys.readouterr()
+
+
 def test_lost_frames_and_silences_are_counted() -> None:
     whole = QUIET + PLAYED + QUIET
     assert frames.in_order(whole, PLAYED) == (0, 0)

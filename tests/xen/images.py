@@ -1,9 +1,10 @@
 """What the lab boots, from Debian packages alone: hypervisor, kernel, initramfs, root file system.
 
-One read-only set for dom0 and every guest, under `.cache/xen/<suite>-<hash of this recipe>/`:
+One read-only set for dom0 and every guest, under `.cache/xen/<suite>.images-<hash of recipe>/`:
 
     xen           the hypervisor, unpacked ELF (QEMU loads it as multiboot)
     vmlinux       Debian's kernel, taken out of its bzImage (spares the unpacking under emulation)
+    kernel        its version, for people
     initrd.img    busybox and the modules that find the root disk
     rootfs.img    ext4, used by dom0 and the guests, each on a snapshot of its own
     busybox       static, for the initramfs and for `init`
@@ -17,24 +18,49 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
-import lzma
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from debian_kernel import (
+    CannotRunError,
+    extract_vmlinux,
+    first,
+    initrd_modules,
+    kernel_image,
+    kernel_packages,
+    module_directories,
+    no_package,
+    plain_module,
+)
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 CACHE = PROJECT / ".cache" / "xen"
 
-# Debian's suites and the Xen that each ships.
-XEN_VERSIONS = {"bookworm": "4.17", "trixie": "4.20"}
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """`kernel_from`: a suite of Debian that only the kernel is taken from, the newest it has."""
+
+    release: str
+    xen_version: str
+    kernel_from: str = ""
+
+
+SUITES = {
+    "bookworm": Suite("bookworm", "4.17"),
+    "trixie": Suite("trixie", "4.20"),
+    "trixie-backports": Suite("trixie", "4.20", "trixie-backports"),
+}
 
 PACKAGES = """
     bash coreutils util-linux mount passwd procps kmod iproute2 udev systemd ca-certificates
@@ -49,12 +75,7 @@ MODULE_DIRS = (
     "arch crypto lib fs/ext4 fs/jbd2 fs/fuse fs/nls drivers/xen drivers/block drivers/virtio "
     "drivers/char sound"
 )
-INITRD_MODULES = "virtio_pci virtio_blk xen-blkfront ext4 crc32c_generic"
 FREE_MB = 300
-
-
-class CannotRunError(Exception):
-    """This machine cannot run the lab; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +83,15 @@ class Images:
     """The finished set; `directory` holds the files named above."""
 
     suite: str
-    xen_version: str
     directory: Path
+
+    @property
+    def xen_version(self) -> str:
+        return SUITES[self.suite].xen_version
+
+    @property
+    def kernel(self) -> str:
+        return self.path("kernel").read_text()
 
     def path(self, name: str) -> Path:
         return self.directory / name
@@ -75,18 +103,18 @@ class Images:
 
 def recipe_hash() -> str:
     """Changes with anything that the images are made of, the mirror's state excepted."""
-    parts = [Path(__file__).read_bytes(), (HERE / "inside" / "initramfs-init").read_bytes()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+    files = (Path(__file__), HERE / "debian_kernel.py", HERE / "inside/initramfs-init")
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def say(text: str) -> None:
     print(f"xen-images: {text}", file=sys.stderr, flush=True)
 
 
-def run(*command: str | Path, input: str = "") -> str:
+def run(*command: str | Path, input: str = "", cwd: Path | None = None) -> str:
     """Standard output; the command's own messages stay on stderr. CannotRunError names it."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, input=input, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(words, input=input, stdout=subprocess.PIPE, text=True, cwd=cwd)
     if done.returncode:
         raise CannotRunError(f"{command[0]} ended with status {done.returncode}")
     return done.stdout
@@ -95,7 +123,11 @@ def run(*command: str | Path, input: str = "") -> str:
 def require_builder() -> None:
     if os.geteuid() != 0:
         raise CannotRunError("images are built as root (mmdebstrap, chroot)")
-    for program, package in (("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs")):
+    for program, package in (
+        ("mmdebstrap", "mmdebstrap"),
+        ("mke2fs", "e2fsprogs"),
+        ("zstd", "zstd"),
+    ):
         if shutil.which(program) is None:
             install(package)
 
@@ -112,8 +144,8 @@ def install(package: str) -> None:
             raise CannotRunError(f"apt-get {arguments[0]} failed: {package} is not to be had")
 
 
-def mirrors(suite: str) -> str:
-    """apt sources for `suite`, from the mirrors that this machine's own apt uses."""
+def mirrors(suite: Suite) -> str:
+    """apt sources, from the mirrors that this machine's own apt uses."""
     lines = run(
         "apt-get", "indextargets", "--format", "$(CODENAME) $(SITE)", "Identifier: Packages"
     ).splitlines()
@@ -122,33 +154,40 @@ def mirrors(suite: str) -> str:
         codename, _, site = line.partition(" ")
         sites.setdefault(codename.endswith("-security"), site)
     if False not in sites:
-        raise CannotRunError("this machine's apt has no mirror")
-    sources = [f"deb {sites[False]} {name} main" for name in (suite, f"{suite}-updates")]
+        raise CannotRunError("this machine's apt has no mirror: run apt-get update")
+    names = [suite.release, f"{suite.release}-updates"]
+    sources = [f"deb {sites[False]} {name} main" for name in names]
     if True in sites:
-        sources.append(f"deb {sites[True]} {suite}-security main")
+        sources.append(f"deb {sites[True]} {suite.release}-security main")
+    if suite.kernel_from:
+        sources.append(f"deb {sites[False]} {suite.kernel_from} main")
     return "\n".join(sources) + "\n"
 
 
-def build(suite: str = "bookworm") -> Images:
+def build(name: str = "bookworm") -> Images:
     """The images, built if the cache has none of this recipe."""
-    if suite not in XEN_VERSIONS:
-        raise CannotRunError(f"no suite {suite}: one of {', '.join(XEN_VERSIONS)}")
-    images = Images(suite, XEN_VERSIONS[suite], CACHE / f"{suite}-{recipe_hash()}")
+    if name not in SUITES:
+        raise CannotRunError(f"no suite {name}: one of {', '.join(SUITES)}")
+    images = Images(name, CACHE / f"{name}.images-{recipe_hash()}")
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "lock"):
         if images.directory.exists():
             return images
         require_builder()
         started = time.monotonic()
-        work = CACHE / f"{suite}.building"
+        work = CACHE / f"{name}.building"
         remove_tree(work)
         work.mkdir()
-        _make_root(suite, images.xen_version, work)
+        unpacked = _unpack(SUITES[name], work)
+        _make_root(SUITES[name], work)
+        _take_boot_files(SUITES[name], unpacked, work)
+        _make_image(work)
         _make_initrd(work)
-        for old in CACHE.glob(f"{suite}-*"):
+        for old in CACHE.glob(f"{name}.images-*"):
             remove_tree(old)
         work.rename(images.directory)
-        say(f"{suite} built in {time.monotonic() - started:.0f} s")
+        took = time.monotonic() - started
+        say(f"{name}, Linux {images.kernel}, built in {took:.0f} s")
     return images
 
 
@@ -165,53 +204,72 @@ def remove_tree(path: Path) -> None:
         run("rm", "-rf", "--one-file-system", path)
 
 
-def _make_root(suite: str, xen: str, work: Path) -> None:
-    root, unpacked = work / "root", work / "debs"
-    say(f"mmdebstrap {suite}")
-    # Kernel, hypervisor and busybox are unpacked only: installing them would run the hooks of a
-    # boot loader and of an initramfs.
-    download = f"""
-        mkdir /debs; cd /debs
-        kernel=$(apt-cache depends linux-image-amd64 |
-            sed -n 's/.*Depends: \\(linux-image-[0-9].*\\)/\\1/p' | head -1)
-        apt-get -q -o APT::Sandbox::User=root download \\
-            xen-hypervisor-{xen}-amd64 busybox-static $kernel"""
-    hook = work / "download.sh"
-    hook.write_text(
-        f"#!/bin/sh -e\ncat > $1/tmp/hook <<'END'\n{download}\nEND\n"
-        'chroot "$1" sh -e /tmp/hook\nrm "$1/tmp/hook"\n'
-    )
-    hook.chmod(0o755)
+class Apt:
+    """apt with lists of its own, for what is unpacked only: installing a kernel or a hypervisor
+    would run the hooks of a boot loader and of an initramfs."""
+
+    def __init__(self, suite: Suite, directory: Path) -> None:
+        if not KEYRING.exists():
+            install("debian-archive-keyring")
+        for name in ("etc/apt/apt.conf.d", "etc/apt/preferences.d", "state/lists/partial", "cache"):
+            (directory / name).mkdir(parents=True)
+        (directory / "status").write_text("")
+        (directory / "etc/apt/sources.list").write_text(
+            mirrors(suite).replace("deb ", f"deb [signed-by={KEYRING}] ")
+        )
+        settings = {
+            "Dir::Etc": directory / "etc/apt",
+            "Dir::State": directory / "state",
+            "Dir::State::status": directory / "status",
+            "Dir::Cache": directory / "cache",
+            "APT::Architecture": "amd64",
+            "APT::Architectures": "amd64",
+            "APT::Sandbox::User": "root",
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "3",
+        }
+        self._options = [word for key in settings for word in ("-o", f"{key}={settings[key]}")]
+        run("apt-get", *self._options, "-qq", "update")
+
+    def show(self, package: str) -> str:
+        """Nothing if there is no such package."""
+        command = ["apt-cache", *self._options, "show", package]
+        return subprocess.run(command, capture_output=True, text=True).stdout
+
+    def unpack(self, packages: list[str], target: Path) -> None:
+        for package in packages:
+            if not self.show(package):
+                raise no_package(package)
+        debs = target.with_suffix(".debs")
+        debs.mkdir()
+        say(f"unpacking {' '.join(packages)}")
+        run("apt-get", *self._options, "-qq", "download", *packages, cwd=debs)
+        for deb in sorted(debs.glob("*.deb")):
+            run("dpkg-deb", "-x", deb, target)
+        remove_tree(debs)
+
+
+def _unpack(suite: Suite, work: Path) -> Path:
+    """A tree of the kernel's, the hypervisor's and busybox' files."""
+    apt = Apt(suite, work / "apt")
+    others = [f"xen-hypervisor-{suite.xen_version}-amd64", "busybox-static"]
+    apt.unpack([*kernel_packages(apt.show), *others], work / "unpacked")
+    remove_tree(work / "apt")
+    return work / "unpacked"
+
+
+def _make_root(suite: Suite, work: Path) -> None:
+    root = work / "root"
+    say(f"mmdebstrap {suite.release}")
     excluded = [
         f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info")
     ]
     run(
         "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root",
-        "--include=" + ",".join(PACKAGES.format(xen=xen).split()),
+        "--include=" + ",".join(PACKAGES.format(xen=suite.xen_version).split()),
         '--aptopt=Apt::Install-Recommends "false"', *excluded,
-        f"--customize-hook={hook} \"$1\"", suite, root, "-", input=mirrors(suite),
+        suite.release, root, "-", input=mirrors(replace(suite, kernel_from="")),
     )  # fmt: skip
-    for deb in sorted((root / "debs").glob("*.deb")):
-        run("dpkg-deb", "-x", deb, unpacked)
-    remove_tree(root / "debs")
-
-    busybox = next(
-        path for path in (unpacked / "bin/busybox", unpacked / "usr/bin/busybox") if path.exists()
-    )
-    shutil.copy(busybox, work / "busybox")
-    hypervisor = next((unpacked / "boot").glob(f"xen-{xen}*.gz"))
-    (work / "xen").write_bytes(gzip.decompress(hypervisor.read_bytes()))
-    kernel = next((unpacked / "boot").glob("vmlinuz-*"))
-    (work / "vmlinux").write_bytes(extract_vmlinux(kernel.read_bytes()))
-    modules = next(
-        path for top in ("lib", "usr/lib") if (path := unpacked / top / "modules").is_dir()
-    )
-    version = next(modules.iterdir()).name
-    (work / "kernel-version").write_text(version)
-    run("cp", "-a", modules, root / "lib/")
-    _prune_modules(root, version)
-    remove_tree(unpacked)
-
     for directory in ("var/cache/apt", "var/lib/apt/lists"):
         remove_tree(root / directory)
         (root / directory).mkdir()
@@ -220,6 +278,28 @@ def _make_root(suite: str, xen: str, work: Path) -> None:
     (root / "etc/mtab").unlink(missing_ok=True)
     (root / "etc/mtab").symlink_to("/proc/self/mounts")
 
+
+def _take_boot_files(suite: Suite, unpacked: Path, work: Path) -> None:
+    busybox = first((unpacked / "bin/busybox", unpacked / "usr/bin/busybox"), "busybox")
+    shutil.copy(busybox, work / "busybox")
+    names = f"xen-{suite.xen_version}*.gz"
+    hypervisor = first(sorted((unpacked / "boot").glob(names)), f"boot/{names}")
+    (work / "xen").write_bytes(gzip.decompress(hypervisor.read_bytes()))
+    parts = module_directories(unpacked)
+    version = parts[0].name
+    (work / "kernel").write_text(version)
+    image = kernel_image(unpacked, version)
+    (work / "vmlinux").write_bytes(extract_vmlinux(image.read_bytes()))
+    for part in parts:
+        (work / "root/lib/modules").mkdir(exist_ok=True)
+        run("cp", "-a", part, work / "root/lib/modules/")
+    (work / "root/lib/modules" / version / "vmlinuz").unlink(missing_ok=True)
+    _prune_modules(work / "root", version)
+    remove_tree(unpacked)
+
+
+def _make_image(work: Path) -> None:
+    root = work / "root"
     megabytes = int(run("du", "-sm", "--apparent-size", root).split()[0])
     say(f"ext4 image of {megabytes} MB")
     run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-L", "xenlab", "-d", root,
@@ -244,57 +324,32 @@ def _prune_modules(root: Path, version: str) -> None:
 
 def _make_initrd(work: Path) -> None:
     root, tree = work / "root", work / "initrd"
-    version = (work / "kernel-version").read_text()
-    for name in ("bin", "dev", "proc", "sys", "run", "newroot", f"lib/modules/{version}"):
+    version = (work / "kernel").read_text()
+    directory = tree / "lib/modules" / version
+    for name in ("bin", "dev", "proc", "sys", "run", "newroot"):
         (tree / name).mkdir(parents=True)
+    directory.mkdir(parents=True)
     shutil.copy(work / "busybox", tree / "bin/busybox")
     shutil.copy(HERE / "inside/initramfs-init", tree / "init")
     (tree / "init").chmod(0o755)
-    names: list[str] = []
-    for module in INITRD_MODULES.split():
-        # A builtin prints "builtin NAME".
-        shown = run("chroot", root, "modprobe", "-S", version, "--show-depends", module)
-        for words in map(str.split, shown.splitlines()):
-            if words[0] == "insmod" and (path := Path(words[1])).name not in names:
-                names.append(path.name)
-                _plain_copy(root / path.relative_to("/"), tree / "lib/modules" / version)
-    plain = [name.removesuffix(".xz") for name in names]
-    (tree / "modules.list").write_text("\n".join(plain) + "\n")
+
+    def show_depends(module: str) -> str | None:
+        command = ["chroot", str(root), "modprobe", "-S", version, "--show-depends", module]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return done.stdout if done.returncode == 0 else None
+
+    lines = []
+    for path in initrd_modules(show_depends):
+        name, data = plain_module(root / path.relative_to("/"))
+        (directory / name).write_bytes(data)
+        lines.append(f"{name}\n")
+    (tree / "modules.list").write_text("".join(lines))
     with (work / "initrd.img").open("wb") as file:
         subprocess.run(
             f"find . | {work}/busybox cpio -o -H newc",
             shell=True, cwd=tree, stdout=file, stderr=subprocess.DEVNULL, check=True,
         )  # fmt: skip
     remove_tree(tree)
-
-
-def _plain_copy(module: Path, directory: Path) -> None:
-    """Busybox's insmod wants an uncompressed module; Debian 13 ships .ko.xz."""
-    if module.suffix == ".xz":
-        (directory / module.stem).write_bytes(lzma.decompress(module.read_bytes()))
-    else:
-        shutil.copy(module, directory)
-
-
-def extract_vmlinux(image: bytes) -> bytes:
-    """The ELF kernel inside an x86 bzImage (Documentation/arch/x86/boot.rst: payload_offset)."""
-    if image[0x202:0x206] != b"HdrS":
-        raise CannotRunError("the kernel is not a bzImage")
-    setup_sectors = (image[0x1F1] or 4) + 1
-    offset, length = struct.unpack_from("<II", image, 0x248)
-    payload = image[setup_sectors * 512 + offset :][:length]
-    if payload.startswith(b"\xfd7zXZ\0"):
-        # The kernel appends the unpacked size, four octets, to the xz stream.
-        elf = lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(payload)
-    elif payload.startswith(b"\x1f\x8b"):
-        elf = gzip.decompress(payload)
-    elif payload.startswith(b"\x28\xb5\x2f\xfd"):
-        elf = subprocess.run(["zstd", "-dcq"], input=payload, stdout=subprocess.PIPE).stdout
-    else:
-        raise CannotRunError("the kernel's compression is unknown")
-    if not elf.startswith(b"\x7fELF"):
-        raise CannotRunError("the kernel's payload is not ELF")
-    return elf
 
 
 def main() -> int:

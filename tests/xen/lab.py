@@ -44,14 +44,14 @@ class Boot:
     """Lines like "PASS name figure"."""
 
 
-def require_machine() -> None:
+def require_machine(suites: int = 1) -> None:
     if shutil.which(QEMU) is None:
         install("qemu-system-x86")
     if shutil.which(QEMU) is None:
         raise CannotRunError(f"{QEMU} is missing")
     CACHE.mkdir(parents=True, exist_ok=True)
     # The images and the project's files; the disks of one boot.
-    for directory, gigabytes in ((CACHE, 2.5), (Path(tempfile.gettempdir()), 1.5)):
+    for directory, gigabytes in ((CACHE, 2.5 * suites), (Path(tempfile.gettempdir()), 1.5)):
         free = shutil.disk_usage(directory).free / 1e9
         if free < gigabytes:
             raise CannotRunError(f"{directory} has {free:.1f} GB free, {gigabytes:g} GB are needed")

@@ -27,8 +27,11 @@ __all__ = [
     "OUT",
     "Daemon",
     "Lab",
+    "ScenarioError",
     "compare_frames",
     "expect",
+    "finished",
+    "heard_until",
     "store_read",
     "wait_until",
     "wav_data",
@@ -43,6 +46,8 @@ for p in $(pgrep "xenwatch|xenbus|aplay"); do
 done
 """
 PROGRAM = "/usr/local/bin/xen-pv-audio"
+# For what is to come about, nobody says how soon: the emulator may have busy programs beside it.
+PATIENCE_SEC = 120.0
 
 
 class ScenarioError(Exception):
@@ -54,13 +59,13 @@ def expect(true: bool, otherwise: str) -> None:
         raise ScenarioError(otherwise)
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_sec: float = 10) -> float:
+def wait_until(true: Callable[[], bool], what: str, timeout_sec: float = PATIENCE_SEC) -> float:
     """Seconds until `true()`; ScenarioError naming `what` if that does not come about."""
     started = time.monotonic()
     while not true():
         if time.monotonic() - started > timeout_sec:
             raise ScenarioError(f"{what}: not within {timeout_sec:g} s")
-        time.sleep(0.05)
+        time.sleep(0.1)  # what runs here takes from the one processor that the backend has
     return time.monotonic() - started
 
 
@@ -86,7 +91,6 @@ class Daemon:
         wait_until(
             lambda: "is ready" in self.log() or self.process.poll() is not None,
             "the backend's start",
-            60,
         )
         if self.process.poll() is not None:
             raise ScenarioError(f"the backend ended: {self.log().strip()[-400:]}")
@@ -173,6 +177,25 @@ class Lab:
 def wav_data(path: Path) -> bytes:
     """The samples of a WAV file."""
     return samples(path.read_bytes())
+
+
+def finished(path: Path) -> bytes:
+    """The samples of one of the backend's recordings, once it is complete: its header has the
+    length then, after the stream was closed."""
+    wait_until(lambda: path.exists() and any(path.read_bytes()[40:44]), f"the end of {path.name}")
+    return wav_data(path)
+
+
+def heard_until(path: Path, last: bytes, times: int = 1) -> bytes:
+    """The samples so far, once `last` is among them so many times or the recording is complete;
+    after 30 s all the same, for the caller to tell what is missing."""
+    end = time.monotonic() + 30
+    while True:
+        complete = path.exists() and any(path.read_bytes()[40:44])
+        recorded = wav_data(path) if path.exists() else b""
+        if recorded.count(last) >= times or complete or time.monotonic() > end:
+            return recorded
+        time.sleep(0.2)
 
 
 def main() -> int:

@@ -128,7 +128,8 @@ def main() -> int:
     for path in paths:
         with open(path, "rb") as file:
             files.append(samples(file.read()))
-    files[1] = files[1].rstrip(b"\0")
+    sounding = len(files[1].rstrip(b"\0"))
+    files[1] = files[1][: sounding + -sounding % 4]  # whole frames: one may end with a zero
     try:
         if order:
             print(*in_order(files[0], files[1]))

@@ -89,6 +89,11 @@ class Console:
                 raise GuestError("the guest has gone")
             return Result(self._statuses.pop(ident), self._outputs.pop(ident, ""))
 
+    def ended(self, ident: str) -> bool:
+        """Whether that script has ended; its result is still to be had."""
+        with self._changed:
+            return ident in self._statuses
+
     def halt(self) -> None:
         self._send("@@HALT")
 
@@ -208,6 +213,15 @@ on_crash = "destroy"
         if done.status:
             raise GuestError(f"in the guest: status {done.status}: {done.output[-800:]}")
         return done.output
+
+    def idle(self) -> bool:
+        """Whether its processor had nothing to do for most of a second. A sound session starts for
+        some seconds more than it says, and with one processor that is heard. What other domains
+        took of the time (steal) is neither."""
+        ticks = self.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
+        half = len(ticks) // 2
+        before, after = (list(map(int, part[1:8])) for part in (ticks[:half], ticks[half:]))
+        return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
 
     def halt(self) -> float:
         """An orderly power-off; seconds until the domain has gone."""

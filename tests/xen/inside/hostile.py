@@ -26,7 +26,7 @@ SLOT_BYTES, REQ_PROD = 64, 0  # xen/io/ring.h: the indices' 64 octets, then the 
 INITIALISING, INIT_WAIT, INITIALISED, CONNECTED = "1", "2", "3", "4"
 
 
-def wait(domain: Domain, states: tuple[str, ...], timeout_sec: float = 20) -> None:
+def wait(domain: Domain, states: tuple[str, ...], timeout_sec: float = 120) -> None:
     """Until the backend is in one of `states`."""
     path = domain.store.read(f"{DEVICE}/backend") + "/state"
     end = time.monotonic() + timeout_sec

@@ -5,6 +5,9 @@ configuration the time that a number of periods takes is compared with what the 
 
 pcm_test.py DEVICE MARGIN_MS      a line each; status 1 if one is off by more, or had an xrun
 pcm_test.py drain DEVICE FILE LENGTH...     plays LENGTH frames of FILE and drains, again and again
+
+What is off is measured again, twice at most: a machine that was late once is not late always, but a
+clock that is wrong is.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from alsa import Playback, asound, check
 
 PLAYBACK, CAPTURE, RW_INTERLEAVED = 0, 1, 3
 DURATION_SEC = 2.0
+ATTEMPTS = 3
 # rate, channels, period and buffer in frames, of S16_LE: pcm.test.time1 to time7.
 CONFIGURATIONS = (
     (8000, 1, 8000, 32000),
@@ -111,17 +115,28 @@ def timed(device: str, direction: int, config: tuple[int, int, int, int]) -> tup
     return took, count * period / rate
 
 
+def best(
+    device: str, direction: int, config: tuple[int, int, int, int], margin_sec: float
+) -> tuple[float, float]:
+    """Seconds too late, and how long it should take."""
+    for _ in range(ATTEMPTS):
+        took, wanted = timed(device, direction, config)
+        if abs(took - wanted) <= margin_sec:
+            break
+        print(f"once more: it took {took:.2f} s for {wanted:.2f}")
+    return took - wanted, wanted
+
+
 def main_timed(device: str, margin_sec: float) -> int:
     bad = 0
     for direction, name in ((PLAYBACK, "playback"), (CAPTURE, "capture")):
         for config in CONFIGURATIONS:
             shown = f"{name} {config[0]} Hz x{config[1]} {config[2]}/{config[3]}"
             try:
-                took, wanted = timed(device, direction, config)
+                late, wanted = best(device, direction, config, margin_sec)
             except Refused as refusal:
                 print(f"{shown}: skipped, {refusal}")
                 continue
-            late = took - wanted
             print(f"{shown}: {late * 1e3:+.0f} ms of {wanted:.1f} s")
             bad += abs(late) > margin_sec
     return 1 if bad else 0

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 
 from dom0 import OUT, Lab, expect, store_read, wait_until
 from guest import LAB, Guest, GuestError, command
+from our_front import at_rest
 from round_trip import SINK, SOURCE, round_trip
 
 TREE = LAB / "source"
@@ -91,8 +91,11 @@ def run(lab: Lab) -> None:
         backend = subprocess.Popen(
             [*shlex.split(AS_USER), *shlex.split(line)], stdout=log, stderr=subprocess.STDOUT
         )
-        time.sleep(5)
-        expect(backend.poll() is None, (OUT / "backend-installed.log").read_text()[-300:])
+        told_log = OUT / "backend-installed.log"
+        wait_until(
+            lambda: "is ready" in told_log.read_text() or backend.poll() is not None, "ready"
+        )
+        expect(backend.poll() is None, told_log.read_text()[-300:])
         figures.append(line)
     guest = Guest(vsnd=VSND)
     lab.explain_with(guest)
@@ -114,7 +117,7 @@ def in_guest(lab: Lab, guest: Guest) -> None:
             "for d in /sys/bus/xen/drivers/*vsnd*/vsnd-0; do echo vsnd-0 > ${d%/*}/unbind; done;"
             "sleep 2; rmmod snd_xen_front"
         )
-        guest.must(install_script("## Install", "### In a guest"), 60)
+        guest.must(install_script("## Install", "### In a guest"))
         told = guest.must(f"{UDEV} sleep 1; lsmod | grep -c ^snd_xen_front || true; {NODES}")
         lines = told.splitlines()
         expect(lines[0] == "0", f"snd_xen_front is loaded again: {told}")
@@ -128,8 +131,9 @@ def in_guest(lab: Lab, guest: Guest) -> None:
         figures.append(sound(guest))
 
 
-# The emulator is slow and stops now and then: a lead of 200 ms hides it, as in our_front.
-PATIENT = "--quantum-frames 2048 --period-frames 1024 --lead-frames 8192"
+# The emulator is slow and stops now and then: long cycles and a long lead hide it, as in our_front.
+QUANTUM_FRAMES = 4096
+PATIENT = f"--quantum-frames {QUANTUM_FRAMES} --period-frames 2048 --lead-frames 16384"
 
 
 def sound(guest: Guest) -> str:
@@ -139,18 +143,21 @@ def sound(guest: Guest) -> str:
     guest.must(
         f"{session} chmod 777 $OUT; cat > /tmp/session <<'END'\n"
         "cd /tmp; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null\n"
+        "for i in $(seq 120); do wpctl status > /dev/null && break; sleep 0.5; done\n"
+        f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}\n"
         f"setsid {line} {PATIENT} > /tmp/frontend.log 2>&1 < /dev/null &\nEND\n"
         "mkdir -p /etc/wireplumber/{bluetooth.lua,wireplumber.conf}.d; "
         "chmod 777 /etc/wireplumber/*.d;"
         f"{AS_USER} bash /tmp/session"
     )
     state = f"/local/domain/{guest.domid}/device/vsnd/0/state"
-    wait_until(lambda: store_read(state) == "4", "Connected", 40)
+    wait_until(lambda: store_read(state) == "4", "Connected")
 
     def listed() -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output
 
-    wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes", 20)
+    wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes")
+    at_rest(guest)
     try:
         return f"{line}: {round_trip(guest, session, AS_USER)}"
     except GuestError as error:

@@ -1,34 +1,53 @@
-"""Our backend in dom0 against the Linux kernel's frontend, snd_xen_front, in a guest."""
+"""Our backend in dom0 against the Linux kernel's frontend, snd_xen_front, in a guest.
+
+The emulated guest may be too late and have an underrun, and how often is no matter of the backend:
+what it played is to be there all the same, every frame once and in order, with silence only then.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import time
 
-from dom0 import OUT, Daemon, Lab, compare_frames, expect, store_read, wait_until, wav_data
+from dom0 import (
+    OUT,
+    Daemon,
+    Lab,
+    compare_frames,
+    expect,
+    finished,
+    store_read,
+    wait_until,
+)
 from guest import Guest
 
 CARD = (
     "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=44100;48000, "
-    "sample-formats=s16_le;s32_le, channels-max=2, buffer-size=65536"
+    "sample-formats=s16_le;s32_le, channels-max=2, buffer-size=262144"
 )
 STREAMS = ("PCM, name=Lab PCM", "STREAM, unique-id=play0, type=p", "STREAM, unique-id=cap0, type=c")
 VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *STREAMS))} ] ]"
 RAW = "-D hw:0,0 -q -t raw -f S16_LE -r 48000 -c 2"
 FRAMES = "/run/lab/job/frames.raw"
 RECORD = OUT / "kernel-play.wav"
+PLAYS_IN_A_ROW, CAPTURES_IN_A_ROW = 10, 5
 
 
 def periods(period: int, count: int) -> str:
     return f"--period-size={period} --buffer-size={period * count}"
 
 
+# Newer kernels give a blocked write 1.1 buffers, then EIO; the emulator stands still for 200 ms at
+# times, and for longer beside other work.
+LONG = periods(8192, 4)
+
+
 def backend_state(guest: Guest) -> str | None:
     return store_read(f"/local/domain/0/backend/vsnd/{guest.domid}/0/state")
 
 
-def wait_connected(guest: Guest, timeout_sec: float = 20) -> float:
-    return wait_until(lambda: backend_state(guest) == "4", "Connected", timeout_sec)
+def wait_connected(guest: Guest) -> float:
+    return wait_until(lambda: backend_state(guest) == "4", "Connected")
 
 
 class StateTimes:
@@ -78,11 +97,14 @@ def start_guest(lab: Lab, guest: Guest, backend: Daemon) -> None:
         thread = threading.Thread(target=lambda: seconds.append(times.init_wait_sec()))
         thread.start()
         guest.start()
-        thread.join(5)
+        thread.join(20)
+        expect(bool(seconds), "no InitWait was seen")
         figures.append(f"backend's start {backend.ready_sec:.1f} s")
         figures.append(f"xl create {guest.create_sec:.1f} s")
         figures.append(f"InitWait after {seconds[0] * 1e3:.0f} ms")
-        expect(seconds[0] < 1, f"InitWait after {seconds[0]:.1f} s")
+        # A second; or on a machine that is slower still, a small part of what xl takes for all.
+        limit_sec = max(1.0, guest.create_sec / 10)
+        expect(seconds[0] < limit_sec, f"InitWait after {seconds[0]:.1f} s")
     with lab.scenario("kernel.card_appears") as figures:
         guest.must("modprobe snd_xen_front")
         figures.append(f"Connected after {wait_connected(guest):.1f} s")
@@ -92,12 +114,22 @@ def start_guest(lab: Lab, guest: Guest, backend: Daemon) -> None:
 
 def play_all(lab: Lab, guest: Guest, how: str) -> str:
     """Plays the numbered frames with aplay, and compares what the host was given."""
+    RECORD.unlink(missing_ok=True)
     started = time.monotonic()
-    output = guest.must(f"timeout 60 aplay {RAW} {how} {FRAMES}")
+    output = guest.must(f"timeout 110 aplay {RAW} {how} {FRAMES}")
     took = time.monotonic() - started
-    expect("underrun" not in output, f"aplay: {output[-200:]}")
-    time.sleep(0.3)
-    return f"{compare_frames(wav_data(RECORD), lab.frames)}, aplay took {took:.1f} s"
+    return f"{compared(lab.frames, output)}, aplay took {took:.1f} s"
+
+
+def compared(played: bytes, output: str, frame_bytes: int = 4) -> str:
+    """`output`: what the player said; for each underrun one silence may stand in the recording."""
+    underruns = output.count("underrun!!!")
+    late = underruns > 0
+    told = compare_frames(finished(RECORD), played, frame_bytes, silence_between=late)
+    if late and "pieces" in told:
+        pieces = int(told.partition("in ")[2].split()[0])
+        expect(pieces - 1 <= underruns, f"{told}, with {underruns} underruns")
+    return f"{told}, {underruns} underruns" if late else told
 
 
 def play(lab: Lab, guest: Guest) -> None:
@@ -108,19 +140,16 @@ def play(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.odd_period") as figures:
         figures.append(play_all(lab, guest, periods(2003, 5)))
     with lab.scenario("kernel.full_buffer") as figures:
-        figures.append(play_all(lab, guest, periods(4096, 4)))
+        figures.append(play_all(lab, guest, periods(16384, 4)))
     with lab.scenario("kernel.start_stop_storm") as figures:
         figures.append(guest.must("timeout 90 python3 /run/lab/inside/alsa.py storm 20").strip())
         figures.append(play_all(lab, guest, periods(2400, 4)))
     with lab.scenario("kernel.underrun_loses_nothing") as figures:
-        command_line = f"timeout 60 python3 /run/lab/inside/alsa.py gap {FRAMES} 1"
-        figures.append(guest.must(command_line).strip())
-        half = len(lab.frames) // 8 * 4
-        recorded = wav_data(RECORD)
-        for part in (lab.frames[:half], lab.frames[half:]):
-            at = recorded.find(part)
-            expect(at >= 0, compare_halves(recorded, part))
-        figures.append(f"2 x {half} octets equal")
+        RECORD.unlink(missing_ok=True)
+        command_line = f"timeout 110 python3 /run/lab/inside/alsa.py gap {FRAMES} 1"
+        underruns = int(guest.must(command_line).split()[0])
+        expect(underruns > 0, "there was no underrun")
+        figures.append(compared(lab.frames, "underrun!!!" * underruns))
     with lab.scenario("kernel.s32_44100") as figures:
         wide = b"".join(b"\x11\x22" + lab.frames[at : at + 2] for at in range(0, 400_000, 2))
         guest.must(
@@ -128,32 +157,67 @@ def play(lab: Lab, guest: Guest) -> None:
             "open('/tmp/wide.raw','wb').write(b''.join(b'\\x11\\x22'+d[i:i+2]"
             'for i in range(0,400000,2)))"'
         )
-        guest.must(
-            "timeout 60 aplay -D hw:0,0 -q -t raw -f S32_LE -r 44100 -c 2 "
+        RECORD.unlink(missing_ok=True)
+        output = guest.must(
+            "timeout 110 aplay -D hw:0,0 -q -t raw -f S32_LE -r 44100 -c 2 "
             f"{periods(2048, 4)} /tmp/wide.raw"
         )
-        time.sleep(0.3)
-        figures.append(compare_frames(wav_data(RECORD), wide, 8))
+        figures.append(compared(wide, output, 8))
+    plays_in_a_row(lab, guest)
 
 
-def compare_halves(recorded: bytes, part: bytes) -> str:
-    try:
-        return compare_frames(recorded, part)
-    except Exception as error:
-        return str(error)
+def cut(number: int) -> tuple[int, int, str]:
+    """Half a second of the frames, others for each number: first octet, end, and the shell's line
+    that makes /tmp/part.raw of them."""
+    first, length = 4 * 12000 * number, 4 * 24000
+    line = f"tail -c +{first + 1} {FRAMES} | head -c {length} > /tmp/part.raw"
+    return first, first + length, line
+
+
+def plays_in_a_row(lab: Lab, guest: Guest) -> None:
+    with lab.scenario("kernel.ten_plays_in_a_row") as figures:
+        octets = 0
+        for number in range(PLAYS_IN_A_ROW):
+            first, end, line = cut(number)
+            RECORD.unlink(missing_ok=True)
+            output = guest.must(f"{line}; timeout 110 aplay {RAW} {LONG} /tmp/part.raw")
+            print(f"  play {number}: {compared(lab.frames[first:end], output)}", flush=True)
+            octets += end - first
+        figures.append(f"{PLAYS_IN_A_ROW} plays, {octets} octets equal")
+
+
+RECORDED = """
+{first}
+rm -f /tmp/rec.raw
+timeout 110 arecord {options} /tmp/rec.raw 2> /tmp/rec.err & recorder=$!
+for i in $(seq 300); do [ -s /tmp/rec.raw ] && break; sleep 0.1; done
+timeout 110 aplay {options} {file}; status=$?
+wanted=$(($(stat -c %s /tmp/rec.raw) + 96000))
+for i in $(seq 300); do [ $(stat -c %s /tmp/rec.raw) -ge $wanted ] && break; sleep 0.1; done
+kill $recorder; wait; cat /tmp/rec.err
+[ $status = 0 ] && python3 /run/lab/inside/frames.py /tmp/rec.raw {file}
+"""
+"""Records from before the sound to half a second after it, by the microphone's own time."""
+
+
+def record_while_playing(guest: Guest, file: str, first: str = "") -> str:
+    """What is played comes back by the backend's loopback; compared in the guest, whose files are
+    too large for the console. `first`: makes the file. An overrun that takes nothing of the sound
+    is the emulator's own."""
+    options = f"{RAW} {periods(8192, 8)}"
+    script = RECORDED.format(first=first, options=options, file=file)
+    return guest.must(script).splitlines()[-1]
 
 
 def capture(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.full_duplex_is_bit_exact") as figures:
-        output = guest.must(
-            f"timeout 60 arecord {RAW} {periods(2400, 4)} -d 6 /tmp/rec.raw 2>/tmp/rec.err & "
-            f"sleep 1; timeout 60 aplay {RAW} {periods(2400, 4)} {FRAMES}; wait; "
-            "cat /tmp/rec.err; ls -l /tmp/rec.raw"
-        )
-        figures.append(guest_compare(guest, "/tmp/rec.raw"))
-        expect("overrun" not in output, f"arecord: {output[-200:]}")
-
-
-def guest_compare(guest: Guest, path: str) -> str:
-    """compare_frames() in the guest: its files are too large for the console."""
-    return guest.must(f"python3 /run/lab/inside/frames.py {path} {FRAMES}").strip()
+        figures.append(record_while_playing(guest, FRAMES))
+    with lab.scenario("kernel.five_captures_in_a_row") as figures:
+        octets = 0
+        for number in range(CAPTURES_IN_A_ROW):
+            first, end, line = cut(number)
+            told = record_while_playing(guest, "/tmp/part.raw", line)
+            print(f"  capture {number}: {told}", flush=True)
+            expect(told == f"{end - first} octets equal", told)
+            octets += end - first
+        figures.append(f"{CAPTURES_IN_A_ROW} captures, {octets} octets equal")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import time
 
-from dom0 import OUT, Daemon, Lab, expect, wait_until, wav_data
+import round_trip
+from dom0 import OUT, Daemon, Lab, expect, heard_until, wait_until, wav_data
 from frames import in_order
 from guest import Guest
 from kernel_front import wait_connected
@@ -44,17 +45,17 @@ def run(lab: Lab) -> None:
                     "export PIPEWIRE_DEBUG=3;"
                     "PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null"
                 )
-                wait_until(lambda: "alsa_input" in nodes(guest), "a source", 60)
+                wait_until(lambda: "alsa_input" in nodes(guest), "a source")
                 figures.append(f"after {time.monotonic() - started:.1f} s: {nodes(guest)}")
                 guest.must(
                     f"{SESSION} wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0;"
                     f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
                 )
                 # The session starts for some seconds more; with one processor that is heard.
-                figures.append(f"quiet {wait_until(lambda: idle(guest), 'rest', 40):.0f} s later")
+                figures.append(f"quiet {wait_until(guest.idle, 'rest'):.0f} s later")
             with lab.scenario("kernel_pipewire.plays_without_a_stall") as figures:
                 for _ in range(PLAYS):
-                    wait_until(lambda: closed(guest), "the card is closed", 20)
+                    wait_until(lambda: closed(guest), "the card is closed")
                     figures.append(play(lab, guest))
                 log = guest.must("grep -c 'after recover' $OUT/pw-pipewire.log || true")
                 expect(log.strip() == "0", f"{log.strip()} xruns in the guest's PipeWire")
@@ -75,37 +76,33 @@ def nodes(guest: Guest) -> str:
     return " ".join(re.findall(r'node.name = "(alsa_[^"]*)"', listed))
 
 
-def idle(guest: Guest) -> bool:
-    """Whether the guest's processor had nothing to do for most of a second."""
-    ticks = guest.must("grep '^cpu ' /proc/stat; sleep 1; grep '^cpu ' /proc/stat").split()
-    half = len(ticks) // 2
-    before, after = (list(map(int, part[1:])) for part in (ticks[:half], ticks[half:]))
-    return after[3] - before[3] > 0.8 * (sum(after) - sum(before))
-
-
 def closed(guest: Guest) -> bool:
     return guest.must("cat /proc/asound/card0/pcm0p/sub0/status").strip() == "closed"
 
 
 def record(guest: Guest) -> str:
-    guest.must(
-        f"{SESSION} timeout -s INT 10 pw-record --format s16 --rate 48000 --channels 2 "
-        f"/tmp/rec.wav & sleep 3; timeout 60 pw-play {FRAMES}; wait",
-        120,
-    )
+    round_trip.record(guest, SESSION)
     numbers = guest.must(f"python3 /run/lab/inside/frames.py /tmp/rec.wav {FRAMES} order").split()
     return judged(*map(int, numbers))
 
 
 def play(lab: Lab, guest: Guest) -> str:
+    RECORD.unlink(missing_ok=True)
+    ident = guest.console.start(f"{SESSION} timeout 110 pw-play {FRAMES} 2>&1")
+    # The emulator takes its time to start a program: it is the sound that may not take long.
+    wait_until(sounds, "sound")
     started = time.monotonic()
-    output = guest.must(f"{SESSION} timeout 60 pw-play {FRAMES} 2>&1", 90)
+    done = guest.console.result(ident, 110)
     took = time.monotonic() - started
-    time.sleep(1)
-    figure = judged(*in_order(wav_data(RECORD), lab.frames))
-    # 3 s of sound and half a second behind it; the emulator takes a while to start a program
-    expect(took < 8, f"pw-play took {took:.1f} s")
-    return f"{figure}, {took:.1f} s {output.strip()}"
+    expect(done.status == 0, f"pw-play: {done.output[-300:]}")
+    figure = judged(*in_order(heard_until(RECORD, lab.frames[-32:]), lab.frames))
+    # 3 s of sound and half a second behind it
+    expect(took < 8, f"pw-play took {took:.1f} s from the first sound on")
+    return f"{figure}, {took:.1f} s {done.output.strip()}"
+
+
+def sounds() -> bool:
+    return RECORD.exists() and bool(wav_data(RECORD).strip(b"\0"))
 
 
 def judged(lost: int, longest: int) -> str:

@@ -10,9 +10,8 @@ import time
 
 from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
-from kernel_front import CARD, FRAMES, RAW, RECORD, STREAMS, VSND, periods, play_all, wait_connected
+from kernel_front import CARD, FRAMES, LONG, RAW, RECORD, STREAMS, VSND, play_all, wait_connected
 
-LONG = periods(4096, 4)
 DRIVER = "/sys/bus/xen/drivers/vsnd"
 
 
@@ -33,7 +32,7 @@ def frozen(lab: Lab, guest: Guest, backend: Daemon) -> None:
         backend.process.send_signal(signal.SIGSTOP)
         try:
             started = time.monotonic()
-            told = guest.run(f"timeout 60 aplay {RAW} {LONG} {FRAMES} 2>&1", 90)
+            told = guest.run(f"timeout 110 aplay {RAW} {LONG} {FRAMES} 2>&1")
             took = time.monotonic() - started
         finally:
             backend.process.send_signal(signal.SIGCONT)
@@ -49,13 +48,14 @@ def frozen(lab: Lab, guest: Guest, backend: Daemon) -> None:
 def unbound(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.unbind_is_let_go_within_its_second") as figures:
         started = time.monotonic()
-        guest.must(f"ls {DRIVER}; echo vsnd-0 > {DRIVER}/unbind", 30)
+        guest.must(f"ls {DRIVER}; dmesg -C; echo vsnd-0 > {DRIVER}/unbind")
         took = time.monotonic() - started
-        # remove() writes Closing and waits a second for InitWait, else it complains.
-        expect(took < 1.5, f"unbind took {took:.1f} s")
+        # remove() writes Closing and looks a hundred times for InitWait, else it complains.
+        said = guest.must("dmesg")
+        expect("while removing driver" not in said, f"unbind took {took:.1f} s: {said[-300:]}")
         state = f"/local/domain/0/backend/vsnd/{guest.domid}/0/state"
-        wait_until(lambda: store_read(state) == "2", "InitWait after the unbind", 5)
-        guest.must("rmmod snd_xen_front && modprobe snd_xen_front", 60)
+        wait_until(lambda: store_read(state) == "2", "InitWait after the unbind")
+        guest.must("rmmod snd_xen_front && modprobe snd_xen_front")
         wait_connected(guest)
         guest.must("sleep 1")
         figures.append(f"unbind {took:.1f} s")

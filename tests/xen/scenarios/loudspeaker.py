@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from dom0 import OUT, Daemon, Lab, compare_frames, expect, wait_until, wav_data
+from dom0 import OUT, Daemon, Lab, compare_frames, expect, finished, wait_until
 from guest import Guest, command
 from kernel_front import FRAMES, RAW, STREAMS, periods, wait_connected
 
@@ -65,7 +65,7 @@ def run(lab: Lab) -> None:
         shell("modprobe -a snd-hda-intel snd-hda-codec-generic; sleep 1; ls /dev/snd")
         write_rules()
         shell("PW_UDEV=1; . /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null")
-        wait_until(lambda: "alsa_output" in shell("pw-cli ls Node"), "a sink", 60)
+        wait_until(lambda: "alsa_output" in shell("pw-cli ls Node"), "a sink")
         shell("wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0; wpctl set-mute @DEFAULT_AUDIO_SINK@ 0")
         shell(f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}")
         status = shell("wpctl status; amixer -c 0; cat /proc/asound/cards")
@@ -83,11 +83,10 @@ def run(lab: Lab) -> None:
             # The card sleeps: it is opened while the guest's START waits. From then on Linux gives
             # a blocked write max(100 ms, 1.1 buffers), in which the host's delay and a period
             # must fit (pcm_lib.c, wait_for_avail).
-            wait_until(asleep, "the host's card sleeps", 20)
+            wait_until(asleep, "the host's card sleeps")
             started = time.monotonic()
-            output = guest.must(f"timeout 60 aplay {RAW} {periods(4096, 8)} {FRAMES}", 90)
-            time.sleep(0.3)
-            recorded = wav_data(OUT / "host-play.wav")
+            output = guest.must(f"timeout 110 aplay {RAW} {periods(4096, 8)} {FRAMES}")
+            recorded = finished(OUT / "host-play.wav")
             figures.append(compare_frames(recorded, lab.frames, silence_between=True))
             figures.append(f"aplay took {time.monotonic() - started:.1f} s")
             figures.append(f"{output.count('underrun')} underruns")

@@ -6,20 +6,28 @@ one) cost nothing and every play can be asked to be bit exact, with no silence i
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from dom0 import OUT, Daemon, Lab, compare_frames, wait_until, wav_data
+from dom0 import OUT, Daemon, Lab, compare_frames, finished, heard_until, wait_until, wav_data
 from frames import DifferentError, describe
 from guest import Guest
 
 RATE = 16000
 FRAME_BYTES = 4
 BUFFER = 32768
-RAW = f"-D hw:0,0 -q -t raw -f S16_LE -r {RATE} -c 2 --period-size={BUFFER // 4} " \
-      f"--buffer-size={BUFFER}"  # fmt: skip
+
+
+def raw(buffer_frames: int) -> str:
+    """aplay's options."""
+    return (
+        f"-D hw:0,0 -q -t raw -f S16_LE -r {RATE} -c 2 --period-size={buffer_frames // 4} "
+        f"--buffer-size={buffer_frames}"
+    )
+
+
+RAW = raw(BUFFER)
 RECORDED = OUT / "recorded"
 """A directory: the backend gives each stream a file of its own."""
 
@@ -78,19 +86,26 @@ def forget(guest: Guest) -> None:
     closes it some seconds after the last sound), and removes it."""
     path = recording(guest)
     if path.exists():
-        wait_until(lambda: any(path.read_bytes()[40:44]), f"the end of {path.name}", 20)
+        finished(path)
         path.unlink()
 
 
 def sounds(guest: Guest) -> bool:
+    """Whether more than silence has been heard, for a tenth of a second."""
     path = recording(guest)
-    return path.exists() and path.stat().st_size > 8192
+    return path.exists() and len(wav_data(path).strip(b"\0")) > RATE // 10 * FRAME_BYTES
 
 
-def heard(lab: Lab, guest: Guest, part: Part, *, late: bool = False) -> str:
-    """ "N octets equal", with no silence inside. `late`: silence is allowed, as a PipeWire graph
-    under emulation makes it when it is not in time; but every frame, once, in order."""
-    return compare_frames(wav_data(recording(guest)), part.of(lab), silence_between=late)
+def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, late: bool = False) -> str:
+    """ "N octets equal", with no silence inside, once the part has been heard `rounds` times.
+    `late`: silence is allowed, as a PipeWire graph under emulation makes it when it is not in time;
+    but every frame, once a round, in order."""
+    played = part.of(lab)
+    if late:  # PipeWire keeps the stream open for some seconds more
+        recorded = heard_until(recording(guest), played[-8 * FRAME_BYTES :], rounds)
+    else:
+        recorded = finished(recording(guest))
+    return compare_frames(recorded, played * rounds, silence_between=late)
 
 
 def heard_span(lab: Lab, guest: Guest, part: Part) -> tuple[int, int]:
@@ -117,13 +132,27 @@ def heard_so_far(lab: Lab, guest: Guest, part: Part) -> int:
 
 def heard_the_rest(lab: Lab, guest: Guest, part: Part) -> int:
     """The first frame of a recording that goes to the end of `part`."""
+    heard_until(recording(guest), part.of(lab)[-8 * FRAME_BYTES :])
     first, last = heard_span(lab, guest, part)
     if last != part.count - 1:
         raise DifferentError(f"it ended with frame {last} of {part.count}")
     return first
 
 
-def kernel_card(guest: Guest, timeout_sec: float = 20) -> None:
+def heard_rounds(lab: Lab, guest: Guest, part: Part) -> float:
+    """How many times a stream that was cut off has played the part, every frame in order."""
+    played, recorded = part.of(lab), wav_data(recording(guest))
+    silence = bytes(FRAME_BYTES)
+    starts = range(0, len(recorded) - FRAME_BYTES + 1, FRAME_BYTES)
+    sounding = b"".join(f for i in starts if (f := recorded[i : i + FRAME_BYTES]) != silence)
+    rounds = len(sounding) // len(played) + 1
+    if not sounding or not (played * rounds).startswith(sounding):
+        shown = ", ".join(describe(recorded, played, FRAME_BYTES)[:12])
+        raise DifferentError(f"nothing, or not one round after the other: {shown}")
+    return len(sounding) / len(played)
+
+
+def kernel_card(guest: Guest, timeout_sec: float = 100) -> None:
     """The kernel's driver, until its card is there."""
     guest.must(
         f"modprobe snd_xen_front; for i in $(seq {timeout_sec * 5:.0f}); do "
@@ -131,9 +160,10 @@ def kernel_card(guest: Guest, timeout_sec: float = 20) -> None:
     )
 
 
-def growing(guests: list[Guest], seconds: float = 1.0) -> list[int]:
-    """By how many octets each guest's recording grows in that time."""
+def wait_growing(guests: list[Guest]) -> float:
+    """Seconds until each guest's recording has grown: until all of them are heard."""
     before = [recording(guest).stat().st_size for guest in guests]
-    time.sleep(seconds)
-    after = [recording(guest).stat().st_size for guest in guests]
-    return [new - old for new, old in zip(after, before, strict=True)]
+    return wait_until(
+        lambda: all(recording(g).stat().st_size > b for g, b in zip(guests, before, strict=True)),
+        f"sound of {' and '.join(guest.name for guest in guests)}",
+    )

@@ -25,7 +25,7 @@ def run(lab: Lab) -> None:
         home = f"/local/domain/{guest.domid}"
         guest.must(
             f"( {PEER} {PAGES} ) > /tmp/peer.log 2>&1 & echo $! > /tmp/peer.pid; "
-            "for i in $(seq 60); do xenstore-read data/peer > /tmp/peer && exit; sleep 0.5; done "
+            "for i in $(seq 200); do xenstore-read data/peer > /tmp/peer && exit; sleep 0.5; done "
             "2> /dev/null; cat /tmp/peer.log; exit 1"
         )
         port, *refs = map(int, domain.store.read(f"{home}/data/peer").split())
@@ -95,7 +95,7 @@ def killed_peer(guest: Guest, channel: Channel, mapping: Mapping) -> str:
         if readable(channel, 0.5):
             channel.ack()
     took = time.monotonic() - started
-    guest.console.result(ident, 20)
+    guest.console.result(ident, 60)
     first = struct.unpack_from("<I", mapping.view, 0)[0]
     channel.notify()  # no error, though nobody is there
     return f"byte cleared {took * 1e3:.0f} ms after the order, page still reads {first}"

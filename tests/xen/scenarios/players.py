@@ -1,0 +1,53 @@
+"""Players that go on until they are told to stop: nobody has to know how long a thing takes.
+
+The emulator's speed is not known: what is to happen "while it plays" would else come too late on a
+machine with other work. Nothing is lost of the check: what was heard is the part, over and over,
+as many times as the player says that it began it.
+"""
+
+from __future__ import annotations
+
+from dom0 import expect
+from guest import Guest
+
+FILES = "/tmp/enough /tmp/rounds"
+
+
+class Endless:
+    """Plays a raw file of a guest by aplay, again and again without a gap. `options`: aplay's."""
+
+    def __init__(self, guest: Guest, options: str, path: str = "/tmp/part.raw") -> None:
+        self._guest = guest
+        guest.must(f"rm -f {FILES}; touch /tmp/rounds")
+        self.ident = guest.console.start(
+            "set -o pipefail; while [ ! -e /tmp/enough ]; do"
+            f" echo >> /tmp/rounds; cat {path} || break; done | aplay {options} -"
+        )
+
+    def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
+        """How many times it played the whole file, and its underruns. GuestError if it has failed,
+        ScenarioError if it had ended by itself."""
+        return stop(self._guest, self.ident, timeout_sec)
+
+
+class EndlessPipeWire:
+    """The same by pw-play: there is silence between two rounds."""
+
+    def __init__(self, guest: Guest, command: str) -> None:
+        self._guest = guest
+        guest.must(f"rm -f {FILES}; touch /tmp/rounds")
+        self.ident = guest.console.start(
+            f"while [ ! -e /tmp/enough ]; do echo >> /tmp/rounds; {command} || exit; done"
+        )
+
+    def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
+        return stop(self._guest, self.ident, timeout_sec)
+
+
+def stop(guest: Guest, ident: str, timeout_sec: float) -> tuple[int, int]:
+    by_itself = guest.console.ended(ident)
+    guest.must("touch /tmp/enough")
+    done = guest.console.result(ident, timeout_sec)
+    expect(done.status == 0, f"the player: status {done.status}: {done.output[-300:]}")
+    expect(not by_itself, f"the player had ended before it was told to: {done.output[-300:]}")
+    return int(guest.must("wc -l < /tmp/rounds")), done.output.count("underrun")
