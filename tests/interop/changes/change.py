@@ -13,10 +13,12 @@ from typing import Any
 
 from interop.changes.place import Place
 
-# Half the usual quantum.
-ALLOWED_FRAMES = 512
-# Closing a stream of a backend and opening it again: there is nothing like it in a null sink.
-REOPENED_FRAMES = 9600
+# A cycle of the usual quantum: clients of either device miss one now and then.
+ALLOWED_FRAMES = 1024
+# Our source and our sink become one graph, and one of them follows then; a null sink is one driver.
+JOINED_FRAMES = 2048
+# Closing a stream of a backend and opening it again, twice: a null sink has nothing to close.
+REOPENED_FRAMES = 14400
 
 Make = Callable[[Place], AbstractContextManager[None]]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from subprocess import DEVNULL, PIPE
 
-from interop.changes.change import REOPENED_FRAMES, change
+from interop.changes.change import JOINED_FRAMES, REOPENED_FRAMES, change
 from interop.changes.clients import native_play, native_record, running, start
 from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
 from xenpvaudio.testbed import graph
@@ -51,12 +51,12 @@ _BOSS = (
 )
 
 
-@change("another driver, by a link", hold_sec=3.0, rest_sec=3.0)
+@change("another driver, by a link", hold_sec=3.0, rest_sec=3.0, allowed_frames=JOINED_FRAMES)
 @contextmanager
 def _another_driver(place: Place) -> Iterator[None]:
     """A device that outranks ours is linked to what we record and play: it drives, we follow."""
     names = ["boss-0", "boss-1"]
-    with place.guest.popen(["pw-cli"], stdin=PIPE, stdout=DEVNULL) as keeper:
+    with place.guest.popen(["pw-cli"], stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL) as keeper:
         assert keeper.stdin is not None
         keeper.stdin.write("".join(_BOSS.format(name=name) for name in names).encode())
         keeper.stdin.flush()
