@@ -24,7 +24,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 NATIVE := pw_module/xenpvaudio_native/_native.abi3.so
-NATIVE_SOURCES := pw_module/build_native.py setup.py $(wildcard pw_module/src/*)
+NATIVE_SOURCES := pw_module/build_native.py setup.py $(wildcard pw_module/src/*/*.[ch] pw_module/src/*/*.cdef)
 PIP := $(PY) -m pip --disable-pip-version-check install -qq
 
 setup: $(VENV)/.demo $(NATIVE)
@@ -39,7 +39,7 @@ test: setup-test
 	$(PY) -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
 
 lint: setup-test
-	$(PY) -m pytest -q tests/test_lint.py tests/test_boundaries.py $(PYTEST_ARGS)
+	$(PY) -m pytest -q tests/project/test_lint.py tests/project/test_boundaries.py $(PYTEST_ARGS)
 
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)

@@ -1,8 +1,9 @@
 """Build recipe of the one extension module, `xenpvaudio_native._native` (abi3, API mode of cffi).
 
-Every declaration is written once: pw_module/src/*.cdef.h are plain C declarations, included by the
-C files and given to `ffi.cdef()`; pw_module/src/sndif.cdef lists names of Xen's public header and
-lets the compiler supply each value and offset. setup.py calls `make_ffi` through cffi's hook.
+Every declaration is written once: pw_module/src/abi/*.cdef.h are plain C declarations, included by
+the C files and given to `ffi.cdef()`; pw_module/src/abi/sndif.cdef lists names of Xen's public
+header and lets the compiler supply each value and offset. setup.py calls `make_ffi` through cffi's
+hook.
 
 Run as a program it only checks that the machine has what the build needs: one line for the first
 thing that is missing, with its Debian package, and exit status 3.
@@ -29,6 +30,8 @@ PIPEWIRE_VERSION = "0.3.65"
 SOURCE_DIR = Path("pw_module/src")
 ROOT = Path(__file__).resolve().parent.parent
 
+# "room/file.h" is ours, <...> the system's: both have a pipewire/core.h.
+QUOTED_INCLUDES = ["-iquote", str(SOURCE_DIR)]
 COMPILE_FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"]
 
 # Before the first project header. <xen/xen.h> and friends want fixed-width types to exist.
@@ -116,9 +119,9 @@ def _compile_flags() -> list[str]:
 
 def declarations() -> list[Path]:
     """What cffi reads, relative to the root; every type comes before its use."""
-    headers = sorted((ROOT / SOURCE_DIR).glob("*.cdef.h"))
+    headers = sorted((ROOT / SOURCE_DIR).glob("abi/*.cdef.h"))
     headers.sort(key=lambda path: path.name == "native.cdef.h")
-    files = [ROOT / SOURCE_DIR / "sndif.cdef", *headers]
+    files = [ROOT / SOURCE_DIR / "abi" / "sndif.cdef", *headers]
     return [path.relative_to(ROOT) for path in files if path.exists()]
 
 
@@ -126,9 +129,10 @@ def _preamble(files: list[Path]) -> str:
     lines = [SYSTEM_INCLUDES]
     for path in files:
         if path.name.endswith(".cdef.h"):
-            whole = path.with_name(path.name.replace(".cdef.h", ".h"))
-            header = whole if (ROOT / whole).exists() else path
-            lines.append(f'#include "{header.name}"\n')
+            name = path.name.replace(".cdef.h", ".h")
+            whole = sorted((ROOT / SOURCE_DIR).glob(f"*/{name}"))
+            header = whole[0].relative_to(ROOT) if whole else path
+            lines.append(f'#include "{header.relative_to(SOURCE_DIR)}"\n')
     return "".join([*lines, GENERATED_CODE_PRAGMAS])
 
 
@@ -145,14 +149,13 @@ def make_ffi() -> FFI:
     for path in files:
         ffi.cdef((ROOT / path).read_text(encoding="utf-8"))
     source_dir = ROOT / SOURCE_DIR
-    relative = [path.relative_to(ROOT) for path in sorted(source_dir.iterdir()) if path.is_file()]
+    relative = [path.relative_to(ROOT) for path in sorted(source_dir.glob("*/*")) if path.is_file()]
     ffi.set_source(
         MODULE,
         _preamble(files),
         sources=[str(path) for path in relative if path.suffix == ".c"],
         depends=[str(path) for path in relative if path.suffix != ".c"],
-        include_dirs=[str(SOURCE_DIR)],
-        extra_compile_args=_compile_flags(),
+        extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
         extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
         libraries=["m", "pthread"],
         py_limited_api=True,

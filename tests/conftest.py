@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from xenpvaudio import pwconf
-from xenpvaudio.session import PipeWireSession
+from xenpvaudio.testbed import pwconf
+from xenpvaudio.testbed.session import PipeWireSession
 
 SessionFactory = Callable[..., PipeWireSession]
 

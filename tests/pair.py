@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from xenpvaudio import packets
-from xenpvaudio.backend import Backend, BackendDevice
+from xenpvaudio.backend.device import Backend, BackendDevice
 from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
-from xenpvaudio.engine import Engine
-from xenpvaudio.front_link import FrontLink
-from xenpvaudio.frontend import Frontend, FrontendDevice
-from xenpvaudio.hwparams import Config
-from xenpvaudio.sndif import Operation, PcmFormat
-from xenpvaudio.testbed import card_nodes
-from xenpvaudio.xen.sim_domain import connect
-from xenpvaudio.xen.sim_process import start_hypervisor
-from xenpvaudio.xen.sim_toolstack import Toolstack
-from xenpvaudio.xenbus import XenbusState
+from xenpvaudio.engine.engine import Engine
+from xenpvaudio.frontend.device import Frontend, FrontendDevice
+from xenpvaudio.frontend.link import FrontLink
+from xenpvaudio.sndif import packets
+from xenpvaudio.sndif.codes import Operation, PcmFormat
+from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio.testbed.testbed import card_nodes
+from xenpvaudio.xen.sim.domain import connect
+from xenpvaudio.xen.sim.process import start_hypervisor
+from xenpvaudio.xen.sim.toolstack import Toolstack
+from xenpvaudio.xenbus.states import XenbusState
 
 CONFIG = Config(PcmFormat.S16_LE, 48000, 2, 256, 4096)
 

@@ -17,7 +17,7 @@ from typing import Any
 from . import __version__
 from .config import DomainPolicy, FrontendSettings, Policy, load_policy, parse_output
 from .errors import ConfigError, XenPvAudioError
-from .measure import SIMULATED
+from .measure.duplex import SIMULATED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -167,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
             position_ext=not arguments.no_position_ext,
         )
     elif arguments.command == "latency":
-        from .latency import LatencyOptions, run_latency
+        from .measure.latency import LatencyOptions, run_latency
 
         return run_latency(
             LatencyOptions(
@@ -183,7 +183,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         )
     elif arguments.command == "aec-check":
-        from .aec import AecOptions, run_aec_check
+        from .measure.aec import AecOptions, run_aec_check
 
         return run_aec_check(
             AecOptions(
@@ -198,8 +198,8 @@ def _run(arguments: argparse.Namespace) -> int:
             )
         )
     else:
-        from .demo import DemoOptions, run_demo
-        from .sndif import FORMAT_BY_NAME
+        from .sndif.codes import FORMAT_BY_NAME
+        from .testbed.demo import DemoOptions, run_demo
 
         if arguments.format and arguments.format not in FORMAT_BY_NAME:
             raise ConfigError(

@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from .backend import Backend
+from .backend.device import Backend
 from .config import FrontendSettings, Policy
-from .engine import Engine
+from .engine.engine import Engine
 from .errors import UnavailableError
-from .frontend import Frontend, require_devices
+from .frontend.device import Frontend, require_devices
 from .xen.api import Domain, XenStoreError
 from .xen.connect import SIM_VARIABLE, domain_from_env
 

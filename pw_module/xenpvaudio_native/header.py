@@ -1,7 +1,7 @@
 """Xen's public header <xen/io/sndif.h>, as the compiler saw it: values, strings, sizes, offsets.
 
 The one place where numbers and layouts of the protocol come from. What can be asked for is listed
-in pw_module/src/sndif.cdef, without any value; the C compiler filled in each of them when the
+in pw_module/src/abi/sndif.cdef, without any value; the C compiler filled in each of them when the
 extension was built. A name that is not listed there raises LookupError: a bug here, never a user's
 mistake.
 """
@@ -18,7 +18,7 @@ def _constant(name: str) -> object:
     try:
         return getattr(lib, name)
     except AttributeError:
-        raise LookupError(f"{name} is not declared in sndif.cdef") from None
+        raise LookupError(f"{name} is not declared in abi/sndif.cdef") from None
 
 
 def value(name: str) -> int:
@@ -42,7 +42,7 @@ def _struct(name: str) -> object:
     try:
         return ffi.typeof(_STRUCT + name)
     except ffi.error:
-        raise LookupError(f"struct {name} is not declared in sndif.cdef") from None
+        raise LookupError(f"struct {name} is not declared in abi/sndif.cdef") from None
 
 
 def sizeof(struct: str) -> int:
@@ -56,7 +56,7 @@ def offset(struct: str, field: str) -> int:
     try:
         place: int = ffi.offsetof(_struct(struct), *field.split("."))
     except (KeyError, TypeError):
-        raise LookupError(f"struct {struct} has no field {field} in sndif.cdef") from None
+        raise LookupError(f"struct {struct} has no field {field} in abi/sndif.cdef") from None
     return place
 
 
@@ -66,7 +66,7 @@ def size(struct: str, field: str) -> int:
     for part in field.split("."):
         members = dict(getattr(kind, "fields", None) or ())
         if part not in members:
-            raise LookupError(f"struct {struct} has no field {field} in sndif.cdef")
+            raise LookupError(f"struct {struct} has no field {field} in abi/sndif.cdef")
         kind = members[part].type
     octets: int = ffi.sizeof(kind)
     return octets

@@ -21,7 +21,7 @@ PACKET_BYTES = 64
 
 
 class NoticeKind(IntEnum):
-    """What the data loop reports (native.cdef.h)."""
+    """What the data loop reports (abi/native.cdef.h)."""
 
     REQUEST = lib.XPA_NOTICE_REQUEST
     RESPONSE = lib.XPA_NOTICE_RESPONSE
@@ -68,7 +68,7 @@ class StreamFormat:
 
 
 class ChannelLike(Protocol):
-    """An event channel as the data loop needs it (xen_io.cdef.h)."""
+    """An event channel as the data loop needs it (abi/xen_io.cdef.h)."""
 
     @property
     def fd(self) -> int: ...
@@ -305,7 +305,7 @@ class BackStream:
         _check(lib.xpa_back_respond(self.handle, packet))
 
     def set_trouble(self, jitter_nsec: int, stall_nsec: int, stall_every_nsec: int) -> None:
-        """Position events reach the guest late, for experiments (native.cdef.h)."""
+        """Position events reach the guest late, for experiments (abi/native.cdef.h)."""
         _check(lib.xpa_back_set_trouble(self.handle, jitter_nsec, stall_nsec, stall_every_nsec))
 
     def set_tap(self, tap: Tap | None) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xenpvaudio.session import PipeWireSession
+from xenpvaudio.testbed.session import PipeWireSession
 
 
 def joined(sink: str, source: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Player:
     ) -> None:
         self._sec = seconds() if sec is None else sec
         frames = str(int((self._sec + 3) * rate))
-        command = [sys.executable, "-m", "xenpvaudio.probe", "--target", sink]
+        command = [sys.executable, "-m", "xenpvaudio.testbed.noise_player", "--target", sink]
         command += ["--rate", str(rate), "--quantum", str(quantum), "--frames", frames]
         options = {"stdout": subprocess.PIPE, "text": True}
         if source:

@@ -29,13 +29,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.meter import joined
-from xenpvaudio import pwconf
-from xenpvaudio.correlate import DelayTrack
-from xenpvaudio.loudspeaker import PIPE_BYTES
-from xenpvaudio.measure import TAIL_SEC, run_duplex
-from xenpvaudio.probe import PEAK, noise
-from xenpvaudio.session import PipeWireSession
-from xenpvaudio.timing import Timing, Truth, analyse
+from xenpvaudio.measure.correlate import DelayTrack
+from xenpvaudio.measure.duplex import TAIL_SEC, run_duplex
+from xenpvaudio.measure.timing import Timing, Truth, analyse
+from xenpvaudio.testbed import pwconf
+from xenpvaudio.testbed.loudspeaker import PIPE_BYTES
+from xenpvaudio.testbed.noise_player import PEAK, noise
+from xenpvaudio.testbed.session import PipeWireSession
 
 RATE = 48000
 CHANNELS = 2
@@ -164,7 +164,7 @@ class Peers:
             except BlockingIOError:
                 break
         device = FifoDevice(self._fifo, self.quantum, ppm)
-        command = [sys.executable, "-m", "xenpvaudio.probe", "--target", PIPE]
+        command = [sys.executable, "-m", "xenpvaudio.testbed.noise_player", "--target", PIPE]
         command += ["--rate", str(RATE), "--quantum", str(self.quantum)]
         command += ["--frames", str(round(seconds * RATE))]
         done = self.session.run(command, capture_output=True, text=True)

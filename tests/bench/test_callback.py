@@ -13,7 +13,7 @@ import time
 import pytest
 
 from bench.meter import Player, machine_ticks, seconds, steal_fraction, table
-from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes
+from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes
 
 RATE = 48000
 LIMIT_USEC = 5.0

@@ -1,4 +1,4 @@
-"""The clock alone, on simulated devices (tests/c/bench_clock.c): how fast it locks, and how true.
+"""The clock alone, on simulated devices (bench_clock.c): how fast it locks, and how true.
 
 No wall clock and no other load: these figures are the same everywhere.
 """
@@ -33,8 +33,18 @@ HEAD = [
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("clock") / "bench_clock"
     sources = ROOT / "pw_module" / "src"
-    command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{sources}"]
-    command += [str(ROOT / "tests" / "c" / "bench_clock.c"), str(sources / "clock.c")]
+    rig = ROOT / "tests" / "pw_module" / "rig"
+    command = [
+        "cc",
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *("-iquote", str(sources)),
+        *("-iquote", str(rig)),
+    ]
+    command += [str(ROOT / "tests" / "bench" / "bench_clock.c"), str(sources / "time/clock.c")]
     done = subprocess.run(
         [*command, "-lm", "-o", str(made)], capture_output=True, text=True, check=False
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.meter import Player, cpu_per_cycle_usec, resident_kib, table
-from xenpvaudio import pwconf
-from xenpvaudio.session import PipeWireSession
-from xenpvaudio.testbed import SINK, Testbed, card_nodes
+from xenpvaudio.testbed import pwconf
+from xenpvaudio.testbed.session import PipeWireSession
+from xenpvaudio.testbed.testbed import SINK, Testbed, card_nodes
 
 RATE = 48000
 MEMORY_LIMIT_KIB = 40 * 1024

@@ -20,7 +20,7 @@ import pytest
 
 from bench.meter import machine_ticks, runs, seconds, steal_fraction, table
 from bench.peers import LOOP, NULL, SLOW_LOOP, Peers
-from xenpvaudio.timing import Timing
+from xenpvaudio.measure.timing import Timing
 
 MEDIAN_FRAMES = 0.5
 P99_FRAMES = 2.0

@@ -16,10 +16,10 @@ import pytest
 
 from bench.meter import Player, joined, long_seconds, machine_ticks, steal_fraction, table
 from bench.peers import judge
-from xenpvaudio.measure import run_duplex
-from xenpvaudio.session import PipeWireSession
-from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes
-from xenpvaudio.timing import Truth
+from xenpvaudio.measure.duplex import run_duplex
+from xenpvaudio.measure.timing import Truth
+from xenpvaudio.testbed.session import PipeWireSession
+from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes
 
 RATE = 48000
 NULL = "null-loudspeaker"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xenpvaudio.latency import RATE, simulated
-from xenpvaudio.measure import DuplexRun, run_duplex
-from xenpvaudio.testbed import SINK, SOURCE, Testbed
+from xenpvaudio.measure.duplex import DuplexRun, run_duplex
+from xenpvaudio.measure.latency import RATE, simulated
+from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed
 
 
 def duplex_on(

@@ -20,7 +20,7 @@ from types import TracebackType
 
 import pytest
 
-from xenpvaudio.session import PipeWireSession
+from xenpvaudio.testbed.session import PipeWireSession
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "jack"

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from xenpvaudio.probe import noise
+from xenpvaudio.testbed.noise_player import noise
 
 RATE = 48000
 CHANNELS = 2

@@ -16,10 +16,10 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from xenpvaudio.compare import Comparison, compare
-from xenpvaudio.session import PipeWireSession
-from xenpvaudio.testbed import SINK, Testbed
-from xenpvaudio.wav import read_wav, to_float32, write_wav
+from xenpvaudio.sound.compare import Comparison, compare
+from xenpvaudio.sound.wav import read_wav, to_float32, write_wav
+from xenpvaudio.testbed.session import PipeWireSession
+from xenpvaudio.testbed.testbed import SINK, Testbed
 
 RATE = 48000
 # pw-play never sends what is left of its last quantum, to any sink.

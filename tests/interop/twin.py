@@ -41,7 +41,7 @@ class Twins:
 
     def make(self, name: str, *changes: Change) -> dict[str, str]:
         """The environment with the twin `name` in it; without changes it is a true one."""
-        sources = {path.name: path for path in SOURCES.glob("*.c")}
+        sources = {str(path.relative_to(SOURCES)): path for path in SOURCES.glob("*/*.c")}
         for change in changes:
             sources[change.file] = self._mutated(name, change, sources[change.file])
         objects = [self._object(self._binding())]
@@ -69,6 +69,7 @@ class Twins:
         place = self._directory / f"{name}-src"
         place.mkdir(exist_ok=True)
         mutated = place / change.file
+        mutated.parent.mkdir(exist_ok=True)
         mutated.write_text(text.replace(change.original, change.changed))
         return mutated
 
@@ -90,7 +91,15 @@ class Twins:
     def _object(self, source: Path) -> Path:
         if source not in self._objects:
             made = self._directory / f"{len(self._objects)}-{source.stem}.o"
-            self._cc("-fPIC", "-c", *self._flags, f"-I{SOURCES}", str(source), "-o", str(made))
+            self._cc(
+                "-fPIC",
+                "-c",
+                *self._flags,
+                *("-iquote", str(SOURCES)),
+                str(source),
+                "-o",
+                str(made),
+            )
             self._objects[source] = made
         return self._objects[source]
 

@@ -16,10 +16,10 @@ from interop.xenstored import RealXenstored
 from xenpvaudio.xen.api import (
     XenStoreError,
 )
-from xenpvaudio.xen.sim_domain import Hypercalls
-from xenpvaudio.xen.sim_paths import XENSTORE, socket_path
-from xenpvaudio.xen.sim_process import HypervisorProcess, start_hypervisor
-from xenpvaudio.xen.xenstore import PyxsStore, open_socket
+from xenpvaudio.xen.real.xenstore import PyxsStore, open_socket
+from xenpvaudio.xen.sim.domain import Hypercalls
+from xenpvaudio.xen.sim.paths import XENSTORE, socket_path
+from xenpvaudio.xen.sim.process import HypervisorProcess, start_hypervisor
 
 INTRODUCE = 8
 

@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lab
-import project
 from images import CACHE, HERE, SUITES, CannotRunError, Images, build
+
+import project
 
 sys.path.insert(0, str(HERE / "inside"))
 sys.path.insert(0, str(HERE.parent))
@@ -34,7 +35,7 @@ from witness import Witness
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One boot: its modules of scenarios/, and what the machine has."""
+    """One boot: its modules of scenarios/ and scenarios/kernel/, and what the machine has."""
 
     name: str
     scenarios: tuple[str, ...]

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from xenpvaudio.errors import ConfigError
 
 from .api import Domain
-from .evtchn import XenEventChannels
-from .gnttab import XenGrantTable
-from .xenstore import CallSoon, open_store
+from .real.evtchn import XenEventChannels
+from .real.gnttab import XenGrantTable
+from .real.xenstore import CallSoon, open_store
 
 SIM_VARIABLE = "XEN_PV_AUDIO_SIM"
 
@@ -35,6 +35,6 @@ def domain_from_env(
         raise ConfigError(
             f"{SIM_VARIABLE}={where} is not DIR:DOMID", hint=f"like {SIM_VARIABLE}=/tmp/sim:1"
         )
-    from .sim_domain import connect
+    from .sim.domain import connect
 
     return connect(directory, int(domid), call_soon)

@@ -1,4 +1,4 @@
-"""The way to the compiled code (pw_module/src/xen_io.c), loaded at first use.
+"""The way to the compiled code (pw_module/src/xen/xen_io.c), loaded at first use.
 
 So the package imports on a machine where the extension was not built.
 """

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xenpvaudio.correlate import BLOCK_FRAMES, DelayTrack, Floats
+from xenpvaudio.measure.correlate import BLOCK_FRAMES, DelayTrack, Floats
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]

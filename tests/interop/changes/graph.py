@@ -9,7 +9,7 @@ from subprocess import DEVNULL, PIPE
 from interop.changes.change import JOINED_FRAMES, REOPENED_FRAMES, change
 from interop.changes.clients import native_play, native_record, running, start
 from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
-from xenpvaudio.testbed import graph
+from xenpvaudio.testbed.testbed import graph
 
 
 def links(place: Place, pairs: Sequence[tuple[str, str]]) -> None:

@@ -16,7 +16,7 @@ from interop.changes.change import JOINED_FRAMES, Make, add, change
 from interop.changes.clients import native_play, running, start
 from interop.changes.place import DEVICES, Device, Place
 from interop.sound import eventually, run_client
-from xenpvaudio.testbed import find_node
+from xenpvaudio.testbed.testbed import find_node
 
 
 def _pulse_module(arguments: Callable[[Device], list[str]]) -> Make:

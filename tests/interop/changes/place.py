@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.sound import eventually
-from xenpvaudio import pwconf
-from xenpvaudio.graph_dump import named_node
-from xenpvaudio.session import PipeWireSession
-from xenpvaudio.testbed import SINK, SOURCE, Testbed, card_nodes, graph
+from xenpvaudio.testbed import pwconf
+from xenpvaudio.testbed.graph_dump import named_node
+from xenpvaudio.testbed.session import PipeWireSession
+from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes, graph
 
 RATE = 48000
 OTHER_RATE = 44100

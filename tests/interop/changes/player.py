@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from interop.changes.place import QUANTUM_FRAMES, RATE, Device, Place
-from xenpvaudio.correlate import Floats
-from xenpvaudio.probe import PEAK
+from xenpvaudio.measure.correlate import Floats
+from xenpvaudio.testbed.noise_player import PEAK
 
 CHANNELS = 2
 _FRAME_BYTES = 4 * CHANNELS

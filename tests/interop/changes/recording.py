@@ -19,8 +19,8 @@ from interop.changes.counting import Track
 from interop.changes.place import DEVICES, HOST_QUANTUM_FRAMES, OURS, RATE, Place, now_nsec, place
 from interop.changes.player import Player, noise, player, write_noise
 from witness import Witness
-from xenpvaudio.correlate import Floats
-from xenpvaudio.timing import Marks
+from xenpvaudio.measure.correlate import Floats
+from xenpvaudio.measure.timing import Marks
 
 SETTLE_SEC = 5.0
 """The clock of our device is learned by then, and what is told does not change any more."""

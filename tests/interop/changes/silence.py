@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xenpvaudio.wav import write_wav
+from xenpvaudio.sound.wav import write_wav
 
 RATES = (32000, 44100, 48000, 96000)
 SECONDS = 60

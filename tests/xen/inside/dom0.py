@@ -200,6 +200,7 @@ def heard_until(path: Path, last: bytes, times: int = 1) -> bytes:
 
 def main() -> int:
     sys.path.insert(0, str(LAB / "scenarios"))
+    sys.path.insert(0, str(LAB / "scenarios" / "kernel"))
     lab = Lab()
     for name in sys.argv[1:]:
         try:

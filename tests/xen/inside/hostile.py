@@ -15,8 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from xenpvaudio import packets, pgdir
-from xenpvaudio.sndif import PcmFormat, Trigger
+from xenpvaudio.sndif import packets, page_directory
+from xenpvaudio.sndif.codes import PcmFormat, Trigger
 from xenpvaudio.xen.api import PAGE_BYTES, Domain
 from xenpvaudio.xen.connect import real_domain
 
@@ -70,11 +70,11 @@ class Rings:
         self._channels[0].notify()
 
     def open(self) -> None:
-        data_pages, directory_pages = pgdir.pages_needed(BUFFER_BYTES)
+        data_pages, directory_pages = page_directory.pages_needed(BUFFER_BYTES)
         buffer = self._domain.grants.grant(0, data_pages)
         directory = self._domain.grants.grant(0, directory_pages)
         self._kept += [buffer, directory]
-        for number, page in enumerate(pgdir.build(buffer.refs, directory.refs)):
+        for number, page in enumerate(page_directory.build(buffer.refs, directory.refs)):
             directory.view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = page
         self.send(
             packets.OpenRequest(

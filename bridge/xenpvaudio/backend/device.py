@@ -1,0 +1,318 @@
+"""The host half: serves every guest's vsnd devices through host outputs.
+
+Discovers devices under its own `backend/vsnd` by a XenStore watch. Each is a XenbusDevice on the
+BACKEND table, each of its streams a HostedStream. Which output, target, role and microphone a
+guest has is the policy's word (config.py); what the guest writes is at most a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
+from xenpvaudio.engine.engine import Engine
+from xenpvaudio.errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
+from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
+from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
+from xenpvaudio.xen.api import Domain, Watch, XenStoreError
+from xenpvaudio.xenbus import states
+from xenpvaudio.xenbus.backoff import Patience
+from xenpvaudio.xenbus.device import XenbusDevice
+from xenpvaudio.xenbus.nodes import read_tree, write_nodes
+from xenpvaudio.xenbus.states import Action, Local, XenbusState
+
+from .outputs import Identity, Output, make_output
+from .stream import HostedStream
+
+log = logging.getLogger(__name__)
+
+DEVICES = "backend/vsnd"
+CONNECT_RETRY_SEC = 0.5
+REOFFER_SEC = 1.0
+_TRANSPORT = (Key.RING_REF, Key.EVENT_CHANNEL, Key.EVT_RING_REF, Key.EVT_EVENT_CHANNEL)
+
+Transport = tuple[int, int, int, int]
+
+
+def read_transport(nodes: dict[str, str], path: str) -> Transport:
+    """The four numbers that a stream publishes; ConfigError names the node that is wrong."""
+    numbers = []
+    for key in _TRANSPORT:
+        text = nodes.get(f"{path}/{key}", "")
+        if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 1 << 32):
+            raise ConfigError(f'{path}/{key} = "{text[:16]}" is no number')
+        numbers.append(int(text))
+    return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+class BackendDevice(XenbusDevice):
+    """One guest's virtual sound card."""
+
+    table = states.BACKEND
+
+    def __init__(
+        self,
+        engine: Engine,
+        domain: Domain,
+        frontend_id: int,
+        devid: str,
+        policy: Policy,
+        *,
+        record: Path | None,
+        position_ext: bool,
+    ) -> None:
+        directory = f"{DEVICES}/{frontend_id}/{devid}"
+        peer = f"{domain.store.domain_path(frontend_id)}/device/vsnd/{devid}"
+        self.domain_name = domain.name(frontend_id)
+        super().__init__(
+            domain.store, directory, peer, f"domain {frontend_id} ({self.domain_name}) vsnd/{devid}"
+        )
+        self._engine = engine
+        self._domain = domain
+        self._frontend_id = frontend_id
+        self._devid = devid
+        self.policy: DomainPolicy = policy.of(self.domain_name)
+        self._record = record
+        self._position_ext = position_ext
+        self._transports: dict[str, Transport] = {}
+        self._change_told = False
+        self._outputs: dict[OutputSpec, Output] = {}
+        self.streams: dict[str, HostedStream] = {}
+        self._patience = Patience(states.CLOSING_HOLD_NSEC / 1e9)
+
+    def timer_sec(self, action_state: XenbusState) -> float:
+        if action_state is XenbusState.CLOSING:
+            return self._patience.hold_sec
+        return REOFFER_SEC if action_state is XenbusState.CLOSED else CONNECT_RETRY_SEC
+
+    def own_changed(self) -> None:
+        if states.is_offline(self.store.get(f"{self.directory}/{states.ONLINE}")):
+            self.feed(Local.OFFLINE)
+
+    async def act(self, action: Action) -> None:
+        if action is Action.OFFER:
+            self._offer()
+        elif action is Action.CONNECT:
+            await self._connect()
+        elif action is Action.COMPARE:
+            self._compare()
+        elif action is Action.DISCONNECT:
+            await self._disconnect()
+
+    def _offer(self) -> None:
+        # After the state is written: the guest's xl waits for that.
+        asyncio.get_running_loop().call_soon(self._check_card)
+        offered = {Key.VERSIONS: states.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
+        if self._position_ext:
+            offered[FEATURE_POSITION_EXT] = "1"
+        if not write_nodes(self.store, self.directory, offered):
+            self.feed(Local.REMOVED)
+
+    def _check_card(self) -> None:
+        """Says what is wrong with the card before the guest has a driver for it."""
+        try:
+            nodes = read_tree(self.store, self.peer)
+            if states.STATE in nodes:  # else: just removed
+                self._card(nodes)
+        except ConfigError as error:
+            self._complain(logging.ERROR, error)
+        except XenStoreError:
+            pass  # gone, or another's: the states will say
+
+    def _card(self, nodes: dict[str, str]) -> Card:
+        card = parse_card(nodes, where=self.peer)
+        count = sum(1 for _ in card.streams)
+        if count > self.policy.max_streams:
+            raise ConfigError(
+                f"{self.peer} has {count} streams, policy allows {self.policy.max_streams}"
+            )
+        return card
+
+    def _read(self) -> tuple[Card, dict[str, Transport], dict[str, str]]:
+        nodes = read_tree(self.store, self.peer)
+        states.check_version(nodes.get(Key.VERSION))
+        card = self._card(nodes)
+        transports = {stream.path: read_transport(nodes, stream.path) for stream in card.streams}
+        return card, transports, nodes
+
+    async def _connect(self) -> None:
+        card, transports, nodes = self._read()
+        try:
+            for stream in card.streams:
+                self.streams[stream.path] = self._host(stream, transports[stream.path], nodes)
+        except XenPvAudioError:
+            await self._disconnect()
+            raise
+        self._transports = transports
+        self._patience.connected(asyncio.get_running_loop().time())
+
+    def _compare(self) -> None:
+        try:
+            changed = self._read()[1] != self._transports
+        except (ConfigError, PeerProtocolError):
+            changed = True
+        # Once for several looks: a second one would tear the new connection down, whose rings and
+        # ports are good for one connection only.
+        if changed and not self._change_told:
+            self._change_told = True
+            self.feed(Local.CHANGED)
+
+    async def _disconnect(self) -> None:
+        streams, self.streams = self.streams, {}
+        self._transports = {}
+        self._patience.ended(asyncio.get_running_loop().time())
+        self._change_told = False
+        for stream in streams.values():
+            await stream.detach()
+        for output in self._outputs.values():
+            output.close()
+        self._outputs.clear()
+
+    def _output(self, spec: OutputSpec) -> Output:
+        if spec not in self._outputs:
+            self._outputs[spec] = make_output(self._engine, spec)
+        return self._outputs[spec]
+
+    def _host(
+        self, config: StreamConfig, transport: Transport, nodes: dict[str, str]
+    ) -> HostedStream:
+        policy = self.policy
+        capture = config.direction is Direction.CAPTURE
+        spec = policy.output
+        if capture and not policy.microphone and spec.kind == "pipewire":
+            log.warning(
+                "%s/%s: microphone is not allowed, the guest records silence; allow it with "
+                "microphone = true in [domain.%s] of the policy file",
+                self.where,
+                config.path,
+                self.domain_name,
+            )
+            spec = OutputSpec("null")
+        limited = replace(config, buffer_bytes=min(config.buffer_bytes, policy.max_buffer_bytes))
+        return HostedStream(
+            self._engine,
+            self._domain,
+            self._frontend_id,
+            limited,
+            transport,
+            self._output(spec),
+            self._identity(config),
+            where=f"{self.where}/{config.path}",
+            position_ext=self._position_ext and nodes.get(FEATURE_POSITION_EXT) == "1",
+            liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
+            record=None if capture else self._recording(config.path),
+            on_error=self._failed,
+        )
+
+    def _recording(self, stream: str) -> Path | None:
+        """Where a playback stream is recorded; in a directory each stream has its own file."""
+        if self._record is None or not self._record.is_dir():
+            return self._record
+        name = f"{self.domain_name}.{self._devid}.{stream}.wav"
+        return self._record / name.replace("/", ".")
+
+    def _identity(self, config: StreamConfig) -> Identity:
+        asked = parse_unique_id(config.unique_id)
+        target = asked.device if self.policy.allows_target(asked.device) else ""
+        wants_role = asked.prop_name == "media.role" and self.policy.allows_role(asked.prop_value)
+        return Identity(
+            self.domain_name,
+            f"vsnd/{self._devid} {config.path}",
+            config.direction is Direction.CAPTURE,
+            target,
+            asked.prop_value if wants_role else "",
+        )
+
+    def _failed(self, error: XenPvAudioError) -> None:
+        log.warning("%s", error)
+        self.feed(Local.GONE if isinstance(error, PeerGoneError) else Local.ERROR)
+
+
+class Backend:
+    """All vsnd devices that this domain serves. `record`: a WAV file of each playback stream, the
+    last one that opened wins, or a directory with a file for each; `position_ext`: offer the
+    position extension."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        domain: Domain,
+        policy: Policy,
+        *,
+        record: Path | None = None,
+        position_ext: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._domain = domain
+        self._policy = policy
+        self._record = record
+        self._position_ext = position_ext
+        self.devices: dict[tuple[int, str], BackendDevice] = {}
+        self._watch: Watch | None = None
+
+    def run(self) -> None:
+        self._watch = self._domain.store.watch(DEVICES, self._changed)
+
+    def _changed(self, _path: str) -> None:
+        try:
+            self._discover()
+        except XenStoreError as error:
+            log.error("%s: %s", DEVICES, error)
+
+    def _discover(self) -> None:
+        store = self._domain.store
+        for domid in self._children(DEVICES):
+            for devid in self._children(f"{DEVICES}/{domid}"):
+                key = (int(domid), devid)
+                directory = f"{DEVICES}/{domid}/{devid}"
+                if key in self.devices or not store.exists(f"{directory}/{states.FRONTEND_PATH}"):
+                    continue
+                if states.is_offline(store.get(f"{directory}/{states.ONLINE}")):
+                    continue  # closed and about to be removed
+                device = BackendDevice(
+                    self._engine,
+                    self._domain,
+                    key[0],
+                    devid,
+                    self._policy,
+                    record=self._record,
+                    position_ext=self._position_ext,
+                )
+                self.devices[key] = device
+                log.info("%s: found", device.where)
+                device.run()
+                asyncio.get_running_loop().create_task(self._forget(key, device))
+
+    def _children(self, path: str) -> list[str]:
+        store = self._domain.store
+        names = store.list(path) if store.exists(path) else []
+        return sorted(name for name in names if name.isdigit())
+
+    async def _forget(self, key: tuple[int, str], device: BackendDevice) -> None:
+        await device.finished.wait()
+        log.info("%s: gone", device.where)
+        if self.devices.get(key) is device:
+            del self.devices[key]
+        if self._domain.domid != 0:
+            self._clear(device.directory)
+        if self._watch is not None:
+            self._changed(DEVICES)
+
+    def _clear(self, directory: str) -> None:
+        """Outside of dom0 it is the backend's to remove the directory of a device that is to go:
+        libxl waits 10 s for that (libxl_device.c, device_hotplug)."""
+        store = self._domain.store
+        try:
+            if states.is_offline(store.get(f"{directory}/{states.ONLINE}")):
+                store.remove(directory)
+        except XenStoreError as error:
+            log.warning("%s: %s", directory, error)
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        await asyncio.gather(*(device.stop() for device in tuple(self.devices.values())))

@@ -1,0 +1,271 @@
+"""Where the backend's streams go: the host's PipeWire, or a virtual device (null, loopback).
+
+Host policy chooses (config.py). An output belongs to one card; a port to one open stream. Every
+port is closed before its BackStream is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from xenpvaudio.config import OutputSpec
+from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine, log_failure
+from xenpvaudio.errors import UnavailableError
+from xenpvaudio.sndif.codes import PcmFormat
+from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio.sndif.volume import Mixer
+from xenpvaudio_native.pipewire import HostStream, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.plane import BackStream, VirtualDevice
+
+log = logging.getLogger(__name__)
+
+# What a host's graph may take at once before anything was measured: PipeWire's default quantum.
+HOST_QUANTUM_FRAMES = 1024
+HOST_RATE = 48000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the host shows of a stream: chosen by the host, never by the guest."""
+
+    domain: str
+    stream: str  # "vsnd/0 0/1"
+    capture: bool
+    target: str = ""
+    role: str = ""
+
+
+class Port(Protocol):
+    """The host side of one open stream."""
+
+    def set_active(self, active: bool) -> None: ...
+    def apply(self, mixer: Mixer) -> None:
+        """Sets volumes and mute on the host."""
+
+    def close(self) -> None: ...
+
+
+class Output(Protocol):
+    """The host side of one card."""
+
+    def supports(self, fmt: PcmFormat) -> bool: ...
+    def need_frames(self, rate: int) -> int:
+        """How many frames the host takes ahead of what is heard, at the most."""
+
+    def open(
+        self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+    ) -> Port: ...
+    def close(self) -> None: ...
+
+
+class PipewireOutput:
+    """Streams of the host's graph, named for the guest."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def supports(self, fmt: PcmFormat) -> bool:
+        return supports_format(fmt)
+
+    def need_frames(self, rate: int) -> int:
+        return HOST_QUANTUM_FRAMES * rate // HOST_RATE
+
+    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+        return _PipewirePort(self._engine, stream, config, identity, mixer)
+
+    def close(self) -> None:
+        pass
+
+
+class _PipewirePort:
+    def __init__(
+        self, engine: Engine, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+    ) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._config = config
+        self._identity = identity
+        self._mixer = mixer
+        self._active = False
+        self._id = engine.new_id()
+        self._host: HostStream | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        # First what can fail: a port that nobody got must not be connected when PipeWire returns,
+        # since its stream may be freed by then.
+        if engine.pipewire_up:
+            self._connect()
+        where = f"{identity.domain} {identity.stream}"
+        engine.on_event(self._id, self._event, log_failure, where)
+        engine.watch_pipewire(self._pipewire_changed)
+
+    def _properties(self) -> Mapping[str, str]:
+        identity, config = self._identity, self._config
+        period = config.period_frames or config.buffer_frames // 4
+        properties = {
+            "application.name": identity.domain,
+            "application.process.binary": "xen-pv-audio",
+            "application.icon-name": "computer",
+            "media.type": "Audio",
+            "media.category": "Capture" if identity.capture else "Playback",
+            "media.name": identity.stream,
+            "node.name": f"xenpv.{identity.domain}.{identity.stream.replace(' ', '.')}",
+            "node.description": f"{identity.domain} (Xen PV Audio)",
+            "node.latency": f"{min(period, HOST_QUANTUM_FRAMES)}/{config.rate}",
+        }
+        if identity.target:
+            properties["target.object"] = identity.target
+        if identity.role:
+            properties["media.role"] = identity.role
+        return properties
+
+    def _connect(self) -> None:
+        assert self._engine.pipewire is not None
+        self._host = HostStream(
+            self._engine.pipewire,
+            self._stream,
+            self._id,
+            self._identity.capture,
+            self._config.format,
+            self._config.rate,
+            self._config.channels,
+            self._config.format.sample_bytes or 0,
+            self._properties(),
+        )
+        self._host.set_active(self._active)
+        self.apply(self._mixer)
+
+    def _disconnect(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._host is not None:
+            self._host.free()
+            self._host = None
+
+    def _pipewire_changed(self, up: bool) -> None:
+        if not up:
+            self._disconnect()
+        elif self._host is None:
+            self._connect()
+
+    def _event(self, event: PwEvent) -> None:
+        if self._host is None:
+            return
+        if event.kind is PwEventKind.VOLUME:
+            linear, muted = self._host.volumes()
+            if not muted and len(linear) == self._config.channels:
+                self._mixer.host_changed(linear)
+        elif event.lost_node and self._retry is None:
+            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, event.loss)
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+
+    def _connect_again(self) -> None:
+        self._disconnect()
+        if not self._engine.pipewire_up:
+            return
+        try:
+            self._connect()
+        except UnavailableError as error:
+            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, error)
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+
+    def set_active(self, active: bool) -> None:
+        self._active = active
+        if self._host is not None:
+            self._host.set_active(active)
+
+    def apply(self, mixer: Mixer) -> None:
+        self._mixer = mixer
+        if self._host is not None:
+            self._host.set_volumes(mixer.amplitudes())
+            self._host.set_mute(mixer.all_muted)
+
+    def close(self) -> None:
+        self._engine.unwatch_pipewire(self._pipewire_changed)
+        self._engine.forget(self._id)
+        self._disconnect()
+
+
+class VirtualOutput:
+    """Virtual devices for one card. A device takes one playback and one capture stream of one rate,
+    so a loopback returns what the card's playback played; streams that open while those places are
+    taken get the next device, in the order of their opening."""
+
+    def __init__(self, engine: Engine, spec: OutputSpec) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._devices: dict[tuple[int, int], VirtualDevice] = {}
+        self._taken: set[tuple[int, int, bool]] = set()  # rate, index, capture
+
+    def supports(self, fmt: PcmFormat) -> bool:
+        return bool(fmt.sample_bytes)
+
+    def need_frames(self, rate: int) -> int:
+        return 2 * self._spec.quantum_frames
+
+    def device(self, rate: int, index: int = 0) -> VirtualDevice:
+        """The device at this rate; `index` tells those apart that are open at the same time."""
+        if (rate, index) not in self._devices:
+            self._devices[rate, index] = VirtualDevice(
+                self._engine.plane,
+                rate,
+                self._spec.quantum_frames,
+                ppm=self._spec.ppm,
+                loopback=self._spec.kind == "loopback",
+                delay_frames=round(self._spec.delay_sec * rate),
+                gain=self._spec.gain,
+            )
+        return self._devices[rate, index]
+
+    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+        index = 0
+        while (place := (config.rate, index, identity.capture)) in self._taken:
+            index += 1
+        self._taken.add(place)
+        device = self.device(config.rate, index)
+        device.connect(stream)
+        spec = self._spec
+        if spec.jitter_sec or spec.stall_sec:
+            figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
+            stream.set_trouble(*(round(seconds * 1e9) for seconds in figures))
+        return _VirtualPort(device, stream, lambda: self._taken.discard(place))
+
+    def close(self) -> None:
+        """After every stream's DETACHED notice."""
+        for device in self._devices.values():
+            device.free()
+        self._devices.clear()
+
+
+class _VirtualPort:
+    def __init__(
+        self, device: VirtualDevice, stream: BackStream, leave: Callable[[], None]
+    ) -> None:
+        self._device = device
+        self._stream = stream
+        self._leave = leave
+
+    def set_active(self, active: bool) -> None:
+        """Its clock runs while the stream is open."""
+
+    def apply(self, mixer: Mixer) -> None:
+        """Nobody listens: the guest reads back what it set."""
+
+    def close(self) -> None:
+        self._device.disconnect(self._stream)
+        self._leave()
+
+
+def make_output(engine: Engine, spec: OutputSpec) -> Output:
+    """UnavailableError if the policy wants PipeWire and this process runs without."""
+    if spec.kind != "pipewire":
+        return VirtualOutput(engine, spec)
+    if engine.pipewire is None:
+        raise UnavailableError("this backend runs without PipeWire", hint="use --output pipewire")
+    return PipewireOutput(engine)

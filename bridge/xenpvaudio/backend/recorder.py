@@ -1,0 +1,145 @@
+"""Records what a stream's host was given into a WAV file, for tests and for a puzzled user.
+
+The data loop fills a Tap; this drains it from the event loop, so a slow disk never holds up audio:
+bytes that find no room are dropped there, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from pathlib import Path
+
+from xenpvaudio.errors import ConfigError, UnavailableError
+from xenpvaudio.sndif.codes import PcmFormat
+from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio_native.plane import BackStream, Tap
+
+log = logging.getLogger(__name__)
+
+DRAIN_SEC = 0.1
+# A RIFF file counts its bytes in 32 bits, the header's 36 among them.
+MAX_DATA_BYTES = 0xFFFF_FFFF - 36
+_PCM, _FLOAT = 1, 3
+_TAGS = {
+    PcmFormat.U8: _PCM,
+    PcmFormat.S16_LE: _PCM,
+    PcmFormat.S32_LE: _PCM,
+    PcmFormat.F32_LE: _FLOAT,
+    PcmFormat.F64_LE: _FLOAT,
+}
+
+
+def wav_header(config: Config, data_bytes: int) -> bytes:
+    """RIFF/WAVE header of interleaved samples in `config`'s format; ConfigError if WAV has none."""
+    tag = _TAGS.get(config.format)
+    if tag is None:
+        raise ConfigError(
+            f"WAV files have no {config.format.xenstore_name}", hint="record s16_le or float_le"
+        )
+    width = config.format.sample_bytes or 0
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + data_bytes,
+        b"WAVE",
+        b"fmt ",
+        16,
+        tag,
+        config.channels,
+        config.rate,
+        config.rate * config.frame_bytes,
+        config.frame_bytes,
+        8 * width,
+        b"data",
+        data_bytes,
+    )
+
+
+class Recorder:
+    """One recording, from an open stream to close(). It ends early, with one line that says why,
+    when the file is as long as a WAV file can be or the disk takes no more; the stream goes on.
+    `max_data_bytes`: whole frames of it are written."""
+
+    def __init__(
+        self,
+        path: Path,
+        stream: BackStream,
+        config: Config,
+        *,
+        max_data_bytes: int = MAX_DATA_BYTES,
+    ) -> None:
+        self._path = path
+        self._stream = stream
+        self._config = config
+        self._bytes = 0
+        self._room_bytes = max_data_bytes // config.frame_bytes * config.frame_bytes
+        self._ended = False
+        header = wav_header(config, 0)
+        try:
+            # Unbuffered: what the disk refuses is known at the write, and only there.
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise ConfigError(f"cannot record to {path}: {error.strerror}") from None
+        try:
+            self._file.write(header)
+            self._tap = Tap()
+            stream.set_tap(self._tap)
+        except OSError as error:
+            self._file.close()
+            raise ConfigError(f"cannot record to {path}: {error.strerror}") from None
+        except UnavailableError:
+            self._file.close()
+            raise
+        self._timer = asyncio.get_running_loop().call_later(DRAIN_SEC, self._drain)
+
+    def _take(self) -> None:
+        data = self._tap.read()
+        if self._ended:
+            return
+        room = self._room_bytes - self._bytes
+        try:
+            self._write(data[:room])
+        except OSError as error:
+            self._end(error.strerror or "the disk takes no more")
+        else:
+            if len(data) > room:
+                self._end("a WAV file cannot be longer")
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            count = self._file.write(view)
+            self._bytes += count
+            view = view[count:]
+
+    def _end(self, why: str) -> None:
+        self._ended = True
+        self._stream.set_tap(None)
+        log.warning("%s: the recording ends after %d bytes: %s", self._path, self._bytes, why)
+
+    def _drain(self) -> None:
+        self._take()
+        if not self._ended:
+            self._timer = asyncio.get_running_loop().call_later(DRAIN_SEC, self._drain)
+
+    def finish(self) -> None:
+        """Before the stream is closed: no more bytes are wanted."""
+        if not self._ended:
+            self._stream.set_tap(None)
+
+    def close(self) -> None:
+        """After the stream's RELEASED notice: nothing writes to the tap any more."""
+        self._timer.cancel()
+        self._take()
+        if self._tap.dropped_bytes and not self._ended:
+            log.warning("%s: %d bytes did not fit", self._path, self._tap.dropped_bytes)
+        self._tap.free()
+        whole = self._bytes // self._config.frame_bytes * self._config.frame_bytes
+        try:
+            self._file.seek(0)
+            self._file.write(wav_header(self._config, whole))
+            self._file.close()
+        except OSError as error:
+            log.warning("%s: its header could not be written: %s", self._path, error.strerror)

@@ -1,0 +1,308 @@
+"""One guest stream, host side: its rings, and the requests that the data loop passes up.
+
+The guest is hostile: each request is judged from zero, by the stream's configuration within the
+host's policy. One that cannot be granted gets a status; one that breaks the protocol costs the
+guest this device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from xenpvaudio.engine.engine import Engine
+from xenpvaudio.engine.stream_format import stream_format
+from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
+from xenpvaudio.sndif import packets, page_directory, stream_rules
+from xenpvaudio.sndif.card import StreamConfig
+from xenpvaudio.sndif.codes import PAGE_BYTES, Direction, Key, Operation, Status, status_name
+from xenpvaudio.sndif.config_space import Space
+from xenpvaudio.sndif.hwparams import Config, answer
+from xenpvaudio.sndif.volume import Mixer
+from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
+from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
+
+from .outputs import Identity, Output, Port
+from .recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+# How long the host side of a stream that does not run stays active. Opened and not started yet: a
+# host that must wake its card first needs longer than the guest's START has time. Stopped: a guest
+# that starts and stops in bursts.
+UNUSED_SEC = 5.0
+LINGER_SEC = 2.0
+
+
+class HostedStream:
+    """`transport`: ring-ref, event-channel, evt-ring-ref, evt-event-channel, as published."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        domain: Domain,
+        frontend_id: int,
+        config: StreamConfig,
+        transport: tuple[int, int, int, int],
+        output: Output,
+        identity: Identity,
+        *,
+        where: str,
+        position_ext: bool,
+        liveness_ext: bool,
+        record: Path | None,
+        on_error: Callable[[XenPvAudioError], None],
+    ) -> None:
+        self._engine = engine
+        self._domain = domain
+        self._frontend_id = frontend_id
+        formats = tuple(fmt for fmt in config.formats if output.supports(fmt))
+        self.config = replace(config, formats=formats)
+        self._output = output
+        self._identity = identity
+        self.where = where
+        self._record = record
+        self._on_error = on_error
+        self.opened: Config | None = None
+        self._port: Port | None = None
+        self._recorder: Recorder | None = None
+        self._buffer: Mapping | None = None
+        self._mixer = Mixer(0)
+        self._retired: list[tuple[Mapping, Recorder | None]] = []
+        self._detached = asyncio.Event()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._pages: list[Mapping] = []
+        self._channels: list[Channel] = []
+        try:
+            self._connect(transport)
+        except BaseException:
+            self._free()
+            raise
+        self.id = engine.new_id()
+        engine.on_notice(self.id, self._notice, on_error, where)
+        self.back = BackStream(
+            engine.plane,
+            self.id,
+            config.direction is Direction.CAPTURE,
+            self._pages[0].address,
+            self._pages[1].address,
+            self._channels[0],
+            self._channels[1],
+            position_ext,
+        )
+        if liveness_ext:
+            self.back.watch()
+        self.back.attach()
+
+    def _connect(self, transport: tuple[int, int, int, int]) -> None:
+        """Maps the rings and binds the channels; an error names the node that is to blame."""
+        ring_ref, port, evt_ring_ref, evt_port = transport
+        grants, channels, peer = self._domain.grants, self._domain.channels, self._frontend_id
+        key, number = Key.RING_REF, ring_ref
+        try:
+            self._pages.append(grants.map(peer, [number]))
+            key, number = Key.EVT_RING_REF, evt_ring_ref
+            self._pages.append(grants.map(peer, [number]))
+            key, number = Key.EVENT_CHANNEL, port
+            self._channels.append(channels.bind_interdomain(peer, number))
+            key, number = Key.EVT_EVENT_CHANNEL, evt_port
+            self._channels.append(channels.bind_interdomain(peer, number))
+        except PeerGoneError as error:
+            raise PeerGoneError(f"{self.config.path}/{key} = {number}: {error}") from None
+
+    async def detach(self) -> None:
+        """Off the rings; everything mapped is given back."""
+        self._close_stream()
+        self.back.detach()
+        await self._detached.wait()
+        self._engine.forget(self.id)
+        self.back.free()
+        self._free()
+
+    # -- from the data loop
+
+    def _notice(self, notice: Notice) -> None:
+        if notice.kind is NoticeKind.REQUEST:
+            self._serve(notice.packet)
+        elif notice.kind is NoticeKind.TRIGGER:
+            self._triggered(bool(notice.code))
+        elif notice.kind is NoticeKind.RELEASED:
+            self._release(*self._retired.pop(0))
+        elif notice.kind is NoticeKind.DETACHED:
+            while self._retired:
+                self._release(*self._retired.pop(0))
+            self._detached.set()
+        elif notice.kind is NoticeKind.BROKEN and notice.code == Status.ENOTCONN:
+            self._on_error(PeerGoneError(f"{self.where}: the guest's frontend has died"))
+        elif notice.kind is NoticeKind.BROKEN:
+            self._on_error(
+                PeerProtocolError(
+                    f"{self.where}: the guest broke its rings ({status_name(notice.code)})"
+                )
+            )
+
+    @staticmethod
+    def _release(buffer: Mapping, recorder: Recorder | None) -> None:
+        if recorder is not None:
+            recorder.close()
+        buffer.close()
+
+    def _triggered(self, running: bool) -> None:
+        self._stay_awake()
+        if self._port is None:
+            return
+        if running:
+            self._port.set_active(True)
+        else:
+            self._rest_after(LINGER_SEC)
+
+    def _stay_awake(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _rest_after(self, seconds: float) -> None:
+        assert self._port is not None
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(seconds, self._port.set_active, False)
+
+    # -- requests
+
+    def _serve(self, packet: bytes) -> None:
+        request = packets.unpack_request(packet)
+        space: Space | None = None
+        if isinstance(request, packets.OpenRequest):
+            status = self._open(request)
+        elif isinstance(request, packets.CloseRequest):
+            self._close_stream()
+            status = Status.OK
+        elif isinstance(request, packets.QueryRequest):
+            result = answer(request.space, self.config, self._need_frames(request.space.rates.max))
+            space, status = (None, result) if isinstance(result, Status) else (result, Status.OK)
+        elif isinstance(request, packets.TransferRequest):
+            status = self._control(request)
+        else:
+            status = Status.EOPNOTSUPP
+        self.back.respond(packets.respond(request, status, space).pack())
+
+    def _need_frames(self, rate: int) -> int:
+        """The shortest buffer that covers what the host takes ahead: as measured while a stream
+        runs, as the output estimates before."""
+        rates = self.config.rates
+        highest = max(rates) if isinstance(rates, tuple) else rates.max
+        rate = min(rate, highest)
+        measured = self.back.stats.host_delay_max_frames if self.opened else 0.0
+        need = round(measured) or self._output.need_frames(rate)
+        frame_bytes = self.config.channels.max * max(
+            (fmt.sample_bytes or 1 for fmt in self.config.formats), default=1
+        )
+        # never more than the guest's buffer can be: a stream that may crackle beats none
+        return min(need, max(1, self.config.buffer_bytes // frame_bytes // 2))
+
+    def _open(self, request: packets.OpenRequest) -> Status:
+        status = stream_rules.validate_open(request, self.config)
+        if status is not Status.OK:
+            log.warning("%s: OPEN refused: %s", self.where, request)
+            return status
+        config = stream_rules.opened_config(request)
+        self._close_stream()
+        try:
+            refs = page_directory.walk(
+                request.gref_directory, request.buffer_bytes, self._read_page
+            )
+            buffer = self._domain.grants.map(self._frontend_id, refs)
+        except (PeerGoneError, PeerProtocolError) as error:
+            log.warning("%s: OPEN refused: %s", self.where, error)
+            return Status.EINVAL
+        except GrantLimitError as error:
+            log.error("%s: %s", self.where, error)
+            return Status.ENOMEM
+        try:
+            self.back.open(stream_format(config, buffer.address))
+        except UnavailableError as error:
+            log.error("%s: OPEN refused: %s", self.where, error)
+            buffer.close()
+            return Status.ENOMEM
+        self._start_stream(config, buffer)
+        return Status.OK
+
+    def _start_stream(self, config: Config, buffer: Mapping) -> None:
+        """The data loop has the stream: its host side, and its recording."""
+        self._buffer = buffer
+        self.opened = config
+        self._mixer = Mixer(config.channels)
+        try:
+            self._port = self._output.open(self.back, config, self._identity, self._mixer)
+        except XenPvAudioError as error:
+            log.error("%s: no host stream: %s", self.where, error)
+        else:
+            self._port.set_active(True)
+            self._rest_after(UNUSED_SEC)
+        if self._record is not None:
+            try:
+                self._recorder = Recorder(self._record, self.back, config)
+            except XenPvAudioError as error:
+                log.error("%s: %s", self.where, error)
+        log.info(
+            "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
+            self.where,
+            config.format.xenstore_name,
+            config.rate,
+            config.channels,
+            config.period_frames,
+            config.buffer_frames,
+        )
+
+    def _read_page(self, ref: int) -> bytes:
+        page = self._domain.grants.map(self._frontend_id, [ref])
+        try:
+            return bytes(page.view[:PAGE_BYTES])
+        finally:
+            page.close()
+
+    def _close_stream(self) -> None:
+        if self._buffer is None:
+            return
+        self._stay_awake()
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+        if self._recorder is not None:
+            self._recorder.finish()
+        self._retired.append((self._buffer, self._recorder))
+        self._buffer = self._recorder = None
+        self.opened = None
+        self.back.close()
+
+    def _control(self, request: packets.TransferRequest) -> Status:
+        """Volume and mute, through the shared buffer; what is read there is copied once."""
+        if self.opened is None or self._buffer is None:
+            return Status.EIO
+        status = stream_rules.validate_transfer(request, self.opened)
+        if status is not Status.OK:
+            return status
+        channels = self.opened.channels
+        begin = request.offset_bytes
+        end = begin + packets.transfer_control_bytes(request.operation, channels)
+        if request.operation is Operation.GET_VOLUME:
+            self._buffer.view[begin:end] = packets.pack_volumes(self._mixer.steps)
+            return Status.OK
+        data = bytes(self._buffer.view[begin:end])
+        if request.operation is Operation.SET_VOLUME:
+            self._mixer.set_steps(packets.unpack_volumes(data, channels))
+        else:
+            chosen = packets.unpack_mutes(data, channels)
+            self._mixer.set_muted(chosen, request.operation is Operation.MUTE)
+        if self._port is not None:
+            self._port.apply(self._mixer)
+        return Status.OK
+
+    def _free(self) -> None:
+        for page in self._pages:
+            page.close()
+        for channel in self._channels:
+            channel.close()
+        self._pages, self._channels = [], []

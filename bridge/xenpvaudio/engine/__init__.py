@@ -1,0 +1,4 @@
+"""One process's data plane and PipeWire connection, seen from Python.
+
+May use: sndif and the native package.
+"""

@@ -1,0 +1,162 @@
+"""One process's data plane and PipeWire connection, wired into asyncio.
+
+The data loop's notices and PipeWire's events arrive as readable file descriptors; both are handed
+to whoever registered under the id they carry. Used by frontend and backend alike; everything here
+runs in the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from xenpvaudio.errors import UnavailableError, XenPvAudioError, internal_error
+from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
+from xenpvaudio_native.plane import Notice, Plane
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RECONNECT_SEC = 1.0
+# A node that PipeWire took away, or gave up, is made anew after this.
+NODE_RETRY_SEC = 1.0
+
+Failed = Callable[[XenPvAudioError], None]
+"""What becomes of a stream or node whose handler raised: its owner starts it anew."""
+
+
+def log_failure(error: XenPvAudioError) -> None:
+    """The Failed of owners that have nothing to start anew."""
+    log.error("%s", error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner(Generic[T]):
+    """Who is handed what arrives under an id. What one cannot do keeps no other from its own."""
+
+    handler: Callable[[T], None]
+    failed: Failed
+    where: str
+
+    def serve(self, item: T) -> None:
+        try:
+            self.handler(item)
+        except XenPvAudioError as error:
+            self.failed(error)
+        except Exception as error:
+            log.debug("%s", self.where, exc_info=True)
+            self.failed(internal_error(self.where, error))
+
+
+class Engine:
+    """`application_name`: given to PipeWire; None: no PipeWire, the data loop gets a thread."""
+
+    def __init__(self, application_name: str | None) -> None:
+        self.plane = Plane()
+        self.pipewire: Pipewire | None = None
+        self.pipewire_up = False
+        self._ids = itertools.count(1)
+        self._notice_owners: dict[int, _Owner[Notice]] = {}
+        self._event_owners: dict[int, _Owner[PwEvent]] = {}
+        self._pipewire_watchers: list[Callable[[bool], None]] = []
+        self._reconnecting: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        if application_name is None:
+            self.plane.start_thread()
+        else:
+            self.pipewire = Pipewire(self.plane, application_name)
+            self._loop.add_reader(self.pipewire.fileno(), self.dispatch_pipewire)
+        self._loop.add_reader(self.plane.fileno(), self._dispatch_notices)
+
+    def new_id(self) -> int:
+        """An id for a stream or node; never used twice."""
+        return next(self._ids)
+
+    def on_notice(
+        self, stream_id: int, handler: Callable[[Notice], None], failed: Failed, where: str
+    ) -> None:
+        """`failed` is told, in words that begin with `where`, if the handler raises; all others
+        are served as before."""
+        self._notice_owners[stream_id] = _Owner(handler, failed, where)
+
+    def on_event(
+        self, node_id: int, handler: Callable[[PwEvent], None], failed: Failed, where: str
+    ) -> None:
+        """As on_notice(), for PipeWire's events."""
+        self._event_owners[node_id] = _Owner(handler, failed, where)
+
+    def forget(self, any_id: int) -> None:
+        self._notice_owners.pop(any_id, None)
+        self._event_owners.pop(any_id, None)
+
+    # -- PipeWire's coming and going
+
+    def watch_pipewire(self, watcher: Callable[[bool], None]) -> None:
+        """Told True when the daemon is there, False when it is lost: free every node then."""
+        self._pipewire_watchers.append(watcher)
+
+    def unwatch_pipewire(self, watcher: Callable[[bool], None]) -> None:
+        self._pipewire_watchers.remove(watcher)
+
+    def connect_pipewire(self) -> None:
+        """Raises UnavailableError if no daemon answers."""
+        if self.pipewire is None or self.pipewire_up:
+            return
+        self.pipewire.connect()
+        self.pipewire_up = True
+        self._tell_watchers(True)
+
+    def keep_pipewire(self) -> None:
+        """Connects now or as soon as a daemon answers."""
+        self._reconnecting = None
+        try:
+            self.connect_pipewire()
+        except UnavailableError:
+            self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+        else:
+            log.info("PipeWire is there")
+
+    def _lost(self, why: str) -> None:
+        if not self.pipewire_up or self.pipewire is None:
+            return
+        log.warning("PipeWire is gone (%s): waiting for it to come back", why)
+        self.pipewire_up = False
+        self._tell_watchers(False)
+        self.pipewire.disconnect()
+        self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
+
+    def _tell_watchers(self, up: bool) -> None:
+        for watcher in tuple(self._pipewire_watchers):
+            _Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
+
+    # -- what the file descriptors bring
+
+    def dispatch_pipewire(self) -> None:
+        """Hands out what PipeWire's main loop has reported."""
+        if self.pipewire is None:
+            return
+        for event in self.pipewire.dispatch():
+            if event.kind is PwEventKind.LOST:
+                self._lost(event.text)
+            elif owner := self._event_owners.get(event.id):
+                owner.serve(event)
+
+    def _dispatch_notices(self) -> None:
+        for notice in self.plane.notices():
+            if owner := self._notice_owners.get(notice.stream_id):
+                owner.serve(notice)
+
+    def close(self) -> None:
+        """After every stream is detached and every node freed."""
+        if self._reconnecting:
+            self._reconnecting.cancel()
+        self._loop.remove_reader(self.plane.fileno())
+        if self.pipewire:
+            self._loop.remove_reader(self.pipewire.fileno())
+            self.pipewire.close()
+        self.plane.close()

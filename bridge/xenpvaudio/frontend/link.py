@@ -1,0 +1,223 @@
+"""The frontend's connection of one stream: its pages, channels, and slow requests.
+
+A link lives as long as the backend serves it: published, attached, detached. READ, WRITE and
+TRIGGER are the data loop's; here are OPEN, CLOSE, HW_PARAM_QUERY and the volume operations, one at
+a time, each with the kernel frontend's deadline of 3 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from xenpvaudio.engine.engine import Engine
+from xenpvaudio.engine.stream_format import stream_format
+from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
+from xenpvaudio.sndif import packets, page_directory
+from xenpvaudio.sndif.codes import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Operation, status_name
+from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio.xen.api import Channel, Domain, Grant
+from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
+
+DEADLINE_SEC = 3.0
+
+
+class FrontLink:
+    """One stream's rings in use; `where` names the stream in errors. `on_broken(error)` is called
+    when the data loop gave the stream up; `on_latency(frames)` when its lead changed."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        domain: Domain,
+        backend_id: int,
+        direction: Direction,
+        where: str,
+        *,
+        position_ext: bool,
+        liveness_ext: bool,
+        on_broken: Callable[[XenPvAudioError], None],
+        on_latency: Callable[[int], None],
+    ) -> None:
+        self._engine = engine
+        self._domain = domain
+        self._backend_id = backend_id
+        self.where = where
+        self._on_broken = on_broken
+        self._on_latency = on_latency
+        self._lock = asyncio.Lock()
+        self._answer: asyncio.Future[packets.Response] | None = None
+        self._released: asyncio.Event = asyncio.Event()
+        self._detached: asyncio.Event = asyncio.Event()
+        self._broken = False
+        self._buffer: Grant | None = None
+        self._directory: Grant | None = None
+        self.config: Config | None = None
+        self._pages: list[Grant] = []
+        self._channels: list[Channel] = []
+        self._liveness_ext = liveness_ext
+        try:
+            for _ in range(2):  # one by one: what is there when the next fails is given back
+                self._pages.append(domain.grants.grant(backend_id, 1))
+                self._channels.append(domain.channels.bind_unbound(backend_id))
+        except BaseException:
+            self._free()
+            raise
+        self.id = engine.new_id()
+        engine.on_notice(self.id, self._notice, on_broken, where)
+        self.front = FrontStream(
+            engine.plane,
+            self.id,
+            direction is Direction.CAPTURE,
+            self._pages[0].address,
+            self._pages[1].address,
+            self._channels[0],
+            self._channels[1],
+            position_ext,
+            backend_id,
+        )
+        if liveness_ext:  # our kernel clears the octet, and says so, however this process ends
+            self._pages[1].view[ALIVE_BYTE] = 1
+            self._pages[1].set_unmap_notify(ALIVE_BYTE, self._channels[1].port)
+
+    def nodes(self) -> dict[str, str]:
+        """What to publish below the stream's directory."""
+        return {
+            Key.RING_REF: str(self._pages[0].refs[0]),
+            Key.EVENT_CHANNEL: str(self._channels[0].port),
+            Key.EVT_RING_REF: str(self._pages[1].refs[0]),
+            Key.EVT_EVENT_CHANNEL: str(self._channels[1].port),
+        }
+
+    def attach(self) -> None:
+        self.front.attach()
+
+    def check(self) -> None:
+        """Once a second."""
+        if not self._broken:
+            self.front.check()
+
+    # -- requests
+
+    async def ask(self, request: packets.Request) -> packets.Response:
+        """Sends a request and waits for its answer, whatever its status. PeerGoneError after 3 s,
+        or when the link broke."""
+        if isinstance(request, packets.UnknownRequest):
+            raise PeerProtocolError(f"{self.where}: operation {request.operation} is unknown")
+        async with self._lock:
+            if self._broken:
+                raise PeerGoneError(f"{self.where}: the backend is gone")
+            self._answer = asyncio.get_running_loop().create_future()
+            self.front.request(request.pack())
+            try:
+                # Not wait_for(): before Python 3.12 it loses a cancellation that meets the answer,
+                # and who cancelled waits for ever.
+                async with asyncio.timeout(DEADLINE_SEC):
+                    return await self._answer
+            except TimeoutError:
+                name = Operation(request.operation).name
+                raise PeerGoneError(
+                    f"{self.where}: the backend did not answer {name} for {DEADLINE_SEC:.0f} s"
+                ) from None
+            finally:
+                self._answer = None
+
+    async def open(self, config: Config, lead_frames: int) -> None:
+        """OPEN, and the data loop may stream. PeerProtocolError if the backend refuses."""
+        data_pages, directory_pages = page_directory.pages_needed(config.buffer_bytes)
+        self._buffer = self._domain.grants.grant(self._backend_id, data_pages)
+        self._directory = self._domain.grants.grant(self._backend_id, directory_pages)
+        pages = page_directory.build(self._buffer.refs, self._directory.refs)
+        for number, page in enumerate(pages):
+            self._directory.view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = page
+        request = packets.OpenRequest(
+            0,
+            config.rate,
+            config.format,
+            config.channels,
+            config.buffer_bytes,
+            self._directory.refs[0],
+            config.period_bytes,
+        )
+        response = await self.ask(request)
+        if not response.ok:
+            self._free_buffer()
+            raise PeerProtocolError(
+                f"{self.where}: the backend refused OPEN with {status_name(response.status)}"
+            )
+        self.config = config
+        self.front.open(stream_format(config, self._buffer.address), lead_frames)
+
+    async def close(self) -> None:
+        """Ends streaming, sends CLOSE, frees the buffer; nothing if it is not open."""
+        if self.config is None:
+            return
+        self.config = None
+        self._released.clear()
+        self.front.close()
+        await self._released.wait()
+        try:
+            await self.ask(packets.CloseRequest(0))
+        finally:
+            self._free_buffer()
+
+    async def detach(self) -> None:
+        """Off the rings; everything granted is taken back."""
+        self._break()
+        self.front.detach()
+        await self._detached.wait()
+        self._engine.forget(self.id)
+        self.front.free()
+        self._free_buffer()
+        self._free()
+
+    # -- from the data loop
+
+    def _notice(self, notice: Notice) -> None:
+        if notice.kind is NoticeKind.RESPONSE:
+            self._answered(notice.packet)
+        elif notice.kind is NoticeKind.RELEASED:
+            self._released.set()
+        elif notice.kind is NoticeKind.DETACHED:
+            self._released.set()
+            self._detached.set()
+        elif notice.kind is NoticeKind.LATENCY:
+            self._on_latency(notice.code)
+        elif notice.kind is NoticeKind.BROKEN:
+            self._break()
+            self._on_broken(
+                PeerGoneError(f"{self.where}: lost the backend ({status_name(notice.code)})")
+            )
+
+    def _answered(self, packet: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            return  # the request was given up
+        try:
+            self._answer.set_result(packets.unpack_response(packet))
+        except PeerProtocolError as error:
+            self._answer.set_exception(error)
+
+    def _break(self) -> None:
+        self._broken = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(PeerGoneError(f"{self.where}: the backend is gone"))
+
+    # -- memory
+
+    def _free_buffer(self) -> None:
+        for grant in (self._buffer, self._directory):
+            if grant is not None:
+                grant.close()
+        self._buffer = self._directory = None
+
+    def _free(self) -> None:
+        if self._liveness_ext and len(self._pages) == 2:
+            # an end in good order is told by the state; a lost machine has nobody to tell
+            with contextlib.suppress(UnavailableError):
+                self._pages[1].set_unmap_notify(None, None)
+        for page in self._pages:
+            page.close()
+        for channel in self._channels:
+            channel.close()
+        self._pages, self._channels = [], []

@@ -1,0 +1,339 @@
+"""One sndif stream as a node of the guest's PipeWire graph.
+
+The node outlives the connection: it appears when the backend first said what it can do, stays when
+the backend dies, and goes on when it is back. A worker task brings the stream to what the graph
+wants (a format, or nothing: suspended), one step at a time, whatever changes meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from xenpvaudio.config import FrontendSettings
+from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
+from xenpvaudio.errors import ConfigError, PeerProtocolError, XenPvAudioError, internal_error
+from xenpvaudio.sndif import packets
+from xenpvaudio.sndif.card import StreamConfig
+from xenpvaudio.sndif.codes import Direction, PcmFormat, Status, formats_in
+from xenpvaudio.sndif.config_space import Interval, Space
+from xenpvaudio.sndif.hwparams import (
+    Config,
+    Limits,
+    Preferences,
+    choose,
+    from_stream_config,
+    refine,
+)
+from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.plane import guard_frames
+
+from .link import FrontLink
+
+log = logging.getLogger(__name__)
+
+# Common rates among which a backend that allows an interval is offered to the graph.
+COMMON_RATES = (48000, 44100, 96000, 88200, 192000, 176400, 64000, 32000, 24000, 22050, 16000, 8000)
+# Channel counts that have positions; others are offered only where none of these is possible.
+LAYOUTS = (2, 1, 4, 6, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The format that the graph has set on the node."""
+
+    format: PcmFormat
+    rate: int
+    channels: int
+
+
+class GuestStream:
+    """`name`: unique in this guest, for node.name; `title`: for people; `properties`: more."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: StreamConfig,
+        settings: FrontendSettings,
+        *,
+        where: str,
+        properties: Mapping[str, str],
+        on_error: Callable[[XenPvAudioError], None],
+        on_opened: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self.config = config
+        self._settings = settings
+        self.where = where
+        self._properties = dict(properties)
+        self._on_error = on_error
+        self._on_opened = on_opened
+        self.id = engine.new_id()
+        engine.on_event(self.id, self._event, on_error, where)
+        self.node: GuestNode | None = None
+        self.link: FrontLink | None = None
+        self.space: Space | None = None
+        self.opened: Config | None = None
+        self._wanted: Wanted | None = None
+        self._node_retry: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+
+    # -- the connection comes and goes
+
+    def start(self, link: FrontLink) -> None:
+        """The backend is connected: negotiate, show the node, stream."""
+        self.link = link
+        self.opened = None
+        link.attach()
+        self._wake.set()
+        self._worker = asyncio.create_task(self._work(link), name=f"stream {self.where}")
+
+    async def stop(self) -> None:
+        """The connection ends; the node stays."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
+        link, self.link = self.link, None
+        self.opened = None
+        if link is not None:
+            await link.detach()
+
+    def pipewire_changed(self, up: bool) -> None:
+        """The daemon came or went; nodes of the old connection are gone with it."""
+        if not up:
+            self._free_node()
+            self._wanted = None
+        self._wake.set()
+
+    def close(self) -> None:
+        """After stop(): the node disappears."""
+        self._free_node()
+        self._engine.forget(self.id)
+
+    def _free_node(self) -> None:
+        if self._node_retry is not None:
+            self._node_retry.cancel()
+            self._node_retry = None
+        if self.node is not None:
+            self.node.free()
+            self.node = None
+
+    # -- the worker
+
+    async def _work(self, link: FrontLink) -> None:
+        try:
+            self.space = await self._whole_space(link)
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._settle(link)
+        except XenPvAudioError as error:
+            self._on_error(error)
+        except Exception as error:
+            log.debug("%s", self.where, exc_info=True)
+            self._on_error(internal_error(self.where, error))
+
+    async def _settle(self, link: FrontLink) -> None:
+        """Brings the stream to what is wanted now."""
+        if self.node is None and self._engine.pipewire_up:
+            self._show_node()
+        if self.node is not None:
+            self.node.bind(link.front)
+        wanted = self._wanted
+        if self.opened is not None and self._matches(self.opened, wanted):
+            return
+        if self.opened is not None:
+            self.opened = None
+            await link.close()
+        if wanted is None:
+            return
+        self.opened = await self._open(link, wanted)
+        self._on_opened()
+
+    @staticmethod
+    def _matches(opened: Config, wanted: Wanted | None) -> bool:
+        return wanted is not None and (opened.format, opened.rate, opened.channels) == (
+            wanted.format,
+            wanted.rate,
+            wanted.channels,
+        )
+
+    # -- negotiation
+
+    async def _query(self, link: FrontLink, space: Space) -> Space | None:
+        """The backend's answer; a backend without queries gets its question back."""
+        response = await link.ask(packets.QueryRequest(0, space))
+        if response.status in (Status.EOPNOTSUPP, Status.ENOSYS):
+            return space
+        return response.space if response.ok else None
+
+    async def _whole_space(self, link: FrontLink) -> Space:
+        """All that configuration and backend allow."""
+        everything = from_stream_config(self.config)
+        answer = await self._query(link, everything)
+        if answer is None or not everything.covers(answer):
+            raise PeerProtocolError(f"{self.where}: the backend allows no configuration")
+        limits = Limits.of(self.config)
+        space = refine(answer, limits)
+        if space is None:
+            raise PeerProtocolError(f"{self.where}: the backend allows {answer}, which is nothing")
+        return space
+
+    async def _open(self, link: FrontLink, wanted: Wanted) -> Config:
+        limits = Limits.of(self.config)
+        preferences = Preferences(
+            formats=(wanted.format,),
+            rate=wanted.rate,
+            channels=wanted.channels,
+            period_frames=self._settings.period_frames,
+            buffer_frames=self._settings.buffer_frames,
+        )
+        every = Interval(1, 0xFFFF_FFFF)
+        start = Space(
+            wanted.format.mask,
+            Interval(wanted.rate, wanted.rate),
+            Interval(wanted.channels, wanted.channels),
+            every,
+            every,
+        )
+        plan = choose(limits, preferences, start)
+        query = next(plan)
+        need_frames = 0  # the shortest buffer that the backend can serve at this rate
+        while True:
+            answer = await self._query(link, query)
+            if answer is not None and need_frames == 0:
+                need_frames = answer.buffer_frames.min
+            try:
+                query = plan.send(answer)
+            except StopIteration as done:
+                config: Config = done.value
+                break
+        lead_frames = self._lead(config, need_frames)
+        await link.open(config, lead_frames)
+        log.info(
+            "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
+            self.where,
+            config.format.xenstore_name,
+            config.rate,
+            config.channels,
+            config.period_frames,
+            config.buffer_frames,
+        )
+        if self.node is not None:
+            self.node.set_properties(self._negotiated(config))
+            self.node.set_latency(lead_frames, config.rate)
+        return config
+
+    def _lead(self, config: Config, host_need_frames: int) -> int:
+        """How far ahead of the heard position we write: the host's need, then corrected by what
+        its positions say. A captured frame waits until the period's event has surely brought
+        it."""
+        if self.config.direction is Direction.CAPTURE:
+            guard = guard_frames(config.rate, config.period_frames, capture=True)
+            return config.period_frames + guard
+        if self._settings.lead_frames:
+            return min(self._settings.lead_frames, config.buffer_frames // 2)
+        return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)
+
+    # -- the node
+
+    def _offer(self, space: Space) -> Offer:
+        limits = Limits.of(self.config)
+        preferred = Preferences().formats
+        formats = [fmt for fmt in formats_in(space.formats) if supports_format(fmt)]
+        formats.sort(key=lambda fmt: preferred.index(fmt) if fmt in preferred else 99 + fmt)
+        if isinstance(limits.rates, Interval):
+            rates = [rate for rate in COMMON_RATES if rate in space.rates] or [space.rates.max]
+        else:
+            rates = [rate for rate in limits.rates if rate in space.rates]
+        rates.sort(key=lambda rate: (abs(rate - self._settings.rate), -rate))
+        channels = [count for count in LAYOUTS if count in space.channels] or [space.channels.min]
+        channels.sort(key=lambda count: abs(count - self._settings.channels))
+        if not formats:
+            raise ConfigError(
+                f"{self.where}: PipeWire converts none of the formats that the backend allows",
+                hint="add s16_le, s32_le or float_le to sample-formats",
+            )
+        return Offer(formats, rates, channels)
+
+    def _show_node(self) -> None:
+        if self.space is None or self._engine.pipewire is None:
+            return
+        capture = self.config.direction is Direction.CAPTURE
+        offer = self._offer(self.space)
+        properties = {
+            "media.class": "Audio/Source" if capture else "Audio/Sink",
+            "node.virtual": "false",
+            "node.rate": f"1/{offer.rates[0]}",
+            "audio.rate": str(offer.rates[0]),
+            "audio.channels": str(offer.channels[0]),
+            "node.latency": f"{self._settings.quantum_frames}/{offer.rates[0]}",
+            "node.max-latency": f"{self.space.buffer_frames.max // 2}/{offer.rates[0]}",
+            "node.pause-on-idle": "false",
+            "xenpv.pulse-delay": str(self._settings.pulse_delay).lower(),
+            **self._properties,
+        }
+        self.node = GuestNode(self._engine.pipewire, self.id, capture, properties, offer)
+        if self.link is not None:
+            self.node.bind(self.link.front)
+
+    def _negotiated(self, config: Config) -> dict[str, str]:
+        return {
+            "xenpv.format": config.format.xenstore_name,
+            "xenpv.rate": str(config.rate),
+            "xenpv.channels": str(config.channels),
+            "xenpv.period-frames": str(config.period_frames),
+            "xenpv.buffer-frames": str(config.buffer_frames),
+            "node.max-latency": f"{config.buffer_frames // 2}/{config.rate}",
+        }
+
+    def latency_changed(self, lead_frames: int) -> None:
+        """The data loop needs another lead: the published delay follows."""
+        if self.node is not None and self.opened is not None:
+            self.node.set_latency(lead_frames, self.opened.rate)
+
+    def tick(self) -> None:
+        """Once a second: live figures for pw-cli, and a look for requests that hang."""
+        if self.link is not None:
+            self.link.check()
+        if self.node is not None:
+            self.node.set_properties(self._live())
+
+    def _live(self) -> dict[str, str]:
+        if self.link is None:
+            return {"xenpv.state": "no backend"}
+        if self.opened is None:
+            return {"xenpv.state": "suspended"}
+        stats = self.link.front.stats
+        rate = self.opened.rate
+        return {
+            "xenpv.delay-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
+            "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
+            "xenpv.clock-ppm": f"{stats.ppm:.2f}",
+            "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
+            "xenpv.callback-us": f"{stats.callback_nsec / 1000:.1f}",
+            "xenpv.xruns": str(stats.xruns),
+            "xenpv.state": "running" if stats.running else "idle",
+            "xenpv.driver": "yes" if stats.driving else "no",
+        }
+
+    def _make_node_again(self) -> None:
+        self._node_retry = None
+        self._free_node()
+        self._wanted = None
+        self._wake.set()
+
+    def _event(self, event: PwEvent) -> None:
+        if event.lost_node and self.node is not None and self._node_retry is None:
+            log.warning("%s: %s", self.where, event.loss)
+            loop = asyncio.get_running_loop()
+            self._node_retry = loop.call_later(NODE_RETRY_SEC, self._make_node_again)
+        if event.kind is not PwEventKind.FORMAT:
+            return
+        number, rate, channels = event.args
+        self._wanted = Wanted(PcmFormat(number), rate, channels) if number >= 0 else None
+        self._wake.set()

@@ -1,0 +1,125 @@
+/* abi/native.cdef.h - what Python sees of the data plane; plain declarations, read by C and by
+ * cffi.
+ *
+ * Threads: every function here is called from Python's main thread. A function that changes a
+ * stream queues a command; the data loop carries it out and answers with a notice. What Python
+ * lends (pages, channels, buffers) stays lent until the notice that gives it back.
+ */
+
+enum { XPA_PLAYBACK = 0, XPA_CAPTURE = 1 };
+
+/* How samples are encoded, as far as arithmetic on them is needed (gain of the loopback). */
+enum { XPA_SAMPLE_OPAQUE = 0, XPA_SAMPLE_S16 = 1, XPA_SAMPLE_S32 = 2, XPA_SAMPLE_F32 = 3 };
+
+enum {
+    XPA_NOTICE_REQUEST = 1,  /* backend: a request that Python must answer; packet holds it */
+    XPA_NOTICE_RESPONSE = 2, /* frontend: the answer to Python's request; packet holds it */
+    XPA_NOTICE_TRIGGER = 3,  /* backend: code 1 started, 0 stopped: (de)activate the host side */
+    XPA_NOTICE_RELEASED = 4, /* buffer given to xpa_*_open is no longer used */
+    XPA_NOTICE_DETACHED = 5, /* the stream's pages and channels are no longer used */
+    XPA_NOTICE_BROKEN = 6,   /* the peer broke the protocol or went away; code: negative errno */
+    XPA_NOTICE_LATENCY = 7,  /* frontend: lead changed, code: frames */
+};
+
+struct xpa_notice {
+    uint32_t kind;
+    uint32_t stream_id;
+    int32_t code;
+    uint32_t reserved;
+    uint8_t packet[64];
+};
+
+/* One sndif stream configuration, already checked by Python. */
+struct xpa_config {
+    uint32_t rate;
+    uint32_t channels;
+    uint32_t sample_bytes;
+    uint32_t sample_kind;
+    uint8_t silence[8];
+    uint32_t buffer_frames;
+    uint32_t period_frames; /* 0: no position events */
+    void *buffer;           /* shared pages, contiguous here */
+};
+
+/* Figures of a stream. Written by the data loop, read by Python at any time, each by itself. */
+struct xpa_stats {
+    uint64_t written_frames;  /* playback: by the guest; capture: by the host */
+    uint64_t position_frames; /* as last reported (backend) or received (frontend) */
+    uint64_t transfers;       /* WRITE and READ requests */
+    uint64_t events;
+    uint64_t events_skipped; /* the event page was full */
+    uint64_t xruns;          /* times that silence was inserted because data came too late */
+    uint64_t silence_frames;
+    uint64_t cycles;   /* graph cycles driven or followed, or host cycles */
+    uint64_t deferred; /* cycles held back because the one before was not finished */
+    uint64_t resyncs;  /* a follower's distance was set anew */
+    uint64_t dropped_frames;
+    uint64_t held_cycles; /* host cycles come to too late: given silence, guest data kept */
+    int64_t delay_frames; /* written - heard */
+    uint64_t lead_frames; /* frontend: written ahead of the position when a cycle starts */
+    uint64_t quantum_frames;
+    uint64_t quantum_rate;
+    uint64_t callback_nsec; /* thread CPU time of the last audio callback */
+    double ppm;             /* the peer's (frontend) or host's (backend) clock against ours */
+    double host_delay_frames;
+    double host_delay_max_frames;
+    uint64_t transport_nsec; /* frontend: an event's way to us, estimated */
+    uint32_t running;
+    uint32_t driving;
+};
+
+struct xpa_plane;
+struct xpa_front;
+struct xpa_back;
+struct xpa_vdev;
+struct xpa_tap;
+
+struct xpa_plane *xpa_plane_new(void);
+int xpa_plane_start_thread(struct xpa_plane *plane);
+void xpa_plane_free(struct xpa_plane *plane);
+int xpa_plane_notice_fd(struct xpa_plane *plane);
+void xpa_plane_clear_notice_fd(struct xpa_plane *plane);
+int xpa_plane_next_notice(struct xpa_plane *plane, struct xpa_notice *notice);
+
+/* Backend half of one stream. `position_ext`: the frontend understands the position extension. */
+struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
+                              void *ring_page, void *event_page, struct xpa_channel requests,
+                              struct xpa_channel events, int position_ext);
+void xpa_back_free(struct xpa_back *back);
+/* Before attach: the frontend keeps the first reserved octet of the event page set for as long as
+ * it lives. If it is set at attach, and then cleared: XPA_NOTICE_BROKEN with -ENOTCONN. */
+void xpa_back_watch(struct xpa_back *back);
+int xpa_back_attach(struct xpa_back *back);
+int xpa_back_detach(struct xpa_back *back);
+int xpa_back_open(struct xpa_back *back, const struct xpa_config *config);
+int xpa_back_close(struct xpa_back *back);
+int xpa_back_respond(struct xpa_back *back, const uint8_t *response);
+const struct xpa_stats *xpa_back_stats(struct xpa_back *back);
+
+/* Frontend half of one stream. */
+struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
+                                void *ring_page, void *event_page, struct xpa_channel requests,
+                                struct xpa_channel events, int position_ext, uint32_t backend_id);
+void xpa_front_free(struct xpa_front *front);
+int xpa_front_attach(struct xpa_front *front);
+int xpa_front_detach(struct xpa_front *front);
+/* The part of a lead that is not the host's need: how late a cycle may be at first. */
+uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction);
+int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames);
+int xpa_front_close(struct xpa_front *front);
+int xpa_front_request(struct xpa_front *front, const uint8_t *request);
+int xpa_front_check(struct xpa_front *front);
+const struct xpa_stats *xpa_front_stats(struct xpa_front *front);
+
+/* A host device without hardware: null (plays into nothing) or loopback (returns what it plays). */
+struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t quantum_frames,
+                              double ppm, int loopback, uint32_t delay_frames, double gain);
+int xpa_vdev_connect(struct xpa_vdev *vdev, struct xpa_back *back);
+int xpa_vdev_disconnect(struct xpa_vdev *vdev, struct xpa_back *back);
+void xpa_vdev_free(struct xpa_vdev *vdev);
+
+/* For experiments: events reach the guest late, by an exponential `jitter_nsec` on average (at most
+ * four times that), and by up to `stall_nsec` once every `stall_every_nsec`. */
+int xpa_back_set_trouble(struct xpa_back *back, uint64_t jitter_nsec, uint64_t stall_nsec,
+                         uint64_t stall_every_nsec);
+int xpa_back_set_tap(struct xpa_back *back, struct xpa_tap *tap);

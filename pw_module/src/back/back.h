@@ -1,0 +1,142 @@
+/* back/back.h - the backend half of one sndif stream, on the data loop.
+ *
+ * back/life.c      attached, open, closed, broken; what wakes it; Python's commands
+ * back/requests.c    the request ring: what the guest asks
+ * back/position.c  what the guest's position is now, and when to tell it
+ * back/data.c      frames: guest -> host (take), host -> guest (give)
+ * back/host_start.c     START waits for a host that must wake up first
+ * back/fault_injection.c   lateness on purpose, for experiments
+ *
+ * Frames are counted three ways. Guest frames: what the guest delivered or may read; positions in
+ * events are these. Host frames: what the host device was given or gave, silence included; the
+ * host's clock counts these. The timeline (time/timeline.h) maps one to the other.
+ *
+ * The guest's buffer is copied at WRITE into a private FIFO and filled at READ from a private
+ * history: nothing that the guest does to its pages later can matter.
+ */
+#ifndef XPA_BACK_BACK_H
+#define XPA_BACK_BACK_H
+
+#include "time/clock.h"
+#include "plane/plane.h"
+#include "xen/ring.h"
+#include "xen/sndif.h"
+#include "base/tap.h"
+#include "time/timeline.h"
+
+/* Lateness made on purpose, see back/fault_injection.c. */
+struct xpa_trouble {
+    uint64_t jitter_nsec, stall_nsec, stall_every_nsec;
+    uint64_t due_nsec, random;
+    int timer_fd;
+    struct xpa_source source;
+    bool added;
+};
+
+struct xpa_back {
+    struct xpa_plane *plane;
+    uint32_t id;
+    int direction;
+    bool position_ext;
+    void *ring_page, *event_page;
+
+    /* the connection */
+    struct xpa_back_ring ring;
+    struct xpa_evt_ring event_ring;
+    struct xpa_channel request_channel, event_channel;
+    struct xpa_source request_source, event_source, timer_source;
+    int timer_fd;
+    bool attached, broken;
+    bool watches; /* the frontend's octet is to stay set (liveness extension) */
+    bool waiting; /* Python is answering a slow request: later ones wait for their turn */
+    bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
+    bool trigger_unread;
+    uint32_t trigger_ticket;
+    struct xensnd_req held;
+    bool starting; /* `held` is a START that was carried out: its answer waits for the host */
+    uint64_t start_until_nsec;
+    uint16_t event_id;      /* of the next event slot, counted since the connection began */
+    uint16_t open_event_id; /* what event_id was at the last OPEN */
+
+    /* the open stream */
+    bool open, running, paused;
+    struct xpa_config config;
+    uint32_t frame_bytes;
+    uint8_t *store; /* FIFO (playback) or history (capture) */
+    uint32_t store_frames;
+    uint64_t written_frames; /* end of the data in the store */
+    uint64_t taken_frames;   /* playback: the host took everything before this; capture: START */
+    uint64_t late_frames;    /* playback: rewound past what the host took; as many come too late */
+    uint64_t
+        stopped_frames;   /* capture: where STOP found the position, the end of what READ gives */
+    uint64_t host_frames; /* host frames exchanged since open */
+    double ahead_frames;  /* of the host's count before the guest's, at the last position sent */
+    bool ahead_known;
+    uint64_t reported_frames;
+    uint64_t next_event_frames;
+    uint64_t armed_nsec;
+    uint32_t next_offset_frames; /* where the next WRITE is expected in the guest's buffer */
+    struct xpa_timeline timeline;
+    struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
+    uint64_t hold_nsec;         /* capture: how far the position stays behind the microphone */
+    uint32_t hold_frames;       /* the same */
+    uint64_t delay_window_nsec; /* start of the window of host_delay_max */
+    double delay_window_max;
+
+    _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
+    uint64_t host_seen_nsec; /* its last mark since OPEN; 0: none */
+    _Atomic(struct xpa_tap *) tap;
+    struct xpa_trouble trouble;
+    struct xpa_stats stats;
+    _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
+};
+
+/* --- for host outputs, on the data loop --- */
+
+/* Carries out what the guest has queued: call just before taking. */
+void xpa_back_collect(struct xpa_back *b);
+
+/* Fills `frames` frames for the host: guest data, then silence. Returns the guest frames. */
+uint32_t xpa_back_take(struct xpa_back *b, void *target, uint32_t frames);
+
+/* The same for a cycle that nobody will hear, because it comes too late: silence only, the guest's
+ * frames stay for the next one. */
+void xpa_back_take_nothing(struct xpa_back *b, void *target, uint32_t frames);
+
+/* The host went on by `frames` without asking us. */
+void xpa_back_missed(struct xpa_back *b, uint32_t frames);
+
+/* The host's device is playing host frame `host_frames` (playback), or host frames before it have
+ * reached the microphone (capture), at `nsec`. */
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames);
+
+/* `frames` captured frames; `latency_nsec`: age of the newest when they were handed over. */
+void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec);
+
+/* --- between the files --- */
+
+void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_end_trouble(struct xpa_back *b);
+
+bool xpa_back_must_await_host(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_await_host(struct xpa_back *b, const struct xensnd_req *start, uint64_t now_nsec);
+void xpa_back_end_start(struct xpa_back *b, bool host_runs, uint64_t now_nsec);
+void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
+
+void xpa_back_break(struct xpa_back *b, int reason);
+/* The guest starts or stops the stream: Python tells the host's output. */
+void xpa_back_tell_host(struct xpa_back *b, bool running);
+/* Python's answer to the request that the ring rests for. */
+void xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);
+double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
+double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                            uint64_t now_nsec);
+void xpa_back_start(struct xpa_back *b);
+void xpa_back_stop(struct xpa_back *b);
+int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+
+#endif

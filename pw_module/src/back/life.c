@@ -1,0 +1,246 @@
+/* back/life.c - a backend stream's life on the data loop, and Python's commands to it; see
+ * back/back.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "back/back.h"
+
+static void detach_sources(struct xpa_back *b) {
+    struct xpa_loop *loop = &b->plane->loop;
+    if (!b->attached)
+        return;
+    xpa_loop_remove(loop, &b->request_source);
+    xpa_loop_remove(loop, &b->event_source);
+    xpa_loop_remove(loop, &b->timer_source);
+    xpa_back_end_trouble(b);
+    b->attached = false;
+}
+
+/* The peer broke the protocol or went away: it loses this stream, nobody else notices. */
+void xpa_back_break(struct xpa_back *b, int reason) {
+    if (b->broken)
+        return;
+    b->broken = true;
+    if (b->open && b->running)
+        xpa_back_stop(b);
+    detach_sources(b);
+    xpa_plane_notify(b->plane, XPA_NOTICE_BROKEN, b->id, reason, NULL);
+}
+
+static void on_request(struct xpa_source *source, uint32_t events) {
+    struct xpa_back *b = source->data;
+    (void)events;
+    int result = xpa_channel_ack(&b->request_channel);
+    if (result < 0 && result != -EAGAIN) {
+        xpa_back_break(b, result);
+        return;
+    }
+    xpa_back_collect(b);
+}
+
+/* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
+ * the frontend has died. */
+static void on_event_channel(struct xpa_source *source, uint32_t events) {
+    struct xpa_back *b = source->data;
+    (void)events;
+    int result = xpa_channel_ack(&b->event_channel);
+    if (result < 0 && result != -EAGAIN)
+        xpa_back_break(b, result);
+    else if (b->watches && !xpa_evt_ring_front_lives(&b->event_ring))
+        xpa_back_break(b, -ENOTCONN);
+}
+
+static void on_timer(struct xpa_source *source, uint32_t events) {
+    struct xpa_back *b = source->data;
+    (void)events;
+    xpa_timer_ack(source->fd);
+    bool held = b->holding;
+    xpa_back_collect(b); /* what lies in the ring is delivered: no position may call it missing */
+    xpa_back_position_timer(b, xpa_now_nsec());
+    xpa_back_end_start(b, false, xpa_now_nsec());
+    if (held)
+        xpa_back_schedule(b, xpa_now_nsec());
+}
+
+/* --- commands, carried out on the data loop --- */
+
+static void do_attach(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    struct xpa_loop *loop = &b->plane->loop;
+    xpa_back_ring_init(&b->ring, b->ring_page);
+    xpa_evt_ring_init_back(&b->event_ring, b->event_page);
+    int result = xpa_loop_add(loop, &b->request_source);
+    if (result == 0)
+        result = xpa_loop_add(loop, &b->event_source);
+    if (result == 0)
+        result = xpa_loop_add(loop, &b->timer_source);
+    b->attached = true; /* also when one failed: remove() of what is not in does nothing */
+    /* The node that made us watch may be a killed predecessor's. */
+    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);
+    if (result < 0)
+        xpa_back_break(b, result);
+    else
+        xpa_back_collect(b); /* requests may have come before we listened */
+}
+
+static void release_store(struct xpa_back *b) {
+    b->open = b->running = b->paused = false;
+    b->timeline.valid = false;
+    b->armed_nsec = 0;
+    xpa_timer_set(b->timer_fd, 0);
+    if (b->holding || b->starting)
+        xpa_back_schedule(b, xpa_now_nsec());
+    /* Python has freed the last one, unless it opened again without waiting for RELEASED */
+    free(atomic_exchange(&b->retired_store, b->store));
+    b->store = NULL;
+}
+
+static void do_close(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    bool was_running = b->running;
+    if (b->open)
+        release_store(b);
+    if (was_running)
+        xpa_back_tell_host(b, false);
+    xpa_plane_notify(b->plane, XPA_NOTICE_RELEASED, b->id, 0, NULL);
+}
+
+static void do_detach(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    detach_sources(b);
+    if (b->open)
+        release_store(b);
+    b->broken = true;
+    xpa_plane_notify(b->plane, XPA_NOTICE_DETACHED, b->id, 0, NULL);
+}
+
+struct opening {
+    struct xpa_config config;
+    uint8_t *store;
+    uint32_t store_frames;
+};
+
+static void do_open(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    struct opening *o = command->arg.pointer;
+    if (b->open)
+        release_store(b);
+    b->config = o->config;
+    b->store = o->store;
+    b->store_frames = o->store_frames;
+    free(o); /* the one allocation that changes hands; no audio runs on this stream yet */
+    b->frame_bytes = b->config.channels * b->config.sample_bytes;
+    b->written_frames = b->taken_frames = b->host_frames = b->reported_frames = 0;
+    b->late_frames = b->stopped_frames = 0;
+    b->next_offset_frames = 0;
+    b->timeline.valid = false;
+    b->running = b->paused = false;
+    b->hold_nsec = b->hold_frames = 0;
+    b->host_seen_nsec = 0;
+    b->open_event_id = b->event_id;
+    b->stats.delay_frames = 0;
+    b->stats.written_frames = b->stats.position_frames = 0;
+    b->stats.host_delay_max_frames = b->delay_window_max = 0;
+    struct xpa_clock_config clock = {.rate = b->config.rate};
+    xpa_clock_init(&b->clock, &clock);
+    b->open = true;
+}
+
+static void do_respond(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    struct xensnd_resp response;
+    memcpy(&response, command->arg.packet, sizeof response);
+    if (!b->attached || b->broken || !b->waiting || b->holding || b->starting)
+        return;
+    xpa_back_pass_answer(b, &response);
+}
+
+static void do_set_tap(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    atomic_store_explicit(&b->tap, (struct xpa_tap *)command->arg.pointer, memory_order_release);
+}
+
+/* --- Python's side --- */
+
+static int command(struct xpa_back *b, void (*func)(const struct xpa_command *), void *pointer) {
+    struct xpa_command c = {.func = func, .object = b, .arg.pointer = pointer};
+    return xpa_plane_command(b->plane, &c);
+}
+
+struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
+                              void *ring_page, void *event_page, struct xpa_channel requests,
+                              struct xpa_channel events, int position_ext) {
+    struct xpa_back *b = calloc(1, sizeof *b);
+    if (!b)
+        return NULL;
+    b->plane = plane;
+    b->id = stream_id;
+    b->direction = direction;
+    b->position_ext = position_ext;
+    b->ring_page = ring_page;
+    b->event_page = event_page;
+    b->request_channel = requests;
+    b->event_channel = events;
+    b->timer_fd = xpa_timer_create();
+    b->trouble.timer_fd = xpa_timer_create();
+    if (b->timer_fd < 0 || b->trouble.timer_fd < 0) {
+        free(b);
+        return NULL;
+    }
+    b->request_source = (struct xpa_source){requests.fd, on_request, b};
+    b->event_source = (struct xpa_source){events.fd, on_event_channel, b};
+    b->timer_source = (struct xpa_source){b->timer_fd, on_timer, b};
+    return b;
+}
+
+void xpa_back_free(struct xpa_back *b) {
+    if (!b)
+        return;
+    close(b->timer_fd);
+    close(b->trouble.timer_fd);
+    free(b->store);
+    free(b->retired_store);
+    free(b);
+}
+
+void xpa_back_watch(struct xpa_back *b) { b->watches = true; }
+int xpa_back_attach(struct xpa_back *b) { return command(b, do_attach, NULL); }
+int xpa_back_detach(struct xpa_back *b) { return command(b, do_detach, NULL); }
+int xpa_back_close(struct xpa_back *b) { return command(b, do_close, NULL); }
+int xpa_back_set_tap(struct xpa_back *b, struct xpa_tap *tap) {
+    return command(b, do_set_tap, tap);
+}
+
+/* The store is private memory: playback needs the buffer and what a starved position can overtake;
+ * capture also what arrives while the position waits behind the microphone. */
+int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
+    struct opening *o = calloc(1, sizeof *o);
+    if (!o)
+        return -ENOMEM;
+    free(atomic_exchange(&b->retired_store, NULL));
+    o->config = *config;
+    o->store_frames = config->buffer_frames + 2 * config->period_frames + 64;
+    if (b->direction == XPA_CAPTURE)
+        o->store_frames += config->rate / 4;
+    o->store = calloc(o->store_frames, (size_t)config->channels * config->sample_bytes);
+    if (!o->store) {
+        free(o);
+        return -ENOMEM;
+    }
+    int result = command(b, do_open, o);
+    if (result < 0) {
+        free(o->store);
+        free(o);
+    }
+    return result;
+}
+
+int xpa_back_respond(struct xpa_back *b, const uint8_t *response) {
+    struct xpa_command c = {.func = do_respond, .object = b};
+    memcpy(c.arg.packet, response, sizeof c.arg.packet);
+    return xpa_plane_command(b->plane, &c);
+}
+
+const struct xpa_stats *xpa_back_stats(struct xpa_back *b) { return &b->stats; }

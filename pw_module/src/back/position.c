@@ -1,0 +1,281 @@
+/* back/position.c - the guest's position as it is heard, and the timer that reports it; data loop.
+ *
+ * The position is read off the host's clock, not off what the host has taken: a guest that adds
+ * nothing to it reads the true delay. Events are sent when the position is one frame past a period
+ * boundary: the kernel's frontend tests "more than a period", strictly (PROTOCOL.md, CUR_POS (1)).
+ */
+#include "back/back.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+enum {
+    LATEST_TIMER_NSEC = 100000000,
+    REARM_NSEC = 20000,
+    SETTLE_NSEC = 50000, /* a timer that came too soon tries again after this, not at once */
+    HOLD_NSEC = 2000000, /* how often a TRIGGER that must wait looks again */
+    DELAY_WINDOW_NSEC = 1000000000,
+};
+
+double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec) {
+    if (!xpa_clock_ready(&b->clock))
+        return 0;
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    double heard = xpa_clock_position_at(&b->clock, now_nsec - behind);
+    double limit = (double)b->host_frames;
+    return heard < limit ? heard : limit;
+}
+
+/* True while the host plays silence because the guest has delivered nothing more. */
+static bool starved(const struct xpa_back *b) {
+    return b->written_frames == b->taken_frames && b->running && !b->paused &&
+           xpa_timeline_in_gap(&b->timeline, b->host_frames);
+}
+
+static double gap_start(const struct xpa_back *b) {
+    return (double)b->timeline.gaps[b->timeline.gap_count - 1].start_frames;
+}
+
+/* A starved position may go on to one frame past the end of the last period, as a hardware pointer
+ * does, and no further: snd_pcm_drain() of a kernel guest waits for just that event. */
+static double starved_limit(const struct xpa_back *b) {
+    uint64_t period = b->config.period_frames ? b->config.period_frames : 1;
+    return (double)((b->written_frames + period - 1) / period * period + 1);
+}
+
+double xpa_back_position(struct xpa_back *b, uint64_t now_nsec) {
+    double position = (double)b->reported_frames;
+    if (!b->timeline.valid)
+        return position;
+    double heard = xpa_back_heard_host_frames(b, now_nsec);
+    double guest = xpa_timeline_guest_at(&b->timeline, heard);
+    if (b->direction == XPA_PLAYBACK && starved(b) && heard > gap_start(b)) {
+        guest = (double)b->written_frames + heard - gap_start(b);
+        guest = fmin(guest, starved_limit(b));
+    }
+    return fmax(guest, position);
+}
+
+/* When the guest's position will be `target_frames`; 0: not before the host's next cycle, which
+ * asks again (a host that stands still must not make us look at a time that has passed). */
+static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_nsec) {
+    if (!b->timeline.valid || !xpa_clock_ready(&b->clock))
+        return now_nsec + LATEST_TIMER_NSEC;
+    double host;
+    if (b->direction == XPA_PLAYBACK && starved(b) && target_frames > (double)b->written_frames) {
+        if (target_frames > starved_limit(b))
+            return 0;
+        host = gap_start(b) + target_frames - (double)b->written_frames;
+    } else {
+        host = xpa_timeline_host_at(&b->timeline, target_frames);
+    }
+    if (host > (double)b->host_frames)
+        return 0;
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    return xpa_clock_time_at(&b->clock, host) + behind;
+}
+
+void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
+    uint64_t at = 0;
+    if (b->running && !b->paused && b->config.period_frames > 0) {
+        at = time_of(b, (double)b->next_event_frames, now_nsec);
+        if (at > now_nsec + LATEST_TIMER_NSEC)
+            at = now_nsec + LATEST_TIMER_NSEC;
+        if (at > 0 && at <= now_nsec)
+            at = now_nsec + SETTLE_NSEC;
+    }
+    if (b->holding && (at == 0 || at > now_nsec + HOLD_NSEC))
+        at = now_nsec + HOLD_NSEC;
+    if (b->starting && (at == 0 || at > b->start_until_nsec))
+        at = b->start_until_nsec;
+    uint64_t moved = at > b->armed_nsec ? at - b->armed_nsec : b->armed_nsec - at;
+    if (at == b->armed_nsec || (at && b->armed_nsec > now_nsec && moved < REARM_NSEC))
+        return;
+    b->armed_nsec = at;
+    xpa_timer_set(b->timer_fd, at);
+}
+
+static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
+    double delay = b->direction == XPA_PLAYBACK
+                       ? (double)b->host_frames - xpa_back_heard_host_frames(b, now_nsec)
+                       : (double)b->hold_frames;
+    b->stats.host_delay_frames = delay;
+    if (delay > b->delay_window_max)
+        b->delay_window_max = delay;
+    if (b->delay_window_max > b->stats.host_delay_max_frames)
+        b->stats.host_delay_max_frames = b->delay_window_max;
+    if (now_nsec - b->delay_window_nsec > DELAY_WINDOW_NSEC) {
+        b->stats.host_delay_max_frames = b->delay_window_max;
+        b->delay_window_max = delay;
+        b->delay_window_nsec = now_nsec;
+    }
+}
+
+static void next_boundary(struct xpa_back *b) {
+    uint64_t period = b->config.period_frames;
+    if (period > 0)
+        b->next_event_frames = (b->reported_frames / period + 1) * period + 1;
+}
+
+/* Our proposal, in octets that the header reserves; used only with a frontend that asked for it. */
+struct position_ext {
+    uint32_t host_frames;     /* taken but not heard (capture: age of the newest readable frame) */
+    uint32_t host_frames_max; /* the largest of the last second */
+    uint32_t age_nsec;        /* the position was true this long before `time` */
+    uint32_t time_low_nsec, time_high_nsec; /* when the event was queued, by our clock */
+};
+
+/* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware
+ * pointer does, through silence that was played because there were none. */
+static const uint64_t NO_AGE = UINT32_MAX;
+
+static bool runs_ahead(const struct xpa_back *b, double position) {
+    return b->direction == XPA_PLAYBACK && position > (double)b->written_frames;
+}
+
+/* In an age: silence was played between the last position and this one. Both are true, but no line
+ * leads from one to the other. */
+static const uint64_t AFTER_GAP = 1ull << 31;
+
+/* How far the host's count is ahead of the guest's changes by just the gaps that were heard. */
+static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
+    if (b->direction == XPA_CAPTURE || !b->timeline.valid)
+        return false;
+    double heard = xpa_back_heard_host_frames(b, now_nsec);
+    double ahead = heard - xpa_timeline_guest_at(&b->timeline, heard);
+    bool gap = b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5;
+    b->ahead_frames = ahead;
+    b->ahead_known = true;
+    return gap;
+}
+
+/* Gives the event its number and queues it: 0, -ENOSPC, -EPROTO.
+ *
+ * Linux's frontend drops every event whose id is not its own count of slots. Up to 7.1 it counts
+ * since the connection began; since 7.2 it counts anew from each OPEN; nothing says which of the
+ * two is there (packaging/doc/event-numbering.md). Where the counts differ, the position takes two
+ * slots, one by either count: each kernel believes one of them and drops the other. A frontend that
+ * asked for our extension does not look at ids.
+ *
+ * An id is taken only by a slot that is really queued, or all later ones would be dropped. */
+static int put_numbered(struct xpa_back *b, const struct xensnd_evt *event) {
+    struct xensnd_evt slots[2] = {*event, *event};
+    uint16_t since_open = (uint16_t)(b->event_id - b->open_event_id);
+    uint32_t count = b->position_ext || since_open == b->event_id ? 1 : 2;
+    slots[0].id = b->event_id;
+    slots[1].id = (uint16_t)(since_open + 1);
+    int result = xpa_evt_ring_put_all(&b->event_ring, slots, count);
+    if (result == 0)
+        b->event_id = (uint16_t)(b->event_id + count);
+    return result;
+}
+
+void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                            uint64_t now_nsec) {
+    struct xensnd_evt event;
+    memset(&event, 0, sizeof event);
+    event.type = XENSND_EVT_CUR_POS;
+    event.op.cur_pos.position = position_frames * b->frame_bytes;
+    if (b->position_ext) {
+        struct position_ext ext = {
+            .host_frames = (uint32_t)lround(fmax(b->stats.host_delay_frames, 0)),
+            .host_frames_max = (uint32_t)lround(fmax(b->stats.host_delay_max_frames, 0)),
+            .age_nsec = age_nsec > UINT32_MAX ? UINT32_MAX : (uint32_t)age_nsec,
+            .time_low_nsec = (uint32_t)now_nsec,
+            .time_high_nsec = (uint32_t)(now_nsec >> 32),
+        };
+        memcpy((uint8_t *)&event.op + sizeof event.op.cur_pos, &ext, sizeof ext);
+    }
+    b->reported_frames = position_frames;
+    b->stats.position_frames = position_frames;
+    next_boundary(b);
+    int result = put_numbered(b, &event);
+    if (result < 0) {
+        b->stats.events_skipped++;
+        if (result != -ENOSPC)
+            xpa_back_break(b, result);
+        return;
+    }
+    b->stats.events++;
+    xpa_back_notify_position(b, xpa_now_nsec());
+}
+
+/* When `frames` of the guest had been heard. By the clock: the position itself is bounded by what
+ * the host has taken, and may have waited there for a timer that was late. */
+static uint64_t heard_nsec(const struct xpa_back *b, double frames) {
+    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
+    return xpa_clock_time_at(&b->clock, xpa_timeline_host_at(&b->timeline, frames)) + behind;
+}
+
+static void report_position(struct xpa_back *b, uint64_t now_nsec) {
+    track_delay(b, now_nsec);
+    if (b->broken || !b->open || !b->running || b->paused || b->config.period_frames == 0)
+        return;
+    /* a timer may fire a rounding error early: a hundredth of a frame is the same moment */
+    double position = xpa_back_position(b, now_nsec) + 0.01;
+    if (position >= (double)b->next_event_frames) {
+        double whole = floor(position);
+        uint64_t at = heard_nsec(b, whole);
+        uint64_t age_nsec = at < now_nsec ? now_nsec - at : 0;
+        if (heard_gap(b, now_nsec))
+            age_nsec |= AFTER_GAP;
+        if (runs_ahead(b, whole))
+            age_nsec = NO_AGE;
+        xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
+    }
+}
+
+void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
+    b->armed_nsec = 0;
+    report_position(b, now_nsec);
+    xpa_back_schedule(b, now_nsec);
+}
+
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
+    uint64_t now = xpa_now_nsec();
+    xpa_clock_mark(&b->clock, nsec, host_frames);
+    b->host_seen_nsec = now;
+    b->stats.ppm = xpa_clock_ppm(&b->clock);
+    if (b->timeline.valid)
+        xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now));
+    double position = xpa_back_position(b, now);
+    double written = (double)b->written_frames - (double)b->late_frames;
+    b->stats.delay_frames = (int64_t)floor(written - position);
+    /* what came due only now, since the host handed its frame over only now, is sent at once */
+    report_position(b, now);
+    xpa_back_schedule(b, now);
+    xpa_back_end_start(b, true, now);
+}
+
+void xpa_back_start(struct xpa_back *b) {
+    b->running = true;
+    b->paused = false;
+    b->ahead_known = false;
+    if (b->direction == XPA_CAPTURE) /* what was captured before STOP could be read until now */
+        b->written_frames = b->taken_frames = b->reported_frames;
+    next_boundary(b);
+    xpa_back_schedule(b, xpa_now_nsec());
+}
+
+/* STOP drops what was not heard. The position is rounded up to a multiple of the buffer and sent
+ * once: the kernel's frontend keeps its pointer over STOP and START while ALSA starts again at
+ * offset 0, and loses audio unless the two meet there (XEN.md, "Position over STOP/START"). */
+void xpa_back_stop(struct xpa_back *b) {
+    double position = xpa_back_position(b, xpa_now_nsec());
+    uint64_t buffer = b->config.buffer_frames;
+    uint64_t base = ((uint64_t)ceil(position) + buffer - 1) / buffer * buffer;
+    b->running = b->paused = false;
+    b->timeline.valid = false;
+    b->stopped_frames = (uint64_t)position;
+    if (b->direction == XPA_PLAYBACK)
+        b->written_frames = b->taken_frames = base;
+    b->late_frames = 0;
+    b->next_offset_frames = 0;
+    b->stats.delay_frames = 0;
+    if (b->config.period_frames > 0 && base != b->reported_frames)
+        xpa_back_send_position(b, base, 0, xpa_now_nsec());
+    b->reported_frames = base;
+    xpa_back_schedule(b, xpa_now_nsec());
+}

@@ -1,0 +1,153 @@
+/* front/front.h - the frontend half of one sndif stream, on the data loop.
+ *
+ * front/life.c      attached, open, closed, broken; what wakes it; Python's commands
+ * front/requests.c    the request ring: requests out, answers in
+ * front/position.c  what positions mean, and which to believe
+ * front/time.c      when a frame is, by our clock
+ * front/data.c      frames into and out of the buffer that the backend shares
+ *
+ * All counts are guest frames on the position's scale: `written` was handed to the backend,
+ * `position` was heard, so written - position is the delay, always. The graph side (node/node.c)
+ * decides when frames move; this side knows nothing of PipeWire.
+ */
+#ifndef XPA_FRONT_FRONT_H
+#define XPA_FRONT_FRONT_H
+
+#include "time/clock.h"
+#include "time/margin.h"
+#include "plane/plane.h"
+#include "xen/ring.h"
+#include "xen/sndif.h"
+
+enum xpa_front_change {
+    XPA_FRONT_OPENED,   /* a buffer is there: the stream may be started */
+    XPA_FRONT_CLOSED,   /* no buffer any more */
+    XPA_FRONT_POSITION, /* a new position arrived */
+    XPA_FRONT_ANSWER,   /* the backend answered transfers */
+    XPA_FRONT_GONE,     /* the stream must not be used any more */
+};
+
+/* A request that the backend has not answered yet. */
+struct xpa_transfer {
+    uint16_t id;
+    uint8_t operation, trigger;
+    bool answered;
+    bool timed; /* its answer is waited for, to time the way */
+    uint32_t frames;
+    uint64_t sent_nsec;
+};
+
+enum { XPA_TRANSFERS = 32 /* slots of the request ring */ };
+
+/* No event is older than this when it is queued: more is a backend's mistake. */
+enum { XPA_MAX_AGE_NSEC = 100000000 };
+
+struct xpa_front {
+    struct xpa_plane *plane;
+    uint32_t id;
+    int direction;
+    bool position_ext;
+    void *ring_page, *event_page;
+
+    struct xpa_front_ring ring;
+    struct xpa_evt_ring event_ring;
+    struct xpa_channel request_channel, event_channel;
+    struct xpa_source request_source, event_source;
+    bool attached, broken;
+    uint16_t next_id, slow_id;
+    bool slow_pending;
+    struct xpa_transfer transfers[XPA_TRANSFERS];
+    uint32_t transfers_begin, transfers_end;
+    uint32_t awaited; /* of those: triggers and timed ones, whose answers wake us */
+
+    bool open, started;
+    bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
+    bool positioned;        /* a position came since the start */
+    uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
+    struct xpa_config config;
+    uint32_t frame_bytes;
+    uint32_t told_frames;     /* latency as last reported to Python */
+    uint32_t asked_frames;    /* the lead as opened with */
+    uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
+    double offset_frames;     /* a follower's distance is so much more than wanted */
+    double resampler_frames;  /* PipeWire's resampler on this node holds so much */
+    struct xpa_guard guard;   /* the part of the lead that is ours, beside the host's need */
+    uint64_t base_frames;     /* position at which the next start begins */
+    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
+    uint64_t pending_frames;  /* of those: not answered yet */
+    uint64_t read_frames;     /* capture: passed on to the graph */
+    uint64_t position_frames; /* newest */
+    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
+    bool starved;             /* the backend ran out of our frames */
+    double host_frames, host_frames_max; /* from the extension; 0 without */
+    struct xpa_clock clock;
+    bool timed; /* the clock runs in the backend's time, not in ours */
+    uint32_t backend_id;
+    struct xpa_peer *peer; /* in the plane, or, if all there are taken, our own */
+    struct xpa_peer own_peer;
+    uint64_t timed_nsec; /* when a transfer was last timed */
+
+    void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
+    void *change_data;
+    struct xpa_stats stats;
+};
+
+/* --- for the graph side, on the data loop --- */
+
+/* Reads answers without waiting for their notification. */
+void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec);
+/* For what was sent an answer is needed now: notifies, and is woken by it. */
+void xpa_front_urge(struct xpa_front *f);
+void xpa_front_trigger(struct xpa_front *f, uint8_t type);
+/* Frames count from where the backend's position will start. Playback puts its first frames
+ * between prepare and begin. */
+void xpa_front_prepare(struct xpa_front *f);
+void xpa_front_begin(struct xpa_front *f);
+void xpa_front_end(struct xpa_front *f);
+
+/* Playback: frames that can be put now. */
+uint32_t xpa_front_room(const struct xpa_front *f);
+/* Playback: hands `frames` <= room to the backend; source NULL: silence. */
+void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames);
+/* Playback: as much of it as there is room for. */
+void xpa_front_silence(struct xpa_front *f, uint64_t frames);
+/* Capture: asks for everything up to the newest position. */
+void xpa_front_ask(struct xpa_front *f);
+/* Capture: frames that can be got now. */
+uint32_t xpa_front_ready(const struct xpa_front *f);
+void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames);
+
+/* The next position may be anything: a start, a skip. */
+void xpa_front_expect_jump(struct xpa_front *f);
+
+/* When a frame is heard (capture: may be read), nsec of our clock; and the inverse. Only after a
+ * first position: see ready. */
+uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames);
+double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec);
+double xpa_front_nsec_per_frame(const struct xpa_front *f);
+double xpa_front_ppm(const struct xpa_front *f);
+bool xpa_front_time_ready(const struct xpa_front *f);
+/* Some eight positions are in. */
+bool xpa_front_time_locked(const struct xpa_front *f);
+
+/* --- between the files --- */
+
+void xpa_front_time_init(struct xpa_front *f, bool timed);
+/* An event arrived that says so. 0: it does not say. */
+void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec);
+void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
+                         uint64_t their_nsec, uint64_t now_nsec);
+
+/* Tells whoever drives the stream. */
+void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec);
+void xpa_front_break(struct xpa_front *f, int reason);
+/* Python's request: one at a time; its answer becomes a notice. */
+void xpa_front_send(struct xpa_front *f, struct xensnd_req *request);
+void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
+
+bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
+                        uint32_t length_bytes, uint32_t frames);
+void xpa_front_flush(struct xpa_front *f);
+uint32_t xpa_front_slots(const struct xpa_front *f);
+
+#endif

@@ -1,0 +1,229 @@
+/* front/life.c - a frontend stream's life on the data loop, and Python's commands to it; see
+ * front/front.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "front/front.h"
+
+static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
+
+static void detach_sources(struct xpa_front *f) {
+    struct xpa_loop *loop = &f->plane->loop;
+    if (!f->attached)
+        return;
+    xpa_loop_remove(loop, &f->request_source);
+    xpa_loop_remove(loop, &f->event_source);
+    f->attached = false;
+    f->peer->streams--;
+}
+
+void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
+    if (f->on_change)
+        f->on_change(f->change_data, what, now_nsec);
+}
+
+void xpa_front_break(struct xpa_front *f, int reason) {
+    if (f->broken)
+        return;
+    f->broken = true;
+    f->started = false;
+    f->stats.running = 0;
+    detach_sources(f);
+    xpa_plane_notify(f->plane, XPA_NOTICE_BROKEN, f->id, reason, NULL);
+    xpa_front_changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+}
+
+static void on_request_channel(struct xpa_source *source, uint32_t events) {
+    struct xpa_front *f = source->data;
+    (void)events;
+    uint64_t now = xpa_now_nsec();
+    int result = xpa_channel_ack(&f->request_channel);
+    if (result < 0 && result != -EAGAIN) {
+        xpa_front_break(f, result);
+        return;
+    }
+    xpa_front_collect(f, now);
+    if (!f->broken)
+        xpa_front_changed(f, XPA_FRONT_ANSWER, now);
+}
+
+/* Events that wake us together came together: what we did for the first one does not make the
+ * second one late. Sink and source of a card would else differ by half a frame. */
+static uint64_t woken_nsec(struct xpa_plane *plane) {
+    if (plane->event_wake != plane->loop.wakes || plane->event_nsec == 0) {
+        plane->event_wake = plane->loop.wakes;
+        plane->event_nsec = xpa_now_nsec();
+    }
+    return plane->event_nsec;
+}
+
+static void on_event_channel(struct xpa_source *source, uint32_t events) {
+    struct xpa_front *f = source->data;
+    uint64_t now = woken_nsec(f->plane);
+    (void)events;
+    int result = xpa_channel_ack(&f->event_channel);
+    if (result < 0 && result != -EAGAIN) {
+        xpa_front_break(f, result);
+        return;
+    }
+    xpa_front_read_positions(f, now);
+    if (!f->broken && f->open)
+        xpa_front_changed(f, XPA_FRONT_POSITION, now);
+}
+
+/* --- commands, carried out on the data loop --- */
+
+static void do_attach(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct xpa_loop *loop = &f->plane->loop;
+    int result = xpa_loop_add(loop, &f->request_source);
+    if (result == 0)
+        result = xpa_loop_add(loop, &f->event_source);
+    f->attached = true;
+    f->peer = xpa_peer_join(f->plane->peers, XPA_PLANE_PEERS, f->backend_id);
+    if (!f->peer)
+        f->peer = xpa_peer_join(&f->own_peer, 1, f->backend_id);
+    if (result < 0)
+        xpa_front_break(f, result);
+}
+
+static void release(struct xpa_front *f) {
+    if (!f->open)
+        return;
+    xpa_front_end(f);
+    f->open = false;
+    xpa_front_changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+}
+
+static void do_detach(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    f->broken = true; /* nothing more is sent */
+    release(f);
+    xpa_front_changed(f, XPA_FRONT_GONE, xpa_now_nsec());
+    detach_sources(f);
+    xpa_plane_notify(f->plane, XPA_NOTICE_DETACHED, f->id, 0, NULL);
+}
+
+static void do_close(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    release(f);
+    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);
+}
+
+struct opening {
+    struct xpa_config config;
+    uint32_t lead_frames;
+};
+
+/* A period, and never less than what processors need to wake up in turn (backend, graph, client,
+ * and we again). Captured frames wait for the event at their period's end anyway: a quarter of a
+ * period beside that. */
+uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction) {
+    uint32_t least = rate / 400;
+    uint32_t usual = direction == XPA_CAPTURE ? period_frames / 4 : period_frames;
+    return usual > least ? usual : least;
+}
+
+static void do_open(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct opening o;
+    memcpy(&o, command->arg.packet, sizeof o);
+    f->config = o.config;
+    f->frame_bytes = o.config.channels * o.config.sample_bytes;
+    f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
+    xpa_guard_open(&f->guard, o.config.rate,
+                   xpa_front_guard_frames(o.config.rate, o.config.period_frames, f->direction));
+    f->asked_frames += f->guard.frames - f->guard.base_frames;
+    f->base_frames = f->written_frames = f->read_frames = 0;
+    f->position_frames = 0;
+    f->stopping = f->started = false;
+    f->host_frames = f->host_frames_max = 0;
+    f->offset_frames = f->resampler_frames = 0;
+    f->stats.lead_frames = f->lead_frames;
+    xpa_front_time_init(f, false); /* the first event shows what the backend says */
+    f->open = true;
+    xpa_front_changed(f, XPA_FRONT_OPENED, xpa_now_nsec());
+}
+
+static void do_request(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    struct xensnd_req request;
+    memcpy(&request, command->arg.packet, sizeof request);
+    if (f->broken || !f->attached)
+        return;
+    xpa_front_send(f, &request);
+}
+
+/* Once a second: has the backend left a transfer unanswered for too long? Asked for before it is
+ * blamed: its host may have stopped to take. */
+static void do_check(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    uint64_t now = xpa_now_nsec();
+    if (f->broken || !f->attached)
+        return;
+    xpa_front_collect(f, now);
+    if (f->broken)
+        return;
+    xpa_front_changed(f, XPA_FRONT_ANSWER, now);
+    if (f->broken || f->transfers_begin == f->transfers_end)
+        return;
+    if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
+        xpa_front_break(f, -ETIMEDOUT);
+    else
+        xpa_front_urge(f);
+}
+
+/* --- Python's side --- */
+
+static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)) {
+    struct xpa_command c = {.func = func, .object = f};
+    return xpa_plane_command(f->plane, &c);
+}
+
+struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
+                                void *ring_page, void *event_page, struct xpa_channel requests,
+                                struct xpa_channel events, int position_ext, uint32_t backend_id) {
+    struct xpa_front *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->plane = plane;
+    f->id = stream_id;
+    f->direction = direction;
+    f->position_ext = position_ext;
+    f->ring_page = ring_page;
+    f->event_page = event_page;
+    f->backend_id = backend_id;
+    f->peer = &f->own_peer;
+    f->request_channel = requests;
+    f->event_channel = events;
+    f->request_source = (struct xpa_source){requests.fd, on_request_channel, f};
+    f->event_source = (struct xpa_source){events.fd, on_event_channel, f};
+    /* The pages must be in order before the backend learns of them: here, not at attach. */
+    xpa_front_ring_init(&f->ring, ring_page);
+    xpa_evt_ring_init_front(&f->event_ring, event_page);
+    return f;
+}
+
+void xpa_front_free(struct xpa_front *f) { free(f); }
+
+int xpa_front_attach(struct xpa_front *f) { return command(f, do_attach); }
+int xpa_front_detach(struct xpa_front *f) { return command(f, do_detach); }
+int xpa_front_close(struct xpa_front *f) { return command(f, do_close); }
+int xpa_front_check(struct xpa_front *f) { return command(f, do_check); }
+
+int xpa_front_open(struct xpa_front *f, const struct xpa_config *config, uint32_t lead_frames) {
+    struct xpa_command c = {.func = do_open, .object = f};
+    struct opening o = {*config, lead_frames};
+    _Static_assert(sizeof o <= sizeof c.arg.packet, "an opening fits a command");
+    memcpy(c.arg.packet, &o, sizeof o);
+    return xpa_plane_command(f->plane, &c);
+}
+
+int xpa_front_request(struct xpa_front *f, const uint8_t *request) {
+    struct xpa_command c = {.func = do_request, .object = f};
+    memcpy(c.arg.packet, request, sizeof c.arg.packet);
+    return xpa_plane_command(f->plane, &c);
+}
+
+const struct xpa_stats *xpa_front_stats(struct xpa_front *f) { return &f->stats; }

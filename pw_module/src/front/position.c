@@ -1,0 +1,149 @@
+/* front/position.c - what the backend's position events say, frontend side; data loop.
+ *
+ * A position may be lost, late, stale, or garbage before a backend's first timing; it may start
+ * again at 0. What is believed moves the clock. An event tells the past: its age (the extension
+ * says it) and the way it came (see transport) are taken off before the clock sees it.
+ */
+#include "front/front.h"
+
+#include <string.h>
+
+static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
+
+/* So many positions in a row that cannot be true are believed after all: a backend that began to
+ * count anew. A single one is garbage or late. */
+enum { ODD_POSITIONS = 8 };
+
+/* How far the position may have come, beside what the time since the last one explains. */
+static uint64_t slack_frames(const struct xpa_front *f) {
+    return f->config.buffer_frames + 2ull * f->config.period_frames + f->config.rate / 10;
+}
+
+/* Could a stream that was at `from` when the last position came be at `position` now? */
+static bool credible(const struct xpa_front *f, uint64_t from, uint64_t position,
+                     uint64_t now_nsec) {
+    uint64_t elapsed = (uint64_t)((double)(now_nsec - f->event_nsec) * 1e-9 * f->config.rate);
+    return position >= from && position - from <= slack_frames(f) + elapsed + elapsed / 4;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+/* The count goes on from `found` where we thought of `base`. */
+static void move_base(struct xpa_front *f, uint64_t found) {
+    f->written_frames += found - f->base_frames; /* modulo 2^64: may go back */
+    f->read_frames += found - f->base_frames;
+    f->base_frames = found;
+}
+
+/* The first position after START: did the backend go on where we thought, or start again at 0?
+ * The first position comes about a period after either. False: neither, so it is not believed. */
+static bool rebase(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
+    uint64_t base = f->base_frames, period = f->config.period_frames;
+    bool goes_on = credible(f, base, position, now_nsec);
+    bool restarts = credible(f, 0, position, now_nsec);
+    if (!goes_on && !restarts)
+        return false;
+    if (!goes_on || (restarts && distance(position, period) < distance(position, base + period)))
+        move_base(f, 0);
+    return true;
+}
+
+/* The backend insists on a position that we did not believe: the delay is taken to be what it was
+ * with the last one, or at the start what it is a period later. */
+static void give_in(struct xpa_front *f, uint64_t position) {
+    uint64_t known = f->positioned ? f->position_frames : f->base_frames + f->config.period_frames;
+    move_base(f, f->base_frames + position - known); /* modulo 2^64, as everything that follows */
+    f->position_frames = position > 0 ? position - 1 : 0;
+    f->positioned = true;
+    xpa_front_expect_jump(f);
+}
+
+/* False: the position says nothing. */
+static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
+    if (f->positioned && position == f->position_frames)
+        return false;
+    bool good = f->positioned ? credible(f, f->position_frames, position, now_nsec)
+                              : rebase(f, position, now_nsec);
+    if (!good && ++f->odd_positions < ODD_POSITIONS)
+        return false;
+    f->odd_positions = 0;
+    if (!good)
+        give_in(f, position);
+    if (!f->positioned)
+        f->position_frames = f->base_frames;
+    f->positioned = true;
+    return position > f->position_frames;
+}
+
+struct position_ext {
+    uint32_t host_frames, host_frames_max, age_nsec, time_low_nsec, time_high_nsec;
+};
+
+/* As an age: the position ran ahead through silence, and says nothing of when frames were heard. */
+static const uint32_t NO_AGE = UINT32_MAX;
+/* In an age: silence was played before this position: a new line begins with it. */
+static const uint32_t AFTER_GAP = 1u << 31;
+
+static uint64_t age_of(const struct position_ext *ext) {
+    uint32_t age_nsec = ext->age_nsec & ~AFTER_GAP;
+    return age_nsec < XPA_MAX_AGE_NSEC ? age_nsec : 0;
+}
+
+static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
+    uint64_t position = event->op.cur_pos.position / f->frame_bytes;
+    struct position_ext ext = {0};
+    if (position > MAX_POSITION_FRAMES)
+        return; /* no such stream ran that long: garbage before a backend's first timing */
+    if (f->position_ext)
+        memcpy(&ext, (const uint8_t *)&event->op + sizeof event->op.cur_pos, sizeof ext);
+    f->stats.events++;
+    if (!f->started) {
+        f->base_frames = position;
+        return;
+    }
+    if (!accept(f, position, now_nsec))
+        return; /* late, stale or garbage */
+    f->starved = f->direction == XPA_PLAYBACK && position > f->written_frames;
+    if (f->starved)
+        position = f->written_frames;
+    f->position_frames = position;
+    f->event_nsec = now_nsec;
+    if (f->position_ext) {
+        f->host_frames = ext.host_frames;
+        f->host_frames_max = ext.host_frames_max;
+    }
+    /* The pointer moved through silence: no statement about our frames. Only the extension tells,
+     * if we wrote more since. */
+    if (f->starved || ext.age_nsec & AFTER_GAP)
+        xpa_front_expect_jump(f);
+    uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
+    xpa_front_time_sent(f, sent_nsec, now_nsec);
+    bool ready = xpa_front_time_ready(f);
+    if ((!f->starved && ext.age_nsec != NO_AGE) || !ready) /* some line is needed to start from */
+        xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, now_nsec);
+    if (!ready && f->starved)
+        xpa_front_expect_jump(f);
+    f->stats.position_frames = position;
+    f->stats.ppm = xpa_front_ppm(f);
+    f->stats.host_delay_frames = f->host_frames;
+    f->stats.host_delay_max_frames = f->host_frames_max;
+    f->stats.transport_nsec = xpa_transport_nsec(&f->peer->transport);
+}
+
+/* Of several only the newest says where the stream is now. */
+void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
+    struct xensnd_evt event, newest = {0};
+    bool any = false;
+    int got;
+    while ((got = xpa_evt_ring_pop(&f->event_ring, &event)) > 0) {
+        if (event.type == XENSND_EVT_CUR_POS) {
+            newest = event;
+            any = true;
+        }
+    }
+    xpa_evt_ring_ack(&f->event_ring);
+    if (got < 0)
+        xpa_front_break(f, got);
+    else if (any && f->open)
+        on_position(f, &newest, now_nsec);
+}

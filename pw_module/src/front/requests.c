@@ -1,0 +1,214 @@
+/* front/requests.c - the request ring of one stream, frontend side; see front/front.h. */
+#include "front/front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Answers to transfers are read at the next cycle: no wake-up of their own for playback. */
+enum { QUIET_ANSWERS = 24 };
+
+/* Slots of the ring that transfers leave for triggers and for Python's request. */
+enum { RESERVED_SLOTS = 4 };
+
+/* How often the way to the backend and back is timed. */
+static const uint64_t TRANSPORT_NSEC = 250000000;
+
+static uint32_t all_slots(const struct xpa_front *f) {
+    uint32_t used = f->transfers_end - f->transfers_begin, slots = xpa_front_ring_free(&f->ring);
+    uint32_t free_transfers = XPA_TRANSFERS - used;
+    return slots < free_transfers ? slots : free_transfers;
+}
+
+uint32_t xpa_front_slots(const struct xpa_front *f) {
+    uint32_t slots = all_slots(f);
+    return slots > RESERVED_SLOTS ? slots - RESERVED_SLOTS : 0;
+}
+
+/* What somebody waits for: the backend may have asked to be left alone until it looks by itself,
+ * which is soon enough for transfers only (back/requests.c, next_wake). */
+static void flush_urgent(struct xpa_front *f) {
+    xpa_front_ring_publish(&f->ring);
+    xpa_channel_notify(&f->request_channel);
+}
+
+/* Four times a second the newest transfer's way there and back is timed: its answer wakes us. */
+static bool begin_timing(struct xpa_front *f) {
+    uint64_t now = xpa_now_nsec();
+    if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end == f->transfers_begin)
+        return false;
+    struct xpa_transfer *newest = &f->transfers[(f->transfers_end - 1) % XPA_TRANSFERS];
+    /* nothing was sent just now: the newest one is old */
+    if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)
+        return false;
+    f->timed_nsec = now;
+    newest->timed = true;
+    f->awaited++;
+    return true;
+}
+
+void xpa_front_flush(struct xpa_front *f) {
+    if (begin_timing(f)) {
+        flush_urgent(f);
+        xpa_front_ring_rearm(&f->ring, 1);
+    } else if (xpa_front_ring_publish(&f->ring)) {
+        xpa_channel_notify(&f->request_channel);
+    }
+}
+
+void xpa_front_urge(struct xpa_front *f) {
+    if (f->broken || !f->attached)
+        return;
+    flush_urgent(f);
+    if (xpa_front_ring_rearm(&f->ring, 1))
+        xpa_front_collect(f, xpa_now_nsec());
+}
+
+static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
+    struct xpa_transfer *t = &f->transfers[f->transfers_end++ % XPA_TRANSFERS];
+    *t = (struct xpa_transfer){.id = f->next_id++, .operation = operation, .frames = frames};
+    t->sent_nsec = xpa_now_nsec();
+    f->pending_frames += frames;
+    return t;
+}
+
+bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
+                        uint32_t length_bytes, uint32_t frames) {
+    struct xensnd_req request;
+    if (f->broken || xpa_front_slots(f) == 0)
+        return false;
+    memset(&request, 0, sizeof request);
+    request.id = remember(f, operation, frames)->id;
+    request.operation = operation;
+    request.op.rw.offset = offset_bytes;
+    request.op.rw.length = length_bytes;
+    xpa_front_ring_push(&f->ring, &request);
+    f->stats.transfers++;
+    return true;
+}
+
+void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
+    struct xensnd_req request;
+    if (f->broken)
+        return;
+    if (all_slots(f) == 0) { /* 32 requests unanswered: the backend stands still */
+        xpa_front_break(f, -ETIMEDOUT);
+        return;
+    }
+    memset(&request, 0, sizeof request);
+    struct xpa_transfer *t = remember(f, XENSND_OP_TRIGGER, 0);
+    t->trigger = type;
+    f->awaited++;
+    request.id = t->id;
+    request.operation = XENSND_OP_TRIGGER;
+    request.op.trigger.type = type;
+    xpa_front_ring_push(&f->ring, &request);
+    flush_urgent(f);
+    /* its answer matters: asks to be woken by it, which a transfer's answer does not */
+    xpa_front_collect(f, xpa_now_nsec());
+}
+
+void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
+
+void xpa_front_prepare(struct xpa_front *f) {
+    f->written_frames = f->read_frames = f->position_frames = f->base_frames;
+}
+
+void xpa_front_begin(struct xpa_front *f) {
+    f->started = true;
+    f->positioned = false;
+    f->starved = false;
+    f->odd_positions = 0;
+    f->event_nsec = xpa_now_nsec();
+    f->stats.running = 1;
+    xpa_front_expect_jump(f);
+    xpa_front_trigger(f, XENSND_OP_TRIGGER_START);
+}
+
+void xpa_front_end(struct xpa_front *f) {
+    if (!f->started)
+        return;
+    f->started = false;
+    f->stats.running = 0;
+    /* Where a backend goes on is told by the position it sends at STOP; one that sends none goes
+     * on from where it is, or from 0: the first position after START shows which. */
+    f->base_frames = f->position_frames;
+    f->stopping = true;
+    xpa_front_trigger(f, XENSND_OP_TRIGGER_STOP);
+}
+
+/* --- what the backend says --- */
+
+static void finish(struct xpa_front *f, const struct xpa_transfer *t) {
+    f->pending_frames -= t->frames;
+    if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP) {
+        xpa_front_read_positions(
+            f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
+        f->stopping = false;
+        xpa_front_changed(f, XPA_FRONT_ANSWER,
+                          xpa_now_nsec()); /* whoever collects: a start may wait for it */
+    }
+}
+
+static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
+    if (f->slow_pending && response->id == f->slow_id) {
+        f->slow_pending = false;
+        xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
+        return;
+    }
+    for (uint32_t i = f->transfers_begin; i != f->transfers_end; i++) {
+        struct xpa_transfer *t = &f->transfers[i % XPA_TRANSFERS];
+        if (t->id != response->id || t->answered)
+            continue;
+        t->answered = true;
+        f->awaited -= t->timed || t->operation == XENSND_OP_TRIGGER;
+        if (t->timed)
+            xpa_transport_add(&f->peer->transport, now_nsec - t->sent_nsec);
+        if (response->status != 0) {
+            f->stats.dropped_frames += t->frames;
+            if (t->operation == XENSND_OP_TRIGGER) {
+                xpa_front_break(f, response->status < 0 ? response->status : -EIO);
+                return;
+            }
+        }
+        break;
+    } /* an id that we do not know answers a request given up: nothing waits for it */
+    while (f->transfers_begin != f->transfers_end &&
+           f->transfers[f->transfers_begin % XPA_TRANSFERS].answered)
+        finish(f, &f->transfers[f->transfers_begin++ % XPA_TRANSFERS]);
+}
+
+void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
+    struct xensnd_resp response;
+    if (f->broken || !f->attached)
+        return;
+    uint32_t after;
+    do {
+        int got = 0;
+        while (!f->broken && (got = xpa_front_ring_pop(&f->ring, &response)) > 0)
+            on_answer(f, &response, now_nsec);
+        if (f->broken)
+            return;
+        if (got < 0) {
+            xpa_front_break(f, got);
+            return;
+        }
+        /* A backend with our extension answers when its host takes. One without answers at once:
+         * what is unanswered even now, a cycle later, somebody waits for. */
+        bool late = !f->position_ext && f->transfers_begin != f->transfers_end;
+        bool wake = f->slow_pending || f->awaited > 0 || late || f->direction == XPA_CAPTURE;
+        after = wake ? 1 : QUIET_ANSWERS;
+    } while (xpa_front_ring_rearm(&f->ring, after));
+}
+
+void xpa_front_send(struct xpa_front *f, struct xensnd_req *request) {
+    xpa_front_collect(f, xpa_now_nsec());
+    request->id = f->slow_id = f->next_id++;
+    f->slow_pending = true;
+    if (xpa_front_ring_push(&f->ring, request) < 0) {
+        xpa_front_break(f, -ETIMEDOUT);
+        return;
+    }
+    flush_urgent(f);
+    xpa_front_collect(f, xpa_now_nsec());
+}

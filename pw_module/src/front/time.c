@@ -1,0 +1,71 @@
+/* front/time.c - when the backend's frames are, by our clock; data loop.
+ *
+ * With a backend that says when it sent its events (position extension), the stream's clock runs in
+ * the backend's time, where events are never late, and time/peer_clock.h translates. With any other
+ * one it runs in ours, and follows the earliest events.
+ */
+#include "front/front.h"
+
+/* The backend's clock is not believed to be further off than this: then it is not used. */
+static const uint64_t FUTURE_NSEC = 10000000, PAST_NSEC = 3000000000;
+
+/* The backend's events tell of its own clock for the device, which is a line already. */
+static const double THEIR_NOISE_NSEC = 2000;
+
+void xpa_front_time_init(struct xpa_front *f, bool timed) {
+    struct xpa_clock_config config = {.rate = f->config.rate, .late_only = !timed};
+    if (timed)
+        config.noise_nsec = THEIR_NOISE_NSEC;
+    xpa_clock_init(&f->clock, &config);
+    f->timed = timed;
+}
+
+/* True if `their_nsec` can be what the backend's clock showed when it sent what we have now. */
+static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
+    uint64_t ours = xpa_peer_ours(f->peer, their_nsec);
+    return ours < now_nsec + FUTURE_NSEC && now_nsec < ours + PAST_NSEC;
+}
+
+/* The extension's octets are the peer's: any time may stand there. */
+void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
+    bool timed = their_nsec > XPA_MAX_AGE_NSEC && their_nsec < UINT64_MAX / 4;
+    if (timed) {
+        xpa_peer_mark(f->peer, now_nsec, their_nsec);
+        timed = credible(f, their_nsec, now_nsec);
+    }
+    if (timed != f->timed)
+        xpa_front_time_init(f, timed);
+}
+
+void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
+                         uint64_t their_nsec, uint64_t now_nsec) {
+    if (f->timed)
+        xpa_clock_mark(&f->clock, their_nsec - age_nsec, position);
+    else
+        xpa_clock_mark(&f->clock, now_nsec - age_nsec - xpa_transport_nsec(&f->peer->transport),
+                       position);
+}
+
+bool xpa_front_time_ready(const struct xpa_front *f) { return xpa_clock_ready(&f->clock); }
+
+bool xpa_front_time_locked(const struct xpa_front *f) {
+    return xpa_clock_locked(&f->clock) && (!f->timed || xpa_clock_locked(&f->peer->clock));
+}
+
+uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames) {
+    uint64_t nsec = xpa_clock_time_at(&f->clock, position_frames);
+    return f->timed ? xpa_peer_ours(f->peer, nsec) : nsec;
+}
+
+double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec) {
+    return xpa_clock_position_at(&f->clock, f->timed ? xpa_peer_theirs(f->peer, nsec) : nsec);
+}
+
+double xpa_front_nsec_per_frame(const struct xpa_front *f) {
+    double ours_per_theirs = f->timed ? xpa_clock_nsec_per_frame(&f->peer->clock) : 1.0;
+    return xpa_clock_nsec_per_frame(&f->clock) * ours_per_theirs;
+}
+
+double xpa_front_ppm(const struct xpa_front *f) {
+    return (1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate) - 1.0) * 1e6;
+}

@@ -1,0 +1,255 @@
+/* node/cycle.c - a guest node's stream and its audio callback, on the data loop; the model is in
+ * node/node.h. */
+#include <time.h>
+
+#include "node/drive.h"
+#include "node/follow.h"
+#include "node/graph.h"
+#include "node/lead.h"
+
+static uint64_t thread_cpu_nsec(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* --- starting and stopping the stream --- */
+
+static void start(struct xpa_pw_node *n) {
+    struct xpa_front *f = n->front;
+    xpa_lead_renew(n);
+    xpa_front_prepare(f);
+    /* The first position comes one frame past a period: the first cycle starts there. */
+    if (n->direction == XPA_PLAYBACK)
+        xpa_front_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
+    xpa_front_begin(f);
+    n->running = true;
+    n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    n->rate = f->config.rate;
+    n->converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
+    xpa_follow_reset(n);
+}
+
+static void stop(struct xpa_pw_node *n) {
+    if (xpa_node_usable(n))
+        xpa_front_end(n->front);
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    xpa_node_arm(n, 0);
+}
+
+/* Playback is heard to its end before the stream stops: the last `lead` frames are still there. */
+static void begin_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    if (n->direction == XPA_CAPTURE || !f->positioned) {
+        stop(n);
+        return;
+    }
+    n->draining = true;
+    n->drain_frames = f->written_frames;
+    uint64_t left = f->written_frames - f->position_frames + f->config.period_frames;
+    n->drain_until_nsec = now_nsec + (uint64_t)(left * 1e9 / f->config.rate) + 200000000;
+    xpa_node_arm(n, n->drain_until_nsec);
+}
+
+static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
+    if (n->front->position_frames >= n->drain_frames || now_nsec >= n->drain_until_nsec)
+        stop(n);
+}
+
+static void resume_from_drain(struct xpa_pw_node *n) {
+    n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    xpa_follow_reset(n);
+    xpa_node_arm(n, 0);
+}
+
+/* Everything that follows from the stream's and the graph's present state. */
+static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    if (f->starved && !n->was_starved && !n->draining) {
+        f->stats.xruns++;
+        xpa_lead_grow(n, now_nsec);
+    }
+    n->was_starved = f->starved;
+    f->stats.driving = n->driving;
+    f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
+    if (n->direction == XPA_CAPTURE && n->running) {
+        xpa_front_ask(f);
+        xpa_lead_tell(f);
+    }
+    if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
+        xpa_lead_wanted(f) > f->lead_frames + f->config.period_frames / 4)
+        xpa_lead_renew(n);
+    if (n->wanted && n->draining)
+        resume_from_drain(n);
+    if (n->wanted && !n->running && !f->stopping)
+        start(n);
+    else if (!n->wanted && n->running && !n->draining)
+        begin_drain(n, now_nsec);
+    if (n->draining)
+        check_drain(n, now_nsec);
+    if (n->running && !n->draining && n->driving)
+        xpa_drive(n, now_nsec);
+}
+
+void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
+    if (n->in_update)
+        return;
+    n->in_update = true;
+    if (xpa_node_usable(n)) {
+        n->idle_nsec = 0;
+        update_stream(n, now_nsec);
+    }
+    if (!xpa_node_usable(n)) { /* also if the stream broke just now */
+        n->running = n->draining = false;
+        xpa_drive_idle(n, now_nsec);
+    }
+    n->in_update = false;
+}
+
+/* --- the audio callback --- */
+
+static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
+    struct xpa_front *f = n->front;
+    struct spa_data *data = &buffer->buffer->datas[0];
+    if (!xpa_node_usable(n) || !n->running || !data->data)
+        return;
+    uint32_t offset = SPA_MIN(data->chunk->offset, data->maxsize);
+    uint32_t size = SPA_MIN(data->chunk->size, data->maxsize - offset);
+    uint32_t frames = size / f->frame_bytes;
+    if (!n->driving) {
+        xpa_front_collect(f, xpa_now_nsec());
+        if (!xpa_node_usable(n) || !n->position || !xpa_follow_playback(n)) {
+            f->stats.dropped_frames += frames;
+            return;
+        }
+    }
+    uint32_t room = xpa_front_room(f);
+    if (frames > room) {
+        f->stats.dropped_frames += frames - room;
+        frames = room;
+    }
+    xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
+    if (n->position && (n->driving || n->synced)) {
+        uint64_t now = xpa_now_nsec();
+        double late_nsec = (double)(int64_t)(now - n->position->clock.nsec);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->config.rate, now);
+    }
+}
+
+static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
+    struct xpa_front *f = n->front;
+    struct spa_data *data = &buffer->buffer->datas[0];
+    if (!data->data)
+        return;
+    uint32_t frame_bytes = f && f->frame_bytes ? f->frame_bytes : 4;
+    uint64_t quantum = n->position ? n->position->clock.duration : 1024;
+    uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
+                                        (uint64_t)data->maxsize / frame_bytes);
+    bool there = xpa_node_usable(n) && n->running && n->position &&
+                 (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
+    if (there) {
+        uint32_t left = xpa_front_ready(f) - frames;
+        xpa_lead_used(n, (double)f->guard.frames - left, xpa_now_nsec());
+        xpa_front_get(f, data->data, frames);
+    } else {
+        memset(data->data, 0, (size_t)frames * frame_bytes);
+        if (xpa_node_usable(n) && n->running && (n->driving || n->synced)) {
+            f->stats.xruns++;
+            f->stats.silence_frames += frames;
+            xpa_lead_grow(n, xpa_now_nsec());
+        }
+    }
+    data->chunk->offset = 0;
+    data->chunk->stride = (int32_t)frame_bytes;
+    data->chunk->size = frames * frame_bytes;
+    buffer->size = frames;
+}
+
+void xpa_node_process(struct xpa_pw_node *n) {
+    /* one in 16: asking for a thread's time is a system call. Asked twice: the first one comes back
+     * through a cold kernel, which costs up to a microsecond that no other cycle has. */
+    bool timed = ++n->processed % 16 == 0;
+    if (timed)
+        (void)thread_cpu_nsec();
+    uint64_t began = timed ? thread_cpu_nsec() : 0;
+    struct pw_buffer *buffer = pw_stream_dequeue_buffer(n->stream);
+    if (buffer) {
+        if (n->direction == XPA_PLAYBACK)
+            process_playback(n, buffer);
+        else
+            process_capture(n, buffer);
+        pw_stream_queue_buffer(n->stream, buffer);
+    }
+    if (!n->driving && n->position && n->direction == XPA_CAPTURE) {
+        struct xpa_quantum q = xpa_graph_now(n);
+        xpa_graph_converted(n, &q);
+    }
+    if (!n->driving && n->front && n->position) {
+        n->front->stats.cycles++;
+        n->front->stats.quantum_frames = n->position->clock.duration;
+        n->front->stats.quantum_rate = n->position->clock.rate.denom;
+        n->quantum_frames = n->position->clock.duration;
+    }
+    if (xpa_node_usable(n) && n->running && n->position)
+        xpa_lead_note_resampler(n);
+    if (timed && n->front)
+        n->front->stats.callback_nsec = thread_cpu_nsec() - began;
+    uint64_t now = xpa_now_nsec();
+    xpa_overdue_end(&n->cycle, now);
+    xpa_node_update(n, now);
+}
+
+/* --- what else wakes the node --- */
+
+void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_nsec) {
+    struct xpa_pw_node *n = data;
+    if (change == XPA_FRONT_GONE)
+        n->front = NULL;
+    xpa_node_update(n, now_nsec);
+}
+
+void xpa_node_on_timer(struct xpa_source *source, uint32_t events) {
+    struct xpa_pw_node *n = source->data;
+    (void)events;
+    xpa_timer_ack(source->fd);
+    n->armed_nsec = 0;
+    xpa_node_update(n, xpa_now_nsec());
+}
+
+void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
+    switch (io) {
+    case SPA_IO_Position:
+        n->position = area;
+        break;
+    case SPA_IO_Clock:
+        n->clock = area;
+        if (n->clock)
+            memcpy(n->clock->name, n->clock_name, sizeof n->clock_name);
+        break;
+    case SPA_IO_RateMatch:
+        n->rate_match = area;
+        break;
+    default:
+        return;
+    }
+    bool was = n->driving;
+    n->driving = n->position && n->clock && n->position->clock.id == n->clock->id;
+    if (n->rate_match && n->driving) {
+        n->rate_match->rate = 1.0;
+        SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
+    }
+    if (was != n->driving) {
+        n->drifted = false;
+        xpa_overdue_forget(&n->cycle);
+        xpa_follow_reset(n);
+        n->doubt_sec = 0;
+        /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */
+        if (n->driving && xpa_node_usable(n) && n->running)
+            xpa_lead_renew(n);
+        xpa_node_arm(n, 0);
+    }
+    xpa_node_update(n, xpa_now_nsec());
+}

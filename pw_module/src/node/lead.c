@@ -1,0 +1,133 @@
+/* node/lead.c - the distance that is kept, and what applications are told of it; see node/lead.h.
+ *
+ * Applications are told whole frames of the nominal rate. Frames of the host's device last a little
+ * longer or shorter: at 200 ppm a lead of 2500 is half a frame off. So a driver keeps that distance
+ * in device frames which lasts as long as what was told. A follower with our clock cannot choose
+ * when a cycle starts; it tells what its distance came to (offset_frames). What PipeWire resamples
+ * between the graph and us lies in the resampler as well.
+ */
+#include <math.h>
+
+#include "node/lead.h"
+
+/* Half a frame cannot be told; what lies just there must not go back and forth. */
+static const double TOLD_WITHIN_FRAMES = 0.52;
+
+/* How fast a lead comes back, in steps of how much: too little to be heard, or to unsettle who
+ * resamples to our cycles; and each step is told to all clients. */
+static const double SHRINKS_PPM = 300;
+enum { SHRINK_FRAMES = 4 };
+
+/* The host's need as last seen, and our own guard: how late a cycle may be. */
+uint32_t xpa_lead_wanted(const struct xpa_front *f) {
+    if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
+        return f->asked_frames;
+    return (uint32_t)ceil(f->host_frames_max) + f->guard.frames;
+}
+
+/* Never less than a period: a starved position runs ahead to the end of its period, and frames put
+ * behind it would bring no event. */
+void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
+    uint32_t limit = f->config.buffer_frames / 2;
+    lead_frames = lead_frames < limit ? lead_frames : limit;
+    f->lead_frames = lead_frames > f->config.period_frames ? lead_frames : f->config.period_frames;
+    f->stats.lead_frames = f->lead_frames;
+    xpa_lead_tell(f);
+}
+
+void xpa_lead_renew(struct xpa_pw_node *n) {
+    n->surplus_frames = 0;
+    xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+}
+
+/* The sound is broken just now, so a longer lead costs no break of its own. */
+void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    uint32_t more = xpa_guard_grow(&f->guard, now_nsec);
+    uint32_t there = SPA_MIN(more, n->surplus_frames);
+    if (more == 0)
+        return;
+    f->asked_frames += more;
+    n->surplus_frames -= there;
+    xpa_lead_set(f, f->lead_frames + more - there);
+    n->synced = false;
+}
+
+void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
+    struct xpa_front *f = n->front;
+    xpa_guard_used(&f->guard, frames, now_nsec);
+    uint32_t less = xpa_guard_ease(&f->guard, now_nsec);
+    f->asked_frames -= less;
+    n->surplus_frames += less;
+}
+
+/* Another stream of the card goes by our cycles, and its frames by the same clock: what our lead
+ * loses would be added to its own. */
+static bool is_followed(const struct xpa_pw_node *n) {
+    struct xpa_pw_node *other;
+    spa_list_for_each (other, &n->pw->nodes, link) {
+        if (other->running && !other->driving && other->position &&
+            other->position->clock.id == n->clock->id &&
+            strcmp(other->clock_name, n->clock_name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Frames are neither left out nor repeated: cycles start a little later (capture: sooner) than they
+ * would, until the surplus is gone. */
+void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames) {
+    struct xpa_front *f = n->front;
+    if (n->surplus_frames == 0 || is_followed(n))
+        return;
+    n->shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
+    if (n->shrunk_frames < SHRINK_FRAMES)
+        return;
+    uint32_t less = SPA_MIN(n->surplus_frames, SHRINK_FRAMES);
+    n->shrunk_frames = 0;
+    n->surplus_frames -= less;
+    /* the host needs more by now, or the buffer held no longer lead */
+    if (f->lead_frames + f->config.period_frames / 4 < xpa_lead_wanted(f) + less)
+        n->surplus_frames = 0;
+    else
+        xpa_lead_set(f, f->lead_frames - less);
+}
+
+/* A captured frame is as old as the host says when it can be read. */
+static double host_age(const struct xpa_front *f) {
+    return f->direction == XPA_CAPTURE ? f->host_frames : 0;
+}
+
+double xpa_lead_distance(const struct xpa_front *f, double step_frames) {
+    double nominal = f->lead_frames + (f->direction == XPA_CAPTURE ? step_frames : 0);
+    if (!xpa_front_time_locked(f))
+        return nominal;
+    return nominal * 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate);
+}
+
+/* The resampler is there while the node follows a strange clock, or its rate is not the graph's. */
+void xpa_lead_note_resampler(struct xpa_pw_node *n) {
+    struct xpa_front *f = n->front;
+    double frames = n->rate_match ? n->rate_match->delay : 0;
+    if (n->direction == XPA_PLAYBACK) /* it counts what goes in */
+        frames *= (double)f->config.rate / n->position->clock.rate.denom;
+    /* it comes and goes at once; what it holds from cycle to cycle differs by a frame */
+    double gain = fabs(frames - f->resampler_frames) > 4 ? 1.0 : 0.05;
+    f->resampler_frames += gain * (frames - f->resampler_frames);
+    if (f->resampler_frames < 0.01)
+        f->resampler_frames = 0;
+    xpa_lead_tell(f);
+}
+
+/* What applications are told: a played frame is heard `lead` after its cycle began; a captured one
+ * waited `lead` here, and before that as long as the host says. */
+void xpa_lead_tell(struct xpa_front *f) {
+    double exact = f->lead_frames + host_age(f) + f->offset_frames + f->resampler_frames;
+    if (exact != floor(exact) && fabs(exact - f->told_frames) <= TOLD_WITHIN_FRAMES)
+        return;
+    uint32_t frames = (uint32_t)lround(fmax(exact, 0));
+    if (frames == f->told_frames)
+        return;
+    f->told_frames = frames;
+    xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)frames, NULL);
+}

@@ -1,0 +1,264 @@
+/* node/node.c - the guest node's life, outside of the data loop; see node/node.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <spa/param/latency-utils.h>
+#include <spa/param/props.h>
+
+#include "node/node.h"
+
+static int invoke(struct xpa_pw_node *n, spa_invoke_func_t func, const void *data, size_t size) {
+    /* blocking: on return the data loop has seen it */
+    return pw_loop_invoke(n->pw->data_loop, func, 0, data, size, true, n);
+}
+
+struct io_message {
+    uint32_t io;
+    void *area;
+};
+
+static int do_set_io(struct spa_loop *loop, bool async, uint32_t seq, const void *data, size_t size,
+                     void *user_data) {
+    const struct io_message *message = data;
+    (void)loop, (void)async, (void)seq, (void)size;
+    xpa_node_set_io(user_data, message->io, message->area);
+    return 0;
+}
+
+static void on_io_changed(void *data, uint32_t io, void *area, uint32_t size) {
+    struct io_message message = {io, area};
+    (void)size;
+    invoke(data, do_set_io, &message, sizeof message);
+}
+
+static int do_set_wanted(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw_node *n = user_data;
+    (void)loop, (void)async, (void)seq, (void)size;
+    n->wanted = *(const bool *)data;
+    xpa_overdue_forget(&n->cycle);
+    xpa_node_update(n, xpa_now_nsec());
+    return 0;
+}
+
+static void on_state_changed(void *data, enum pw_stream_state old, enum pw_stream_state state,
+                             const char *error) {
+    struct xpa_pw_node *n = data;
+    bool wanted = state == PW_STREAM_STATE_STREAMING;
+    (void)old;
+    invoke(n, do_set_wanted, &wanted, sizeof wanted);
+    xpa_pw_post(n->pw, XPA_PW_EVENT_STATE, n->id, (int)state, 0, 0, error);
+}
+
+static void on_param_changed(void *data, uint32_t id, const struct spa_pod *param) {
+    struct xpa_pw_node *n = data;
+    struct spa_audio_info_raw info;
+    if (id != SPA_PARAM_Format)
+        return;
+    if (!param) {
+        xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, -1, 0, 0, NULL);
+        return;
+    }
+    spa_zero(info);
+    if (spa_format_audio_raw_parse(param, &info) < 0)
+        return;
+    xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, xpa_pw_sndif_format(info.format),
+                (int32_t)info.rate, (int32_t)info.channels, NULL);
+}
+
+static void on_process(void *data) { xpa_node_process(data); }
+
+/* Until a format is set there is no volume, and mixers would show a sink that was never used at 0
+ * %, as one channel. The format to come has full volume, so that is shown. */
+static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
+    struct xpa_pw_node *n = data;
+    float full[SPA_AUDIO_MAX_CHANNELS];
+    if (id != SPA_PROP_channelVolumes || n->volume_known)
+        return;
+    n->volume_known = true;
+    if (control->n_values > 0)
+        return;
+    for (uint32_t i = 0; i < n->likely_channels; i++)
+        full[i] = 1.0f;
+    pw_stream_set_control(n->stream, id, n->likely_channels, full, 0);
+}
+
+static const struct pw_stream_events STREAM_EVENTS = {
+    PW_VERSION_STREAM_EVENTS,    .state_changed = on_state_changed, .control_info = on_control_info,
+    .io_changed = on_io_changed, .param_changed = on_param_changed, .process = on_process,
+};
+
+/* One EnumFormat for a channel count: all formats and rates, the first of each preferred. */
+static const struct spa_pod *enum_format(struct spa_pod_builder *b,
+                                         const struct xpa_pw_offer *offer, uint32_t channels) {
+    struct spa_pod_frame object, choice;
+    uint32_t positions[SPA_AUDIO_MAX_CHANNELS];
+    spa_pod_builder_push_object(b, &object, SPA_TYPE_OBJECT_Format, SPA_PARAM_EnumFormat);
+    spa_pod_builder_add(b, SPA_FORMAT_mediaType, SPA_POD_Id(SPA_MEDIA_TYPE_audio),
+                        SPA_FORMAT_mediaSubtype, SPA_POD_Id(SPA_MEDIA_SUBTYPE_raw), 0);
+    spa_pod_builder_prop(b, SPA_FORMAT_AUDIO_format, 0);
+    spa_pod_builder_push_choice(b, &choice, SPA_CHOICE_Enum, 0);
+    spa_pod_builder_id(b, xpa_pw_spa_format(offer->formats[0]));
+    for (uint32_t i = 0; i < offer->format_count; i++)
+        spa_pod_builder_id(b, xpa_pw_spa_format(offer->formats[i]));
+    spa_pod_builder_pop(b, &choice);
+    spa_pod_builder_prop(b, SPA_FORMAT_AUDIO_rate, 0);
+    spa_pod_builder_push_choice(b, &choice, SPA_CHOICE_Enum, 0);
+    spa_pod_builder_int(b, (int32_t)offer->rates[0]);
+    for (uint32_t i = 0; i < offer->rate_count; i++)
+        spa_pod_builder_int(b, (int32_t)offer->rates[i]);
+    spa_pod_builder_pop(b, &choice);
+    xpa_pw_positions(channels, positions);
+    spa_pod_builder_add(b, SPA_FORMAT_AUDIO_channels, SPA_POD_Int((int32_t)channels),
+                        SPA_FORMAT_AUDIO_position,
+                        SPA_POD_Array(sizeof(uint32_t), SPA_TYPE_Id, channels, positions), 0);
+    return spa_pod_builder_pop(b, &object);
+}
+
+/* A sink's delay is its lead, from the start of the cycle. A captured frame is a quantum old when
+ * the cycle starts, and the lead on top. One nanosecond more: readers truncate to frames.
+ *
+ * pipewire-pulse tells its clients the delay of a cycle's start together with the index of its end,
+ * and they ask at any moment of it: half a quantum too little on average for what is played.
+ * pulse_delay takes that out of what they read, and puts it into what everybody else reads. */
+static const struct spa_pod *latency(struct spa_pod_builder *b, const struct xpa_pw_node *n,
+                                     uint32_t lead_frames, uint32_t rate) {
+    bool capture = n->direction == XPA_CAPTURE;
+    struct spa_latency_info info =
+        SPA_LATENCY_INFO(capture ? SPA_DIRECTION_OUTPUT : SPA_DIRECTION_INPUT);
+    info.min_ns = info.max_ns = (uint64_t)lead_frames * SPA_NSEC_PER_SEC / rate + 1;
+    info.min_quantum = info.max_quantum = capture ? 1.0f : n->pulse_delay ? 0.5f : 0.0f;
+    return spa_latency_build(b, SPA_PARAM_Latency, &info);
+}
+
+void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32_t rate) {
+    XPA_PW_LOCKED(n->pw);
+    uint8_t memory[512];
+    struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    const struct spa_pod *param = latency(&b, n, lead_frames, rate);
+    pw_stream_update_params(n->stream, &param, 1);
+}
+
+void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
+                                const char *const *values, uint32_t count) {
+    XPA_PW_LOCKED(n->pw);
+    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
+    if (properties)
+        pw_stream_update_properties(n->stream, &properties->dict);
+    pw_properties_free(properties);
+}
+
+static void do_add(const struct xpa_command *command) {
+    struct xpa_pw_node *n = command->object;
+    spa_list_append(&n->pw->nodes, &n->link);
+    n->timer_added = xpa_loop_add(&n->plane->loop, &n->timer_source) == 0;
+}
+
+static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void *data, size_t size,
+                     void *user_data) {
+    struct xpa_pw_node *n = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    if (n->timer_added)
+        xpa_loop_remove(&n->plane->loop, &n->timer_source);
+    n->timer_added = false;
+    if (n->link.next)
+        spa_list_remove(&n->link);
+    if (n->front)
+        n->front->on_change = NULL;
+    n->front = NULL;
+    n->wanted = false;
+    return 0;
+}
+
+struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,
+                                    int direction, const char *const *keys,
+                                    const char *const *values, uint32_t count,
+                                    const struct xpa_pw_offer *offer) {
+    uint8_t memory[8192];
+    struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    const struct spa_pod *params[17];
+    uint32_t param_count = 0;
+    XPA_PW_LOCKED(pw);
+    struct xpa_pw_node *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    n->pw = pw;
+    n->plane = plane;
+    n->id = id;
+    n->direction = direction;
+    n->version = xpa_pw_version();
+    xpa_pw_watch_links(pw);
+    n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
+    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
+    if (n->timer_source.fd < 0 || !properties) {
+        free(n);
+        return NULL;
+    }
+    const char *name = pw_properties_get(properties, "xenpv.clock.name");
+    snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
+    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
+    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
+    const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
+    n->stream = pw_stream_new(pw->core, title ? title : "Xen PV Audio", properties);
+    if (!n->stream) {
+        close(n->timer_source.fd);
+        free(n);
+        return NULL;
+    }
+    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
+    struct xpa_command command = {.func = do_add, .object = n};
+    xpa_plane_command(plane, &command);
+    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
+        params[param_count++] = enum_format(&b, offer, offer->channels[i]);
+    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
+        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
+    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    int result = pw_stream_connect(
+        n->stream, direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT, PW_ID_ANY,
+        PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER, params,
+        param_count);
+    if (result < 0) {
+        xpa_pw_node_free(n);
+        errno = -result;
+        return NULL;
+    }
+    return n;
+}
+
+static void do_bind(const struct xpa_command *command) {
+    struct xpa_pw_node *n = command->object;
+    struct xpa_front *f = command->arg.pointer;
+    if (n->front)
+        n->front->on_change = NULL;
+    n->front = f;
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    f->on_change = xpa_node_on_change;
+    f->change_data = n;
+    xpa_node_update(n, xpa_now_nsec());
+}
+
+/* The node uses this stream from now on, until the stream is detached. */
+int xpa_pw_node_bind(struct xpa_pw_node *n, struct xpa_front *front) {
+    struct xpa_command command = {.func = do_bind, .object = n, .arg.pointer = front};
+    return xpa_plane_command(n->plane, &command);
+}
+
+uint32_t xpa_pw_node_global_id(struct xpa_pw_node *n) {
+    XPA_PW_LOCKED(n->pw);
+    return pw_stream_get_node_id(n->stream);
+}
+
+void xpa_pw_node_free(struct xpa_pw_node *n) {
+    if (!n)
+        return;
+    XPA_PW_LOCKED(n->pw);
+    invoke(n, do_forget, NULL, 0);
+    spa_hook_remove(&n->listener);
+    pw_stream_destroy(n->stream);
+    close(n->timer_source.fd);
+    free(n);
+}

@@ -1,0 +1,101 @@
+/* node/node.h - a guest's sink or source in its PipeWire graph.
+ *
+ * node/node.c    the node: connection, format, latency, properties; Python's thread
+ * node/cycle.c   the stream's start and end, the audio callback; all from here on: data loop
+ * node/drive.c   this node starts the graph's cycles: when
+ * node/follow.c  another node does
+ * node/lead.c    the distance that is kept, and what applications are told of it
+ * node/graph.c   a cycle's length, the driver's clock, the trigger
+ *
+ * One invariant replaces a schedule: a playback cycle starts when the backend has played all but
+ * `lead` of what we wrote (P = written - lead), a capture cycle when its quantum and `lead` more
+ * have been captured (P = read + quantum + lead). Whatever changes (quantum, rate, driver,
+ * backend), the next P follows from the counters and the delay stays what was published.
+ */
+#ifndef XPA_NODE_NODE_H
+#define XPA_NODE_NODE_H
+
+#include <stddef.h>
+
+#include <spa/node/io.h>
+#include <spa/utils/dll.h>
+
+#include "time/converter.h"
+#include "time/overdue.h"
+#include "pipewire/core.h"
+#include "front/front.h"
+
+/* Since 0.3.68 the padding of spa_io_clock carries these; same size, so decided by the library's
+ * version at run time, and one binary serves all. */
+struct xpa_clock_tail {
+    struct spa_fraction target_rate;
+    uint64_t target_duration;
+    uint32_t target_seq, cycle;
+    uint64_t xrun;
+};
+
+_Static_assert(sizeof(struct spa_io_clock) == offsetof(struct spa_io_clock, next_nsec) +
+                                                  sizeof(uint64_t) + sizeof(struct xpa_clock_tail),
+               "the tail of spa_io_clock lies where it is expected");
+
+struct xpa_pw_node {
+    struct xpa_pw *pw;
+    struct spa_list link; /* in pw->nodes, data loop */
+    struct xpa_plane *plane;
+    uint32_t id;
+    int direction;
+    struct pw_stream *stream;
+    struct spa_hook listener;
+    char clock_name[64];
+    int version;
+    uint32_t likely_channels;
+    bool volume_known;
+    bool pulse_delay; /* tell the delay so that PulseAudio's clients read the true one */
+
+    /* data loop */
+    struct xpa_front *front;
+    struct spa_io_position *position;
+    struct spa_io_clock *clock;
+    struct spa_io_rate_match *rate_match;
+    struct xpa_source timer_source;
+    bool timer_added;
+    uint64_t armed_nsec;
+    bool wanted;  /* the graph runs this node */
+    bool running; /* the stream is started for it */
+    bool driving; /* this node starts the graph's cycles */
+    bool in_update;
+    struct xpa_overdue cycle; /* playback: the one that was started */
+    uint64_t triggered_nsec;
+    uint64_t drain_frames; /* stopping when the position is here */
+    uint64_t drain_until_nsec;
+    bool draining;
+    uint64_t idle_nsec;             /* since when there is no backend, while driving */
+    struct xpa_converter converter; /* capture */
+    bool served;                    /* capture: process() was called for the last cycle */
+    /* the lead is so much longer than it need be; and what is due of that, but not yet given back
+     */
+    uint32_t surplus_frames;
+    double shrunk_frames;
+    /* following another driver */
+    struct spa_dll dll;
+    uint32_t dll_quantum;
+    double follow_sec;
+    uint32_t offset_cycles; /* that front->offset_frames is the mean of */
+    bool synced;
+    uint64_t follow_quantum; /* of the cycle before, and how far off the distance was there */
+    double error_frames;
+    double doubt_sec;     /* when, by follow_sec, the distance to our own clock was set anew */
+    uint32_t fill_cycles; /* until the resampler, just started, is full */
+    bool drifted;         /* from a driver that seemed to have our clock */
+    bool was_starved;
+    uint64_t quantum_frames, processed;
+    uint32_t rate; /* of the stream that was started last */
+};
+
+void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec);
+void xpa_node_process(struct xpa_pw_node *n);
+void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area);
+void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_nsec);
+void xpa_node_on_timer(struct xpa_source *source, uint32_t events);
+
+#endif

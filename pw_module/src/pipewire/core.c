@@ -1,0 +1,231 @@
+/* pipewire/core.c - see pipewire/core.h. */
+#include "pipewire/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <pipewire/data-loop.h>
+
+#include "xen/sndif.h"
+
+int xpa_pw_version(void) {
+    int major = 0, minor = 0, micro = 0;
+    sscanf(pw_get_library_version(), "%d.%d.%d", &major, &minor, &micro);
+    return major * 1000000 + minor * 1000 + micro;
+}
+
+const char *xpa_pw_library_version(void) { return pw_get_library_version(); }
+
+/* What audioconvert turns into the graph's floats; compressed formats have no place in a graph.
+ * The big-endian unsigned ones have names in SPA and no converter. */
+static const struct {
+    uint32_t sndif, spa;
+} FORMATS[] = {
+    {XENSND_PCM_FORMAT_S8, SPA_AUDIO_FORMAT_S8},
+    {XENSND_PCM_FORMAT_U8, SPA_AUDIO_FORMAT_U8},
+    {XENSND_PCM_FORMAT_S16_LE, SPA_AUDIO_FORMAT_S16_LE},
+    {XENSND_PCM_FORMAT_S16_BE, SPA_AUDIO_FORMAT_S16_BE},
+    {XENSND_PCM_FORMAT_U16_LE, SPA_AUDIO_FORMAT_U16_LE},
+    {XENSND_PCM_FORMAT_S24_LE, SPA_AUDIO_FORMAT_S24_32_LE},
+    {XENSND_PCM_FORMAT_S24_BE, SPA_AUDIO_FORMAT_S24_32_BE},
+    {XENSND_PCM_FORMAT_U24_LE, SPA_AUDIO_FORMAT_U24_32_LE},
+    {XENSND_PCM_FORMAT_S32_LE, SPA_AUDIO_FORMAT_S32_LE},
+    {XENSND_PCM_FORMAT_S32_BE, SPA_AUDIO_FORMAT_S32_BE},
+    {XENSND_PCM_FORMAT_U32_LE, SPA_AUDIO_FORMAT_U32_LE},
+    {XENSND_PCM_FORMAT_F32_LE, SPA_AUDIO_FORMAT_F32_LE},
+    {XENSND_PCM_FORMAT_F32_BE, SPA_AUDIO_FORMAT_F32_BE},
+    {XENSND_PCM_FORMAT_F64_LE, SPA_AUDIO_FORMAT_F64_LE},
+    {XENSND_PCM_FORMAT_F64_BE, SPA_AUDIO_FORMAT_F64_BE},
+    {XENSND_PCM_FORMAT_MU_LAW, SPA_AUDIO_FORMAT_ULAW},
+    {XENSND_PCM_FORMAT_A_LAW, SPA_AUDIO_FORMAT_ALAW},
+};
+
+uint32_t xpa_pw_spa_format(uint32_t sndif_format) {
+    for (size_t i = 0; i < SPA_N_ELEMENTS(FORMATS); i++)
+        if (FORMATS[i].sndif == sndif_format)
+            return FORMATS[i].spa;
+    return SPA_AUDIO_FORMAT_UNKNOWN;
+}
+
+int xpa_pw_sndif_format(uint32_t spa_format) {
+    for (size_t i = 0; i < SPA_N_ELEMENTS(FORMATS); i++)
+        if (FORMATS[i].spa == spa_format)
+            return (int)FORMATS[i].sndif;
+    return -1;
+}
+
+int xpa_pw_supports_format(uint32_t sndif_format) {
+    return xpa_pw_spa_format(sndif_format) != SPA_AUDIO_FORMAT_UNKNOWN;
+}
+
+void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
+    static const uint32_t SURROUND[] = {
+        SPA_AUDIO_CHANNEL_FL, SPA_AUDIO_CHANNEL_FR,  SPA_AUDIO_CHANNEL_RL, SPA_AUDIO_CHANNEL_RR,
+        SPA_AUDIO_CHANNEL_FC, SPA_AUDIO_CHANNEL_LFE, SPA_AUDIO_CHANNEL_SL, SPA_AUDIO_CHANNEL_SR};
+    bool known = channels == 2 || channels == 4 || channels == 6 || channels == 8;
+    for (uint32_t i = 0; i < channels && i < SPA_AUDIO_MAX_CHANNELS; i++)
+        positions[i] = known ? SURROUND[i] : SPA_AUDIO_CHANNEL_AUX0 + i;
+    if (channels == 1)
+        positions[0] = SPA_AUDIO_CHANNEL_MONO;
+}
+
+struct pw_properties *xpa_pw_properties(const char *const *keys, const char *const *values,
+                                        uint32_t count) {
+    /* Since 1.2 a configuration may have several data loops: ours is the first. */
+    struct pw_properties *properties = pw_properties_new("node.loop.name", "data-loop.0", NULL);
+    for (uint32_t i = 0; properties && i < count; i++)
+        pw_properties_set(properties, keys[i], values[i]);
+    return properties;
+}
+
+void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
+                 const char *text) {
+    if (pw->event_count == pw->event_room) {
+        uint32_t room = pw->event_room ? 2 * pw->event_room : 64;
+        struct xpa_pw_event *more = realloc(pw->events, room * sizeof *more);
+        if (!more)
+            return;
+        pw->events = more;
+        pw->event_room = room;
+    }
+    struct xpa_pw_event *event = &pw->events[pw->event_count++];
+    *event = (struct xpa_pw_event){.kind = kind, .id = id, .a = {a0, a1, a2}};
+    if (text)
+        snprintf(event->text, sizeof event->text, "%s", text);
+    uint64_t one = 1;
+    ssize_t written = write(pw->event_fd, &one, sizeof one);
+    (void)written; /* EAGAIN: it is readable already */
+}
+
+int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event) {
+    XPA_PW_LOCKED(pw);
+    if (pw->event_count == 0)
+        return 0;
+    *event = pw->events[0];
+    memmove(&pw->events[0], &pw->events[1], --pw->event_count * sizeof *event);
+    return 1;
+}
+
+static void on_core_error(void *data, uint32_t id, int seq, int result, const char *message) {
+    struct xpa_pw *pw = data;
+    (void)seq;
+    if (id == PW_ID_CORE && (result == -EPIPE || result == -ECONNRESET))
+        xpa_pw_post(pw, XPA_PW_EVENT_LOST, 0, result, 0, 0, message);
+}
+
+static const struct pw_core_events CORE_EVENTS = {PW_VERSION_CORE_EVENTS, .error = on_core_error};
+
+static void on_plane(void *data, int fd, uint32_t mask) {
+    struct xpa_pw *pw = data;
+    (void)fd;
+    (void)mask;
+    xpa_loop_dispatch(&pw->plane->loop);
+}
+
+static int adopt_plane(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                       size_t size, void *user_data) {
+    struct xpa_pw *pw = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    pw->plane_source = pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN,
+                                      false, on_plane, pw);
+    return pw->plane_source ? 0 : -errno;
+}
+
+static int release_plane(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw *pw = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    pw_loop_destroy_source(pw->data_loop, pw->plane_source);
+    pw->plane_source = NULL;
+    return 0;
+}
+
+struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name) {
+    struct xpa_pw *pw = calloc(1, sizeof *pw);
+    if (!pw)
+        return NULL;
+    pw_init(NULL, NULL);
+    pw->plane = plane;
+    spa_list_init(&pw->nodes);
+    pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
+    if (pw->event_fd < 0 || !pw->thread) {
+        xpa_pw_free(pw);
+        return NULL;
+    }
+    /* Before 1.3.81 only client-rt.conf loads the module that makes the data thread real-time. */
+    const char *config = xpa_pw_version() >= 1003081 ? "client.conf" : "client-rt.conf";
+    /* One data loop: rings, clock and process() share what they own without a lock. */
+    pw->context =
+        pw_context_new(pw_thread_loop_get_loop(pw->thread),
+                       pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME,
+                                         application_name, "context.num-data-loops", "1", NULL),
+                       0);
+    if (!pw->context) {
+        xpa_pw_free(pw);
+        return NULL;
+    }
+    struct pw_data_loop *loop = pw_context_get_data_loop(pw->context);
+    pw->data_loop = loop ? pw_data_loop_get_loop(loop) : NULL;
+    if (!pw->data_loop || pw_thread_loop_start(pw->thread) < 0) {
+        xpa_pw_free(pw);
+        return NULL;
+    }
+    XPA_PW_LOCKED(pw);
+    pw_loop_invoke(pw->data_loop, adopt_plane, 0, NULL, 0, true, pw);
+    return pw;
+}
+
+int xpa_pw_connect(struct xpa_pw *pw) {
+    XPA_PW_LOCKED(pw);
+    if (pw->core)
+        return 0;
+    pw->core = pw_context_connect(pw->context, NULL, 0);
+    if (!pw->core)
+        return errno ? -errno : -EIO;
+    pw_core_add_listener(pw->core, &pw->core_listener, &CORE_EVENTS, pw);
+    return 0;
+}
+
+/* Nodes and hosts must have been freed. */
+void xpa_pw_disconnect(struct xpa_pw *pw) {
+    XPA_PW_LOCKED(pw);
+    if (!pw->core)
+        return;
+    xpa_pw_unwatch_links(pw);
+    spa_hook_remove(&pw->core_listener);
+    pw_core_disconnect(pw->core);
+    pw->core = NULL;
+}
+
+void xpa_pw_free(struct xpa_pw *pw) {
+    if (!pw)
+        return;
+    if (pw->context) {
+        xpa_pw_disconnect(pw);
+        if (pw->plane_source) {
+            XPA_PW_LOCKED(pw);
+            pw_loop_invoke(pw->data_loop, release_plane, 0, NULL, 0, true, pw);
+        }
+        pw_thread_loop_stop(pw->thread);
+        pw_context_destroy(pw->context);
+    }
+    if (pw->thread)
+        pw_thread_loop_destroy(pw->thread);
+    if (pw->event_fd >= 0)
+        close(pw->event_fd);
+    free(pw->events);
+    free(pw);
+}
+
+int xpa_pw_fd(struct xpa_pw *pw) { return pw->event_fd; }
+
+void xpa_pw_clear_fd(struct xpa_pw *pw) {
+    uint64_t count;
+    ssize_t got = read(pw->event_fd, &count, sizeof count);
+    (void)got;
+}

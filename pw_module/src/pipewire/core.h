@@ -1,0 +1,64 @@
+/* pipewire/core.h - one connection to a PipeWire daemon, shared by the nodes of this process.
+ *
+ * PipeWire's main loop has a thread in C, because pw_stream wakes it in every cycle of a driver
+ * (trigger_done): waking Python for that costs more than the audio. Python's calls take the loop's
+ * lock (XPA_PW_LOCKED); callbacks run with it and leave events in a list, an eventfd says so; C
+ * never calls Python. The lock also keeps calls into the data loop (pw_loop_invoke) one at a time.
+ * The data loop is PipeWire's real-time thread; the plane's epoll set is one source of it.
+ */
+#ifndef XPA_PIPEWIRE_CORE_H
+#define XPA_PIPEWIRE_CORE_H
+
+#include <pipewire/pipewire.h>
+#include <spa/param/audio/format-utils.h>
+#include <spa/pod/builder.h>
+
+#include "plane/plane.h"
+
+#include "abi/pw.cdef.h"
+
+struct xpa_pw {
+    struct xpa_plane *plane;
+    struct pw_thread_loop *thread;
+    int event_fd;
+    struct pw_context *context;
+    struct pw_loop *data_loop;
+    struct pw_core *core;
+    struct spa_hook core_listener;
+    struct spa_source *plane_source;
+    struct spa_list nodes; /* of struct xpa_pw_node, data loop */
+    struct pw_registry *registry;
+    struct spa_hook registry_listener;
+    _Atomic uint64_t links_nsec; /* when links of the graph last came or went */
+    struct xpa_pw_event *events; /* a growing ring */
+    uint32_t event_count, event_room;
+};
+
+/* Runs the rest of the enclosing block with PipeWire's main loop standing still. */
+#define XPA_PW_LOCKED(pw)                                                                          \
+    __attribute__((cleanup(xpa_pw_unlock))) struct pw_thread_loop *locked_ = (pw)->thread;         \
+    pw_thread_loop_lock(locked_)
+
+static inline void xpa_pw_unlock(struct pw_thread_loop **thread) { pw_thread_loop_unlock(*thread); }
+
+void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
+                 const char *text);
+
+/* From now on `links_nsec` is kept, until the connection ends. With the lock. */
+void xpa_pw_watch_links(struct xpa_pw *pw);
+void xpa_pw_unwatch_links(struct xpa_pw *pw);
+
+/* A version as 1'000'000 * major + 1000 * minor + micro. */
+int xpa_pw_version(void);
+
+/* sndif format number <-> SPA_AUDIO_FORMAT_*; 0 (unknown) or -1 where there is none. */
+uint32_t xpa_pw_spa_format(uint32_t sndif_format);
+int xpa_pw_sndif_format(uint32_t spa_format);
+
+/* ALSA's channel order, which kernel guests use: FL FR RL RR FC LFE SL SR. */
+void xpa_pw_positions(uint32_t channels, uint32_t *positions);
+
+struct pw_properties *xpa_pw_properties(const char *const *keys, const char *const *values,
+                                        uint32_t count);
+
+#endif

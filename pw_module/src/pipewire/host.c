@@ -1,0 +1,293 @@
+/* pipewire/host.c - one guest stream in the host's graph: a follower there, never a driver.
+ *
+ * process() runs on the data loop, like the stream's rings, so frames pass without locks. Each
+ * cycle says when its first frame will be heard (pw_stream_get_time_n: the cycle's start, what is
+ * queued and in the resampler, and the delay behind us, device latency included); those marks are
+ * the guest's clock.
+ */
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <spa/param/props.h>
+
+#include "pipewire/core.h"
+#include "back/back.h"
+
+struct xpa_pw_host {
+    struct xpa_pw *pw;
+    struct xpa_back *back;
+    uint32_t id;
+    int direction;
+    uint32_t rate, frame_bytes;
+    struct pw_stream *stream;
+    struct spa_hook listener;
+    struct spa_io_position *position; /* data loop */
+    uint64_t expected_position;       /* of the graph's clock; 0: none yet */
+    uint32_t clock_id;
+    struct spa_hook loop_listener; /* data loop */
+    pthread_t loop_thread;         /* the data loop's */
+    uint64_t seen_position;        /* of the cycle that process() was called for last */
+    bool processed, overtaken;
+    float volumes[SPA_AUDIO_MAX_CHANNELS]; /* PipeWire's main loop */
+    uint32_t volume_count;
+    bool mute;
+};
+
+static uint64_t nsec_of(double frames, double rate) {
+    return (uint64_t)llround(frames * 1e9 / rate);
+}
+
+/* Frames (ours) that the graph went through without calling us. */
+static uint32_t missed_frames(struct xpa_pw_host *h) {
+    const struct spa_io_clock *clock = &h->position->clock;
+    uint64_t expected = h->expected_position;
+    bool known = expected != 0 && clock->id == h->clock_id && clock->rate.denom != 0;
+    h->expected_position = clock->position + clock->duration;
+    h->clock_id = clock->id;
+    if (known && clock->position == expected)
+        return 0;
+    uint64_t missed = clock->position - expected;
+    if (!known || clock->position < expected || missed > clock->rate.denom) {
+        xpa_clock_shift(&h->back->clock); /* another clock: its phase is new */
+        return 0;
+    }
+    return (uint32_t)((double)missed * h->rate / clock->rate.denom);
+}
+
+static bool too_late(const struct xpa_pw_host *h, uint64_t now_nsec) {
+    const struct spa_io_clock *clock = &h->position->clock;
+    if (clock->rate.denom == 0 || now_nsec <= clock->nsec)
+        return false;
+    return now_nsec - clock->nsec > nsec_of((double)clock->duration, clock->rate.denom);
+}
+
+/* After a cycle's work, the node's conversion included. If the driver has begun its next cycle by
+ * then, nobody has taken what this one gave; it is taken in the next, and what process() gives
+ * there is thrown away (audioconvert.c: an output that still has data). */
+static void before_poll(void *data) {
+    struct xpa_pw_host *h = data;
+    /* A thread that waits for pw_loop_invoke() runs the loop's hooks, too (spa/support/loop.c). It
+     * says nothing of the cycle, and would race with process(). */
+    if (!pthread_equal(pthread_self(), h->loop_thread))
+        return;
+    if (h->processed && h->position && h->position->clock.position != h->seen_position)
+        h->overtaken = true;
+    h->processed = false;
+}
+
+static void after_poll(void *data) { (void)data; }
+
+/* Both: a loop of PipeWire 1.0 and later refuses hooks of which one is missing. */
+static const struct spa_loop_control_hooks LOOP_HOOKS = {
+    SPA_VERSION_LOOP_CONTROL_HOOKS,
+    .before = before_poll,
+    .after = after_poll,
+};
+
+static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
+    struct xpa_back *b = h->back;
+    struct spa_data *data = &buffer->buffer->datas[0];
+    uint32_t frames = data->maxsize / h->frame_bytes;
+    if (buffer->requested && buffer->requested < frames)
+        frames = (uint32_t)buffer->requested;
+    uint64_t before = b->host_frames;
+    bool unheard = h->overtaken || (h->position && too_late(h, xpa_now_nsec()));
+    h->overtaken = false;
+    if (unheard)
+        xpa_back_take_nothing(b, data->data, frames);
+    else
+        xpa_back_take(b, data->data, frames);
+    if (time && time->rate.denom) {
+        double ahead = (double)(time->buffered + time->queued) / h->rate +
+                       (double)time->delay * time->rate.num / time->rate.denom;
+        xpa_back_mark(b, (uint64_t)time->now + nsec_of(fmax(ahead, 0), 1.0), before);
+    }
+    data->chunk->offset = 0;
+    data->chunk->stride = (int32_t)h->frame_bytes;
+    data->chunk->size = frames * h->frame_bytes;
+    buffer->size = frames;
+}
+
+static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
+    struct xpa_back *b = h->back;
+    struct spa_data *data = &buffer->buffer->datas[0];
+    uint32_t offset = SPA_MIN(data->chunk->offset, data->maxsize);
+    uint32_t frames = SPA_MIN(data->chunk->size, data->maxsize - offset) / h->frame_bytes;
+    if (!time || !time->rate.denom)
+        return;
+    double behind = (double)(time->buffered + time->queued) / h->rate +
+                    (double)time->delay * time->rate.num / time->rate.denom;
+    uint64_t age = nsec_of(fmax(behind, 0), 1.0);
+    uint64_t now = xpa_now_nsec(),
+             since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
+    xpa_back_give(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
+    xpa_back_mark(b, (uint64_t)time->now - age, b->host_frames);
+}
+
+static void on_process(void *data) {
+    struct xpa_pw_host *h = data;
+    struct pw_time now;
+    struct pw_buffer *buffer = pw_stream_dequeue_buffer(h->stream);
+    if (!buffer)
+        return;
+    if (h->position) {
+        h->seen_position = h->position->clock.position;
+        h->processed = true;
+    }
+    bool timed = pw_stream_get_time_n(h->stream, &now, sizeof now) == 0;
+    if (h->back->open && buffer->buffer->datas[0].data) {
+        xpa_back_collect(h->back);
+        uint32_t missed = h->position ? missed_frames(h) : 0;
+        if (missed > 0)
+            xpa_back_missed(h->back, missed);
+        if (h->direction == XPA_PLAYBACK)
+            play(h, buffer, timed ? &now : NULL);
+        else
+            record(h, buffer, timed ? &now : NULL);
+    }
+    pw_stream_queue_buffer(h->stream, buffer);
+}
+
+static int do_set_position(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                           size_t size, void *user_data) {
+    struct xpa_pw_host *h = user_data;
+    (void)loop, (void)async, (void)seq, (void)size;
+    h->position = *(struct spa_io_position *const *)data;
+    h->expected_position = 0;
+    return 0;
+}
+
+static int do_watch_loop(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw_host *h = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    h->loop_thread = pthread_self();
+    pw_loop_add_hook(h->pw->data_loop, &h->loop_listener, &LOOP_HOOKS, h);
+    return 0;
+}
+
+static int do_leave_loop(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    struct xpa_pw_host *h = user_data;
+    (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    spa_hook_remove(&h->loop_listener);
+    return 0;
+}
+
+static void on_io_changed(void *data, uint32_t io, void *area, uint32_t size) {
+    struct xpa_pw_host *h = data;
+    (void)size;
+    if (io == SPA_IO_Position)
+        pw_loop_invoke(h->pw->data_loop, do_set_position, 0, &area, sizeof area, true, h);
+}
+
+static void on_state_changed(void *data, enum pw_stream_state old, enum pw_stream_state state,
+                             const char *error) {
+    struct xpa_pw_host *h = data;
+    (void)old;
+    xpa_pw_post(h->pw, XPA_PW_EVENT_STATE, h->id, (int)state, 0, 0, error);
+}
+
+static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
+    struct xpa_pw_host *h = data;
+    if (id == SPA_PROP_channelVolumes) {
+        h->volume_count = SPA_MIN(control->n_values, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+        memcpy(h->volumes, control->values, h->volume_count * sizeof(float));
+    } else if (id == SPA_PROP_mute && control->n_values > 0) {
+        h->mute = control->values[0] > 0.5f;
+    } else {
+        return;
+    }
+    xpa_pw_post(h->pw, XPA_PW_EVENT_VOLUME, h->id, 0, 0, 0, NULL);
+}
+
+static const struct pw_stream_events STREAM_EVENTS = {
+    PW_VERSION_STREAM_EVENTS,        .state_changed = on_state_changed,
+    .control_info = on_control_info, .io_changed = on_io_changed,
+    .process = on_process,
+};
+
+struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, uint32_t id,
+                                    int direction, uint32_t sndif_format, uint32_t rate,
+                                    uint32_t channels, uint32_t sample_bytes,
+                                    const char *const *keys, const char *const *values,
+                                    uint32_t count) {
+    uint8_t memory[1024];
+    struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    XPA_PW_LOCKED(pw);
+    struct xpa_pw_host *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->pw = pw;
+    h->back = back;
+    h->id = id;
+    h->direction = direction;
+    h->rate = rate;
+    h->frame_bytes = channels * sample_bytes;
+    h->stream = pw_stream_new(pw->core, "Xen PV Audio", xpa_pw_properties(keys, values, count));
+    if (!h->stream) {
+        free(h);
+        return NULL;
+    }
+    pw_loop_invoke(pw->data_loop, do_watch_loop, 0, NULL, 0, true, h);
+    pw_stream_add_listener(h->stream, &h->listener, &STREAM_EVENTS, h);
+    struct spa_audio_info_raw info =
+        SPA_AUDIO_INFO_RAW_INIT(.format = xpa_pw_spa_format(sndif_format), .rate = rate,
+                                .channels = channels);
+    xpa_pw_positions(channels, info.position);
+    const struct spa_pod *param = spa_format_audio_raw_build(&b, SPA_PARAM_EnumFormat, &info);
+    int result = pw_stream_connect(
+        h->stream, direction == XPA_CAPTURE ? PW_DIRECTION_INPUT : PW_DIRECTION_OUTPUT, PW_ID_ANY,
+        PW_STREAM_FLAG_AUTOCONNECT | PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS |
+            PW_STREAM_FLAG_INACTIVE,
+        &param, 1);
+    if (result < 0) {
+        xpa_pw_host_free(h);
+        errno = -result;
+        return NULL;
+    }
+    atomic_store(&back->host_wakes, true);
+    return h;
+}
+
+void xpa_pw_host_set_active(struct xpa_pw_host *h, int active) {
+    XPA_PW_LOCKED(h->pw);
+    pw_stream_set_active(h->stream, active);
+}
+
+int xpa_pw_host_set_volumes(struct xpa_pw_host *h, const float *volumes, uint32_t count) {
+    float copy[SPA_AUDIO_MAX_CHANNELS];
+    if (count == 0 || count > SPA_AUDIO_MAX_CHANNELS)
+        return -EINVAL;
+    memcpy(copy, volumes, count * sizeof *copy);
+    XPA_PW_LOCKED(h->pw);
+    return pw_stream_set_control(h->stream, SPA_PROP_channelVolumes, count, copy, 0);
+}
+
+int xpa_pw_host_set_mute(struct xpa_pw_host *h, int mute) {
+    float value = mute ? 1.0f : 0.0f;
+    XPA_PW_LOCKED(h->pw);
+    return pw_stream_set_control(h->stream, SPA_PROP_mute, 1, &value, 0);
+}
+
+uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t room, int *mute) {
+    XPA_PW_LOCKED(h->pw);
+    uint32_t count = SPA_MIN(h->volume_count, room);
+    memcpy(volumes, h->volumes, count * sizeof *volumes);
+    *mute = h->mute;
+    return count;
+}
+
+void xpa_pw_host_free(struct xpa_pw_host *h) {
+    if (!h)
+        return;
+    atomic_store(&h->back->host_wakes, false);
+    XPA_PW_LOCKED(h->pw);
+    spa_hook_remove(&h->listener);
+    pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);
+    pw_stream_destroy(h->stream);
+    free(h);
+}

@@ -1,0 +1,115 @@
+/* plane/plane.c - see plane/plane.h. */
+#include "plane/plane.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void wake(int fd) {
+    uint64_t one = 1;
+    /* EAGAIN: the counter is at its limit, so the reader is about to wake anyway */
+    ssize_t written = write(fd, &one, sizeof one);
+    (void)written;
+}
+
+static void drain(int fd) {
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof count);
+    (void)got;
+}
+
+static void on_commands(struct xpa_source *source, uint32_t events) {
+    struct xpa_plane *plane = source->data;
+    struct xpa_command command;
+    (void)events;
+    drain(source->fd);
+    while (xpa_queue_pop(&plane->commands, &command))
+        command.func(&command);
+}
+
+static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
+    void *memory = calloc(XPA_PLANE_MESSAGES, message_bytes);
+    if (!memory)
+        return -ENOMEM;
+    xpa_queue_init(queue, memory, XPA_PLANE_MESSAGES, message_bytes);
+    return 0;
+}
+
+struct xpa_plane *xpa_plane_new(void) {
+    struct xpa_plane *plane = calloc(1, sizeof *plane);
+    if (!plane)
+        return NULL;
+    plane->command_fd = plane->notice_fd = -1;
+    if (xpa_loop_init(&plane->loop) < 0) {
+        free(plane);
+        return NULL;
+    }
+    plane->command_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    plane->notice_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    plane->command_source = (struct xpa_source){plane->command_fd, on_commands, plane};
+    if (plane->command_fd < 0 || plane->notice_fd < 0 ||
+        make_queue(&plane->commands, sizeof(struct xpa_command)) < 0 ||
+        make_queue(&plane->notices, sizeof(struct xpa_notice)) < 0 ||
+        xpa_loop_add(&plane->loop, &plane->command_source) < 0) {
+        xpa_plane_free(plane);
+        return NULL;
+    }
+    return plane;
+}
+
+int xpa_plane_start_thread(struct xpa_plane *plane) {
+    int result = xpa_loop_start_thread(&plane->loop);
+    plane->threaded = result == 0;
+    return result;
+}
+
+void xpa_plane_free(struct xpa_plane *plane) {
+    if (!plane)
+        return;
+    if (plane->threaded)
+        xpa_loop_stop_thread(&plane->loop);
+    xpa_loop_clear(&plane->loop);
+    if (plane->command_fd >= 0)
+        close(plane->command_fd);
+    if (plane->notice_fd >= 0)
+        close(plane->notice_fd);
+    free(plane->commands.mem);
+    free(plane->notices.mem);
+    free(plane);
+}
+
+int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command) {
+    if (!xpa_queue_push(&plane->commands, command))
+        return -EAGAIN;
+    wake(plane->command_fd);
+    return 0;
+}
+
+uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
+                          const void *packet) {
+    struct xpa_notice notice = {.kind = kind, .stream_id = stream_id, .code = code};
+    if (packet)
+        memcpy(notice.packet, packet, sizeof notice.packet);
+    /* A stream has at most one slow request, two triggers (back/requests.c holds the next one back)
+     * and three farewells under way, so the queue only fills if Python stands still; what is lost
+     * then is counted, never waited for. */
+    if (!xpa_queue_push(&plane->notices, &notice))
+        atomic_fetch_add_explicit(&plane->lost_notices, 1, memory_order_relaxed);
+    wake(plane->notice_fd);
+    return atomic_load_explicit(&plane->notices.tail, memory_order_relaxed);
+}
+
+bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
+    uint32_t head = atomic_load_explicit(&plane->notices.head, memory_order_acquire);
+    return (int32_t)(head - ticket) >= 0;
+}
+
+int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }
+
+void xpa_plane_clear_notice_fd(struct xpa_plane *plane) { drain(plane->notice_fd); }
+
+int xpa_plane_next_notice(struct xpa_plane *plane, struct xpa_notice *notice) {
+    return xpa_queue_pop(&plane->notices, notice);
+}

@@ -1,0 +1,113 @@
+"""`xen-pv-audio latency` on the simulated set-up, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numpy")
+
+from witness import Witness
+
+RUNS, MOST_RUNS = 3, 9
+STALL_NSEC = 2_000_000
+
+
+def latency(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xenpvaudio", "latency", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def figures(*options: str) -> dict[str, Any]:
+    done = latency("--json", "--seconds", "6", *options)
+    assert done.returncode in (0, 1), done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["passed"] == (done.returncode == 0) == (found["failures"] == [])
+    return found
+
+
+@pytest.mark.parametrize("ppm", [100, -200])
+def test_what_applications_are_told_is_true(ppm: int) -> None:
+    """A run during which the machine stalled, as another process saw it, says nothing."""
+    output = f"--simulate=loopback,delay=40ms,gain=-6dB,ppm={ppm},quantum=256"
+    runs = []
+    for _ in range(MOST_RUNS):
+        with Witness() as witness:
+            found = figures("--quantum", "512", output)
+        print(witness.saw, found["error_median_frames"], found["error_p99_frames"])
+        if witness.saw.worst_nsec < STALL_NSEC:
+            runs.append(found)
+        if len(runs) == RUNS:
+            break
+    else:
+        pytest.skip(f"the machine stalled in {MOST_RUNS - len(runs)} of {MOST_RUNS} runs")
+    assert statistics.median(abs(run["error_median_frames"]) for run in runs) <= 1
+    assert statistics.median(run["error_p99_frames"] for run in runs) <= 2
+    assert statistics.median(run["play_clock_ppm"] for run in runs) == pytest.approx(ppm, abs=20)
+    assert statistics.median(run["found_share"] for run in runs) > 0.95
+    assert min(run["true_ms"] for run in runs) > 40
+
+
+def test_the_path_of_the_loopback_is_part_of_the_round_trip() -> None:
+    short, long = (
+        figures("--quantum", "512", f"--simulate=loopback,delay={ms}ms,gain=-6dB,quantum=256")
+        for ms in (10, 90)
+    )
+    assert long["true_ms"] - short["true_ms"] == pytest.approx(80, abs=1)
+    assert long["path_ms"] - short["path_ms"] == pytest.approx(80, abs=1)
+
+
+def test_a_picture_and_a_table_for_people(tmp_path: Path) -> None:
+    picture = tmp_path / "latency.png"
+    done = latency("--seconds", "4", "--simulate", "--plot", str(picture))
+    assert done.returncode in (0, 1), done.stderr
+    assert "round trip, true" in done.stdout
+    assert ("PASS" in done.stdout) == (done.returncode == 0)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "names"),
+    [
+        (["--simulate=null"], 2, "null"),
+        (["--simulate", "--seconds", "1"], 2, "too short"),
+        (["--seconds", "soon"], 2, "soon"),
+    ],
+)
+def test_wrong_usage_is_one_line(options: list[str], status: int, names: str) -> None:
+    done = latency(*options)
+    assert done.returncode == status
+    assert len(done.stderr.splitlines()) == 1 and names in done.stderr
+
+
+def test_noise_on_a_running_system_needs_a_yes(tmp_path: Path) -> None:
+    """Nobody can be asked here."""
+    from xenpvaudio.testbed.session import PipeWireSession
+
+    source = "{ factory.name=support.null-audio-sink node.name=silent media.class=Audio/Source"
+    source += "/Virtual object.linger=true audio.position=[FL FR] }"
+    with PipeWireSession(tmp_path, null_sink=True) as session:
+        session.run(["pw-cli", "create-node", "adapter", source], stdout=subprocess.DEVNULL)
+        done = session.run(
+            [
+                *(sys.executable, "-m", "xenpvaudio", "latency"),
+                *("--sink", "null-loudspeaker", "--source", "silent"),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "--yes" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,87 @@
+"""`.ci/run` reports both suites, and fails if either does; here with a `make` that only says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTEST = "===== 7 passed, 1 skipped in 3.21s ====="
+XEN = "5 passed, 0 failed in 100 s"
+SKIPPED = "xen-test: skipped: images are built as root (mmdebstrap, chroot)"
+
+MAKE = """#!/bin/sh
+case $1 in
+test) echo "$TEST_SAYS"; exit "$TEST_STATUS" ;;
+xen-test) echo "$2" >> "$ASKED"; echo "$XEN_SAYS"; exit "$XEN_STATUS" ;;
+esac
+exit 99
+"""
+
+
+def ci(tmp_path: Path, test: tuple[str, int], xen: tuple[str, int]) -> tuple[int, list[str], str]:
+    """Exit status, output lines, and what `make xen-test` was asked."""
+    make = tmp_path / "make"
+    make.write_text(MAKE)
+    make.chmod(0o755)
+    asked = tmp_path / "asked"
+    asked.write_text("")
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TEST_SAYS": test[0],
+        "TEST_STATUS": str(test[1]),
+        "XEN_SAYS": xen[0],
+        "XEN_STATUS": str(xen[1]),
+        "ASKED": str(asked),
+    }
+    done = subprocess.run(
+        [ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout.splitlines(), asked.read_text()
+
+
+def test_both_pass_and_pytests_closing_line_is_the_last(tmp_path: Path) -> None:
+    status, lines, asked = ci(tmp_path, (PYTEST, 0), (XEN, 0))
+    assert status == 0
+    assert lines[-2:] == [f"ci: real Xen: {XEN}", f"ci: {PYTEST}"]
+    assert "--budget-min" in asked
+
+
+def test_the_lab_boots_all_on_the_oldest_kernel_and_its_frontend_on_the_newest(
+    tmp_path: Path,
+) -> None:
+    """What CI asks for, by the runner's own list: nothing is booted for it."""
+    _, _, asked = ci(tmp_path, (PYTEST, 0), (XEN, 0))
+    options = asked.strip().removeprefix("XEN_ARGS=").split()
+    runner = [sys.executable, ROOT / "tests/xen/run.py", "--list"]
+    shown = subprocess.run([*runner, *options], capture_output=True, text=True, check=True)
+    boots = [line.split()[:2] for line in shown.stdout.splitlines()]
+    alone = subprocess.run(runner, capture_output=True, text=True, check=True)
+    every = [line.split()[:2] for line in alone.stdout.splitlines()]
+    assert {suite for suite, _ in every} == {"bookworm"} and len(every) > 10
+    assert boots == [*every, ["trixie-backports", "kernel"]]
+
+
+@pytest.mark.parametrize("statuses", [(2, 0), (0, 2), (2, 2)])
+def test_either_failure_fails(tmp_path: Path, statuses: tuple[int, int]) -> None:
+    status, lines, asked = ci(tmp_path, (PYTEST, statuses[0]), (XEN, statuses[1]))
+    assert status != 0
+    assert lines[-1] == f"ci: {PYTEST}"
+    assert asked  # the hypervisor is tried also when a unit test failed
+
+
+def test_a_machine_that_cannot_run_xen_says_why_and_passes(tmp_path: Path) -> None:
+    status, lines, _ = ci(tmp_path, (PYTEST, 0), (SKIPPED, 0))
+    assert status == 0
+    assert lines[-2] == f"ci: real Xen: {SKIPPED}"
+
+
+def test_a_suite_that_ends_early_is_told(tmp_path: Path) -> None:
+    status, lines, _ = ci(tmp_path, ("cc: not found", 2), ("Killed", 137))
+    assert status == 2
+    assert "no closing line" in lines[-2] and "set-up failed" in lines[-1]

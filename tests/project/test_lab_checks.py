@@ -1,0 +1,138 @@
+"""What the lab on real Xen decides by: a check that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import array
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+INSIDE = Path(__file__).resolve().parents[1] / "xen" / "inside"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"lab_{name}", INSIDE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+frames = load("frames")
+tones = load("tones")
+
+PLAYED = b"".join(number.to_bytes(4, "little") for number in range(1, 1001))
+QUIET = bytes(4 * 50)
+
+
+def cut(first: int, last: int) -> bytes:
+    return PLAYED[4 * first : 4 * last]
+
+
+def test_a_whole_recording_passes_with_silence_around_it() -> None:
+    assert frames.compare_frames(QUIET + PLAYED + QUIET, PLAYED) == "4000 octets equal"
+
+
+def test_inserted_silence_passes_only_where_it_is_allowed_and_is_counted() -> None:
+    recorded = QUIET + cut(0, 300) + QUIET + cut(300, 600) + bytes(4) + cut(600, 1000) + QUIET
+    told = frames.compare_frames(recorded, PLAYED, silence_between=True)
+    assert told == "4000 octets equal, in 3 pieces, 51 silent frames between"
+    with pytest.raises(frames.DifferentError, match=r"0\.\.299, 50 silent, 300\.\.599"):
+        frames.compare_frames(recorded, PLAYED)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        cut(0, 500) + cut(501, 1000),
+        cut(0, 500) + cut(499, 1000),
+        cut(500, 1000) + cut(0, 500),
+        cut(0, 999),
+        cut(1, 1000),
+        cut(0, 500) + b"\1\1\1\1" + cut(500, 1000),
+        PLAYED + cut(0, 1),
+        b"",
+    ],
+    ids=["lost", "twice", "moved", "end lost", "begin lost", "unknown", "more", "nothing"],
+)
+def test_each_fault_of_a_recording_is_seen(recorded: bytes) -> None:
+    for silence_between in (False, True):
+        with pytest.raises(frames.DifferentError):
+            frames.compare_frames(recorded, PLAYED, silence_between=silence_between)
+    if recorded != PLAYED + cut(0, 1):  # what came twice at the end, a loudspeaker's check sees too
+        with pytest.raises(frames.DifferentError):
+            frames.heard_frames(recorded, PLAYED)
+
+
+def test_a_loudspeaker_may_pause_but_not_lose_a_frame() -> None:
+    assert "1000 of 1000" in frames.heard_frames(cut(0, 10) + QUIET + cut(10, 1000), PLAYED)
+    with pytest.raises(frames.DifferentError, match="999 of 1000"):
+        frames.heard_frames(cut(0, 10) + QUIET + cut(11, 1000), PLAYED)
+    with pytest.raises(frames.DifferentError, match="twice"):
+        frames.heard_frames(PLAYED + QUIET + cut(999, 1000), PLAYED)
+
+
+def test_of_a_file_with_silence_behind_it_each_octet_of_the_last_frame_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frame may end with a zero, which is no silence: the guests compare whole frames."""
+    assert PLAYED.endswith(b"\0")
+    paths = [tmp_path / "recorded", tmp_path / "played"]
+    monkeypatch.setattr(sys, "argv", ["frames.py", *map(str, paths)])
+    for played in (PLAYED, PLAYED + QUIET):
+        paths[0].write_bytes(QUIET + PLAYED + QUIET)
+        paths[1].write_bytes(played)
+        assert frames.main() == 0
+        assert capsys.readouterr().out == f"{len(PLAYED)} octets equal\n"
+        paths[0].write_bytes(PLAYED[:-4] + b"\1\1\1\1")
+        assert frames.main() == 1
+        capsys.readouterr()
+
+
+def test_lost_frames_and_silences_are_counted() -> None:
+    whole = QUIET + PLAYED + QUIET
+    assert frames.in_order(whole, PLAYED) == (0, 0)
+    holes = QUIET + cut(2, 300) + QUIET + cut(310, 600) + bytes(4) + cut(600, 995) + QUIET
+    assert frames.in_order(holes, PLAYED) == (17, 50)
+    assert frames.in_order(QUIET, PLAYED) == (1000, 0)
+    for wrong in (PLAYED + cut(999, 1000), cut(5, 10) + cut(3, 4), PLAYED + b"\1\1\1\1"):
+        with pytest.raises(frames.DifferentError):
+            frames.in_order(wrong, PLAYED)
+
+
+def test_samples_of_32_bits_are_narrowed_only_if_nothing_is_lost() -> None:
+    def wav(bits: int, data: bytes) -> bytes:
+        fmt = b"fmt " + (16).to_bytes(4, "little") + bytes(14) + bits.to_bytes(2, "little")
+        return b"RIFF\0\0\0\0WAVE" + fmt + b"data" + bytes(4) + data
+
+    assert frames.samples(wav(16, b"abcd")) == b"abcd"
+    assert frames.samples(wav(32, b"\0\0ab\0\0cd")) == b"abcd"
+    assert frames.samples(wav(32, b"\1\0ab")) == b"\1\0ab"
+    assert frames.samples(b"raw") == b"raw"
+
+
+def tone(hertz: float, seconds: float) -> list[int]:
+    count = int(48000 * seconds)
+    return [round(9000 * math.sin(2 * math.pi * hertz * i / 48000)) for i in range(count)]
+
+
+def stereo(left: list[int], right: list[int]) -> bytes:
+    mixed = array.array("h", [0]) * (2 * len(left))
+    mixed[0::2], mixed[1::2] = array.array("h", left), array.array("h", right)
+    return mixed.tobytes()
+
+
+def test_tones_are_told_by_channel_and_frequency() -> None:
+    a, b = tone(440, 1), tone(997, 1)
+    silent = [0] * 48000
+    recorded = stereo(silent, silent) + stereo(a, silent) + stereo(silent, b)
+    found = tones.channels_in_turn(recorded, 48000)
+    assert [side for side, _ in found] == [0, 1]
+    assert [hertz for _, hertz in found] == pytest.approx([440, 997], abs=0.1)
+    assert tones.channels_in_turn(stereo(a, b), 48000) == []
+    assert tones.channels_in_turn(stereo(silent, silent), 48000) == []

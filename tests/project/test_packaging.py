@@ -1,0 +1,438 @@
+"""The files in packaging/ against the program they are for: units, rules, examples, the manual."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.dom.minidom
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from xenpvaudio import cli
+from xenpvaudio.config import DomainPolicy, FrontendSettings, Policy, load_policy
+from xenpvaudio.sndif import packets
+from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
+from xenpvaudio.sndif.codes import (
+    ALIVE_BYTE,
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    Direction,
+    PcmFormat,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGING = ROOT / "packaging"
+MANUAL = PACKAGING / "man" / "xen-pv-audio.1"
+UNITS = sorted((PACKAGING / "systemd").rglob("*.service"))
+XL_FILES = sorted((PACKAGING / "xl").glob("*.cfg"))
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+# -- systemd
+
+
+def unit(path: Path) -> configparser.ConfigParser:
+    """A unit file; of a key that is there more than once, the last."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text(encoding="utf-8"))
+    return parser
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_unit_has_what_a_unit_needs(path: Path) -> None:
+    sections = unit(path)
+    assert sections.sections() == ["Unit", "Service", "Install"]
+    assert sections["Unit"]["Documentation"] == "man:xen-pv-audio(1)"
+    assert sections["Unit"]["ConditionPathExists"].startswith(("/dev/xen/", "/run/xenstored/"))
+    user = path.parent.name == "user"
+    wanted_by = "default.target" if user else "multi-user.target"
+    assert sections["Install"]["WantedBy"] == wanted_by
+
+
+@pytest.mark.parametrize("half", ["frontend", "backend"])
+def test_unit_of_a_half_runs_a_command_line_that_the_program_takes(half: str) -> None:
+    sections = unit(PACKAGING / "systemd" / "user" / f"xen-pv-audio-{half}.service")
+    program, *arguments = sections["Service"]["ExecStart"].split()
+    assert program == "xen-pv-audio"
+    parsed = cli._parser().parse_args(arguments)
+    assert (parsed.command, parsed.wait) == (half, True)
+    assert "pipewire.service" in sections["Unit"]["After"].split()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not here")
+    # It looks for the command in its own path, where nothing of ours is installed.
+    copy = tmp_path / path.name
+    text = path.read_text(encoding="utf-8")
+    copy.write_text(text.replace("ExecStart=xen-pv-audio ", f"ExecStart={sys.executable} "))
+    instance = ["--user"] if path.parent.name == "user" else []
+    done = subprocess.run(
+        [program, *instance, "verify", "--man=no", str(copy)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if path.name in line]
+    if done.returncode != 0 and not complaints:
+        pytest.skip(f"systemd-analyze cannot work here: {done.stderr.strip()}")
+    assert complaints == []
+
+
+# -- udev, modules
+
+
+def lines_of(path: Path) -> list[str]:
+    """What is not empty and no comment."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_udev_rules_open_each_device_to_the_group_and_to_nobody_else() -> None:
+    clause = re.compile(r'([A-Z]+)(==|=)"([^"]*)"')
+    opened = set()
+    for line in lines_of(PACKAGING / "udev" / "70-xen-pv-audio.rules"):
+        parts = [clause.fullmatch(part.strip()) for part in line.split(",")]
+        assert all(parts), line
+        rule = {part[1] + part[2]: part[3] for part in parts if part}
+        assert rule.pop("KERNEL==").startswith("xen/")
+        assert rule == {"SUBSYSTEM==": "misc", "GROUP=": "xen-audio", "MODE=": "0660"}
+        opened.add(line.partition('KERNEL=="')[2].partition('"')[0])
+    assert opened == {"xen/evtchn", "xen/gntalloc", "xen/gntdev", "xen/xenbus"}
+
+
+def test_modules_load_file_lists_modules_only() -> None:
+    modules = lines_of(PACKAGING / "modules-load.d" / "xen-pv-audio.conf")
+    assert modules == ["xen-evtchn", "xen-gntalloc", "xen-gntdev", "xenfs"]
+
+
+def test_modprobe_file_keeps_the_kernels_frontend_out() -> None:
+    lines = lines_of(PACKAGING / "modprobe.d" / "xen-pv-audio.conf")
+    known = re.compile(r"blacklist \w+|options \w+( \w+=\S+)+")
+    assert all(known.fullmatch(line) for line in lines), lines
+    assert "blacklist snd_xen_front" in lines
+
+
+# -- PipeWire
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} does not appear"
+        time.sleep(0.02)
+
+
+def min_quantum_in_a_vm(folder: Path, drop_in: Path | None) -> int:
+    """What a PipeWire daemon that takes itself to be in a virtual machine makes of its files."""
+    runtime, config = folder / "run", folder / "config"
+    runtime.mkdir(mode=0o700, parents=True)
+    drop_ins = config / "pipewire" / "pipewire.conf.d"
+    drop_ins.mkdir(parents=True)
+    if drop_in is not None:
+        shutil.copy(drop_in, drop_ins)
+    env = {
+        key: text for key, text in os.environ.items() if not key.startswith(("PIPEWIRE", "DBUS"))
+    }
+    env |= {"XDG_RUNTIME_DIR": str(runtime), "XDG_CONFIG_HOME": str(config), "PIPEWIRE_VM": "4"}
+    with subprocess.Popen(["pipewire"], env=env, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            wait_for(runtime / "pipewire-0")
+            info = subprocess.run(
+                ["pw-cli", "info", "0"], env=env, capture_output=True, text=True, timeout=20
+            ).stdout
+        finally:
+            daemon.terminate()
+    found = re.search(r'default\.clock\.min-quantum = "(\d+)"', info)
+    assert found, info
+    return int(found[1])
+
+
+def test_drop_in_lowers_the_quantum_that_pipewire_demands_in_a_virtual_machine(
+    tmp_path: Path,
+) -> None:
+    drop_in = PACKAGING / "pipewire" / "pipewire.conf.d" / "50-xen-pv-audio.conf"
+    assert min_quantum_in_a_vm(tmp_path / "plain", None) == 1024
+    assert min_quantum_in_a_vm(tmp_path / "ours", drop_in) == 256
+
+
+@pytest.mark.parametrize(
+    ("file", "section", "key"),
+    [
+        ("pipewire.conf.d", "context.properties", "default.clock.min-quantum = 256"),
+        ("pipewire-pulse.conf.d", "pulse.properties", "pulse.min.quantum = 256/48000"),
+    ],
+)
+def test_drop_in_has_the_form_of_old_and_of_new_versions(file: str, section: str, key: str) -> None:
+    text = "\n".join(lines_of(PACKAGING / "pipewire" / file / "50-xen-pv-audio.conf"))
+    flat = " ".join(text.split())
+    assert f"{section} = {{ vm.overrides = {{ {key} }} }}" in flat
+    match = "matches = [ { cpu.vm.name = !null } ]"
+    actions = f"actions = {{ update-props = {{ {key} }} }}"
+    assert f"{section}.rules = [ {{ {match} {actions} }} ]" in flat
+
+
+# -- xl
+
+CARD_KEYS = {"backend", "short-name", "long-name"}
+COMMON_KEYS = {"sample-rates", "sample-formats", "channels-min", "channels-max", "buffer-size"}
+KEYS = {
+    "card": CARD_KEYS | COMMON_KEYS,
+    "pcm": {"name"} | COMMON_KEYS,
+    "stream": {"unique-id", "type"} | COMMON_KEYS,
+}
+
+
+def xl_settings(path: Path) -> dict[str, object]:
+    """xl.cfg's assignments. Texts and lists are written as in Python."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: dict[str, object] = {}
+    for line in tree.body:
+        assert isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+        found[line.targets[0].id] = ast.literal_eval(line.value)
+    return found
+
+
+def xl_nodes(items: list[str]) -> dict[str, str]:
+    """One card's list in xl.cfg as the nodes that libxl writes (xl_parse.c, parse_vsnd_item)."""
+    nodes: dict[str, str] = {}
+    devices, streams = -1, -1
+    for item in items:
+        kind, *settings = [part.lstrip(" ") for part in item.split(",")]
+        level = kind.lower()
+        prefix = ""
+        if level == "pcm":
+            devices, streams = devices + 1, -1
+            prefix = f"{devices}/"
+        elif level == "stream":
+            devices, streams = max(devices, 0), streams + 1
+            prefix = f"{devices}/{streams}/"
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            assert key in KEYS[level], f"xl refuses {key} in {kind}"
+            if key in ("sample-rates", "sample-formats"):
+                value = value.replace(";", ",")
+            if key == "sample-formats":
+                # xl takes libxl's names, which are those of the header's macros
+                assert {name.upper() for name in value.split(",")} <= set(PcmFormat.__members__)
+            nodes[prefix + key] = value
+    return nodes
+
+
+def xl_cards(path: Path) -> Iterator[Card]:
+    cards = xl_settings(path)["vsnd"]
+    assert isinstance(cards, list) and cards
+    for items in cards:
+        yield parse_card(xl_nodes(items))
+
+
+def test_there_is_an_example_for_each_use() -> None:
+    assert [path.stem for path in XL_FILES] == ["automotive", "desktop", "surround"]
+
+
+@pytest.mark.parametrize("path", XL_FILES, ids=lambda path: path.stem)
+def test_xl_example_is_a_card_that_the_policy_example_serves_in_full(path: Path) -> None:
+    name = xl_settings(path)["name"]
+    assert isinstance(name, str)
+    policy = load_policy(PACKAGING / "policy" / "backend.toml").of(name)
+    for card in xl_cards(path):
+        streams = list(card.streams)
+        assert 0 < len(streams) <= policy.max_streams
+        for stream in streams:
+            asked = parse_unique_id(stream.unique_id)
+            assert stream.buffer_bytes <= policy.max_buffer_bytes
+            assert not asked.device or policy.allows_target(asked.device)
+            assert not asked.prop_name or policy.allows_role(asked.prop_value)
+            assert stream.direction is Direction.PLAYBACK or policy.microphone
+
+
+def test_desktop_example_has_loudspeakers_and_a_microphone() -> None:
+    (card,) = xl_cards(PACKAGING / "xl" / "desktop.cfg")
+    assert [stream.direction.value for stream in card.streams] == ["p", "c"]
+    assert all((s.channels.min, s.channels.max) == (1, 2) for s in card.streams)
+
+
+def test_automotive_example_asks_for_roles() -> None:
+    (card,) = xl_cards(PACKAGING / "xl" / "automotive.cfg")
+    asked = [parse_unique_id(stream.unique_id) for stream in card.streams]
+    assert [request.prop_value for request in asked] == ["music", "navi", "phone", ""]
+    assert {request.prop_name for request in asked if request.device} == {"media.role"}
+
+
+def test_surround_example_has_eight_channels() -> None:
+    (card,) = xl_cards(PACKAGING / "xl" / "surround.cfg")
+    (stream,) = card.streams
+    assert stream.channels.max == 8
+    assert 96000 in stream.rates
+
+
+def test_xl_reading_refuses_what_xl_refuses() -> None:
+    with pytest.raises(AssertionError, match="xl refuses id in STREAM"):
+        xl_nodes(["CARD, short-name=x", "STREAM, id=a, type=p"])
+
+
+# -- the policy
+
+
+def test_policy_example_names_every_key_with_its_default() -> None:
+    path = PACKAGING / "policy" / "backend.toml"
+    policy = load_policy(path)
+    assert policy.default == DomainPolicy()
+    default_table = path.read_text(encoding="utf-8").partition("[domain.")[0]
+    for spec in fields(DomainPolicy):
+        assert re.search(rf"^{spec.name.replace('_', '-')} = ", default_table, re.MULTILINE)
+    assert policy.of("desktop").microphone
+    assert not policy.of("another").microphone
+
+
+# -- the manual
+
+
+def manual_sections(macro: str) -> dict[str, str]:
+    """The source between a .SH or .SS and the next heading, by heading."""
+    found: dict[str, str] = {}
+    text = MANUAL.read_text(encoding="utf-8").replace(r"\-", "-")
+    for block in re.split(r"^\.(?=S[HS] )", text, flags=re.MULTILINE)[1:]:
+        heading, _, body = block.partition("\n")
+        kind, _, title = heading.partition(" ")
+        if kind == macro:
+            found[title.strip()] = body
+    return found
+
+
+def tags(body: str) -> list[str]:
+    """The tag line after each .TP."""
+    return [line for line in re.findall(r"^\.TP\n(.*)$", body, re.MULTILINE)]
+
+
+def manual_options(body: str) -> set[str]:
+    return {
+        option for tag in tags(body) for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", tag)
+    }
+
+
+def parser_options(parser: argparse.ArgumentParser) -> set[str]:
+    options = {option for action in parser._actions for option in action.option_strings}
+    return options - {"-h", "--help"}
+
+
+def test_manual_has_every_command_and_no_other() -> None:
+    commands = set(subcommands(cli._parser()))
+    described = set(manual_sections("SS")) - {"options without a command"}
+    assert described == commands
+    synopsis = manual_sections("SH")["SYNOPSIS"]
+    assert set(re.findall(r"^\.B xen-pv-audio ([a-z-]+)$", synopsis, re.MULTILINE)) >= commands
+
+
+@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
+def test_manual_has_every_option_of_the_command_and_no_other(command: str) -> None:
+    body = manual_sections("SS").get(command, "")
+    assert manual_options(body) == parser_options(subcommands(cli._parser())[command])
+
+
+def test_manual_has_the_options_without_a_command() -> None:
+    body = manual_sections("SS")["options without a command"]
+    assert manual_options(body) - {"-h", "--help"} == parser_options(cli._parser())
+
+
+@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
+def test_manual_gives_each_number_its_default(command: str) -> None:
+    body = manual_sections("SS").get(command, "")
+    entries = {
+        tag: text for tag, text in re.findall(r"^\.TP\n(.*)\n((?:(?!\.TP).*\n?)*)", body, re.M)
+    }
+    defaults: dict[str, object] = {}
+    if command == "frontend":
+        defaults = {
+            f"--{spec.name.replace('_', '-')}": spec.default
+            for spec in fields(FrontendSettings)
+            if not isinstance(spec.default, bool)
+        }
+    for action in subcommands(cli._parser())[command]._actions:
+        number = action.default
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            defaults[action.option_strings[0]] = number
+    for option, number in defaults.items():
+        (text,) = (text for tag, text in entries.items() if option in tag.replace('"', " ").split())
+        assert f"(default {number:g})" in text, option
+
+
+def test_manual_has_every_policy_key_and_no_other() -> None:
+    named = {tag.removeprefix(".B ") for tag in tags(manual_sections("SH")["POLICY FILE"])}
+    assert named == {spec.name.replace("_", "-") for spec in fields(DomainPolicy)}
+
+
+def test_policy_in_the_manual_loads(tmp_path: Path) -> None:
+    example = re.search(r"^\.nf\n\.RS\n(.*?)^\.RE", manual_sections("SH")["EXAMPLES"], re.M | re.S)
+    assert example
+    path = tmp_path / "backend.toml"
+    path.write_text(example[1])
+    policy = load_policy(path)
+    assert isinstance(policy, Policy)
+    assert policy.of("work").microphone and not policy.default.microphone
+
+
+def test_command_lines_of_the_manuals_examples_are_accepted() -> None:
+    lines = [tag for tag in tags(manual_sections("SH")["EXAMPLES"]) if "xen-pv-audio" in tag]
+    assert lines
+    for line in lines:
+        cli._parser().parse_args(line.removeprefix(".B xen-pv-audio ").split())
+
+
+def test_manual_is_formatted_without_a_warning() -> None:
+    groff = shutil.which("groff")
+    if groff is None:
+        pytest.skip("groff is not here")
+    command = [groff, "-man", "-Tutf8", "-ww", "-z", str(MANUAL)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- documents
+
+
+def test_position_extension_is_described_where_it_is() -> None:
+    text = (PACKAGING / "doc" / "position-extension.md").read_text(encoding="utf-8")
+    assert f'{FEATURE_POSITION_EXT} = "1"' in text
+    place = packets._POSITION_EXT_PLACE
+    rows = re.findall(r"^ \* \| +(\w+) +\| (\d+)$", text, re.MULTILINE)
+    fields = ("host_frames", "host_frames_max", "age_nsec", "time_nsec_low", "time_nsec_high")
+    ends = {name: int(end) for name, end in rows if name.startswith(("host_", "age_", "time_"))}
+    assert ends == {name: place + 4 * (n + 1) for n, name in enumerate(fields)}
+    assert place + packets._POSITION_EXT.size == 36
+
+
+def test_liveness_extension_is_described_where_it_is() -> None:
+    text = (PACKAGING / "doc" / "liveness-extension.md").read_text(encoding="utf-8")
+    assert f'{FEATURE_LIVENESS_EXT} = "1"' in text
+    rows = re.findall(r"^ \* \| +alive +\|.*\| (\d+)$", text, re.MULTILINE)
+    assert [int(end) - 4 for end in rows] == [ALIVE_BYTE]
+
+
+def test_picture_is_well_formed() -> None:
+    document = xml.dom.minidom.parse(str(PACKAGING / "doc" / "path.svg"))
+    assert document.documentElement is not None
+    assert document.documentElement.tagName == "svg"
+
+
+def test_files_have_no_path_of_a_machine() -> None:
+    for path in (p for p in PACKAGING.rglob("*") if p.is_file()):
+        assert not re.search(r"/(home|work|tmp)/", path.read_text(encoding="utf-8")), path

@@ -1,0 +1,304 @@
+"""Every command of the README works: what can run here is run, the rest is checked.
+
+The README's ```sh blocks are cut into commands. Each must match one row of COMMANDS, which says how
+it is tested; a command that matches none fails. What needs root, Xen or a download is checked for
+what it names: files, packages, units, targets. Installing files is run, with another root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from xenpvaudio import cli
+from xenpvaudio.config import load_policy
+from xenpvaudio.sound.speech import speech_bytes
+from xenpvaudio.sound.wav import write_wav
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LIMIT_SEC = 120
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> list[str]:
+    """The commands of a block: a line each, or joined by a backslash or &&."""
+    lines = re.sub(r"\\\n\s*", "", block).splitlines()
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if part and not part.startswith("#")]
+
+
+COMMAND_LINES = sorted({command for block in blocks("sh") for command in commands(block)})
+
+
+@dataclass
+class Place:
+    """A folder with my.wav, and an environment in which no PipeWire runs but what we start."""
+
+    folder: Path
+    env: dict[str, str]
+    _kept: dict[str, str] = field(default_factory=dict)
+    _keeper: subprocess.Popen[str] | None = None
+
+    def run(self, command: list[str], env: dict[str, str] | None = None) -> str:
+        """Standard output; AssertionError with everything said if it fails."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=env or self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_SEC,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def kept(self) -> dict[str, str]:
+        """The environment that `demo --keep` prints; it stays up until stop()."""
+        if self._keeper is None:
+            self._keeper = subprocess.Popen(
+                ["xen-pv-audio", "demo", "--keep", "--private"],
+                cwd=self.folder,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            assert self._keeper.stdout is not None
+            self._kept = dict(self.env)
+            for line in self._keeper.stdout:
+                if line.startswith("  export "):
+                    name, _, text = line.removeprefix("  export ").strip().partition("=")
+                    self._kept[name] = shlex.split(text)[0]
+                if "Ctrl-C" in line:
+                    break
+        assert self._keeper.poll() is None
+        return self._kept
+
+    def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.send_signal(signal.SIGINT)
+            status = self._keeper.wait(LIMIT_SEC)
+            assert self._keeper.stdout is not None
+            self._keeper.stdout.close()
+            assert status == 0, "Ctrl-C is how --keep ends"
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="xpa-readme-") as name:
+        folder = Path(name)
+        write_wav(folder / "my.wav", 48000, 2, "s16", speech_bytes(1, 48000, 2))
+        runtime = folder / "run"
+        runtime.mkdir(mode=0o700)
+        foreign = ("PIPEWIRE_", "PULSE_", "DBUS_")
+        env = {key: text for key, text in os.environ.items() if not key.startswith(foreign)}
+        env["XDG_RUNTIME_DIR"] = str(runtime)
+        env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+        made = Place(folder, env)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+# -- how commands are tested
+
+
+def make(command: str, place: Place) -> None:
+    """The target exists, and what it ends with for a demo is run."""
+    words = shlex.split(command)
+    # Not the flags of a make that may have started these tests.
+    env = {key: text for key, text in place.env.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", "-n", *words[1:]], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    if words[1] == "demo":
+        program, *arguments = shlex.split(last)
+        assert program.endswith("/xen-pv-audio")
+        assert arguments[0] == "demo"
+        run_demo(arguments, place)
+    else:
+        assert "-m pytest" in last, "not run here: these tests are what it runs"
+
+
+def run_demo(arguments: list[str], place: Place) -> None:
+    options = cli._parser().parse_args(arguments)
+    if options.keep:
+        assert place.kept()["PULSE_SERVER"]
+        return
+    out = place.run(["xen-pv-audio", *arguments])
+    if options.json:
+        assert json.loads(out)["bit_exact"] is True
+    else:
+        shown = re.sub(r"[\d.]+", "0", out)
+        assert all(row in shown for row in ("bit exact          yes", "(0 lost, 0 repeated)"))
+
+
+def in_the_kept_guest(command: str, place: Place) -> None:
+    """Beside `demo --keep`, in the guest's environment."""
+    out = place.run(shlex.split(command), place.kept())
+    if command.split()[0] in ("wpctl", "pw-cli") or "list" in command:
+        assert "Xen PV Audio" in out
+
+
+def install(command: str, place: Place) -> None:
+    """Run, with a folder of ours in place of the root folder."""
+    root = place.folder / "root"
+    sudo, *words = shlex.split(command)
+    assert sudo == "sudo"
+    moved = [f"{root}{word}" if word.startswith("/") else word for word in words]
+    subprocess.run(moved, cwd=ROOT, check=True, capture_output=True, timeout=LIMIT_SEC)
+    (source,) = (word for word in words if word.startswith("packaging/"))
+    (target,) = (word for word in words if word.startswith("/"))
+    file = Path(f"{root}{target}")
+    file = file / Path(source).name if file.is_dir() else file
+    assert file.read_bytes() == (ROOT / source).read_bytes()
+
+
+def link(command: str, place: Place) -> None:
+    """The program is one that pip installs into the environment of the line before."""
+    target = shlex.split(command)[-2]
+    assert f"sudo python3 -m venv {target.rpartition('/bin/')[0]}" in COMMAND_LINES
+    assert "xen-pv-audio =" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert target.endswith("/xen-pv-audio")
+
+
+def packages(command: str, place: Place) -> None:
+    """Debian's names, as the set-up script uses them for the demo."""
+    script = (ROOT / "packaging" / "setup-debian.sh").read_text(encoding="utf-8")
+    names = shlex.split(command)[3:]
+    assert names
+    assert set(names) <= set(re.findall(r"[a-z0-9][a-z0-9.+-]+", script))
+
+
+def set_up_script(command: str, place: Place) -> None:
+    _, script, chosen = shlex.split(command)
+    text = (ROOT / script).read_text(encoding="utf-8")
+    assert re.search(rf"^{chosen}\) wanted=", text, re.MULTILINE)
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def unit(command: str, place: Place) -> None:
+    """The unit is among those that the lines before have installed."""
+    name = command.split()[-1]
+    scope = "user" if "--user" in command else "system"
+    file = f"packaging/systemd/{scope}/{name}.service"
+    assert (ROOT / file).exists()
+    assert f"sudo install -D -m 644 -t /etc/systemd/{scope} {file}" in COMMAND_LINES
+
+
+def group(command: str, place: Place) -> None:
+    """It is the group of the udev rules."""
+    assert "xen-audio" in shlex.split(command)
+    rules = (ROOT / "packaging" / "udev" / "70-xen-pv-audio.rules").read_text(encoding="utf-8")
+    assert set(re.findall(r'GROUP="([^"]+)"', rules)) == {"xen-audio"}
+
+
+def only_its_form(command: str, place: Place) -> None:
+    """Downloads, or changes the machine: test_build.py builds the wheel that pip would install."""
+
+
+COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
+    (r'git clone "\$URL" xen-pv-audio', only_its_form),
+    (r"cd xen-pv-audio", only_its_form),
+    (r"make (demo|test|bench)( ARGS='[^']*')?", make),
+    (r"(wpctl status|pw-cli ls Node|pactl list sinks)", in_the_kept_guest),
+    (r"pactl set-default-sink \S+", in_the_kept_guest),
+    (r"(pw-play|paplay) my\.wav", in_the_kept_guest),
+    (r"sudo apt-get install .*", packages),
+    (r"sudo packaging/setup-debian\.sh \w+", set_up_script),
+    (r"sudo python3 -m venv \S+", only_its_form),
+    (r"sudo \S+/bin/pip install \.", only_its_form),
+    (r"sudo ln -sf \S+ \S+", link),
+    (r"sudo install -D -m 644 .*", install),
+    (r"sudo (groupadd|usermod) .*", group),
+    (r"(sudo systemctl|systemctl --user) enable [\w-]+", unit),
+]
+
+
+def test_readme_has_commands() -> None:
+    assert {"make demo", "make test"} <= set(COMMAND_LINES)
+
+
+@pytest.mark.parametrize("command", COMMAND_LINES)
+def test_readme_command_works(command: str, place: Place) -> None:
+    fitting = [test for pattern, test in COMMANDS if re.fullmatch(pattern, command)]
+    assert len(fitting) == 1, f"{command}: not covered, add it to COMMANDS"
+    fitting[0](command, place)
+
+
+@pytest.mark.parametrize("block", blocks("sh"))
+def test_readme_block_is_valid_shell(block: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_uncovered_command_is_noticed() -> None:
+    assert not any(re.fullmatch(pattern, "rm -rf build") for pattern, _ in COMMANDS)
+
+
+def test_every_way_to_test_a_command_is_needed() -> None:
+    for pattern, _ in COMMANDS:
+        assert any(re.fullmatch(pattern, command) for command in COMMAND_LINES), pattern
+
+
+def test_ci_runs_what_the_readme_promises() -> None:
+    assert re.search(r"^make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_readme_policy_loads(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    path = tmp_path / "backend.toml"
+    path.write_text(text)
+    policy = load_policy(path)
+    assert policy.of("desktop").microphone
+    assert not policy.default.microphone
+    assert policy.of("ivi").allows_role("navi")
+
+
+def test_readme_card_is_the_desktop_example() -> None:
+    (text,) = (block for block in blocks("text") if block.startswith("vsnd"))
+    assert text in (ROOT / "packaging" / "xl" / "desktop.cfg").read_text(encoding="utf-8")
+
+
+def test_readme_names_only_files_that_exist() -> None:
+    named = set(re.findall(r"\bpackaging/[\w./-]*\w", README))
+    named |= set(re.findall(r"\]\(([^)#:]+)\)", README))
+    assert "packaging/doc/path.svg" in named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_readme_mentions_no_command_that_is_not_there() -> None:
+    parser = cli._parser()
+    (action,) = (a for a in parser._actions if a.dest == "command")
+    assert action.choices is not None
+    named = set(re.findall(r"`xen-pv-audio (\w[\w-]*)", README))
+    assert named
+    assert named <= set(action.choices)
+
+
+def test_readme_mentions_every_command() -> None:
+    parser = cli._parser()
+    (action,) = (a for a in parser._actions if a.dest == "command")
+    assert action.choices is not None
+    missing = [name for name in action.choices if f"xen-pv-audio {name}" not in README]
+    assert missing == []

@@ -1,0 +1,210 @@
+/*
+ * When the backend's frames are, by our clock (front/time.c, time/peer_clock.h), on simulated
+ * clocks: the backend's machine counts from elsewhere and a little faster, its device drifts, and
+ * every event is late. What the frontend thinks is compared with the truth.
+ */
+#include <math.h>
+
+#include "check.h"
+#include "random.h"
+#include "front/front.h"
+
+enum { RATE = 48000 };
+static const double WAY_SEC = 20e-6;
+
+struct world {
+    struct xpa_peer peer;
+    struct xpa_front play, capture;
+    uint64_t random;
+    double device_ppm, drift_ppm; /* of the device and of our clock, by the backend's */
+    double late_msec;
+    uint64_t their_start_nsec, our_start_nsec;
+    double arrived_sec;
+    uint32_t period_frames;
+};
+
+static void world_init(struct world *w, bool says_when) {
+    *w = (struct world){.random = 7,
+                        .period_frames = 512,
+                        .device_ppm = 200,
+                        .late_msec = 0.5,
+                        .their_start_nsec = says_when ? 987654321000000ull : 0,
+                        .our_start_nsec = 1234567890123ull};
+    xpa_peer_begin(&w->peer);
+    for (int i = 0; i < 16; i++)
+        xpa_transport_add(&w->peer.transport, (uint64_t)(2e9 * WAY_SEC));
+    struct xpa_front *both[] = {&w->play, &w->capture};
+    for (int i = 0; i < 2; i++) {
+        both[i]->config = (struct xpa_config){.rate = RATE, .period_frames = w->period_frames};
+        both[i]->peer = &w->peer;
+        xpa_front_time_init(both[i], false);
+    }
+}
+
+/* All in seconds of the backend's clock from the start on. */
+static uint64_t theirs(const struct world *w, double sec) {
+    return w->their_start_nsec + (uint64_t)llround(sec * 1e9);
+}
+
+static uint64_t ours(const struct world *w, double sec) {
+    return w->our_start_nsec + (uint64_t)llround(sec * (1 + w->drift_ppm * 1e-6) * 1e9);
+}
+
+static double true_frames(const struct world *w, double sec) {
+    return sec * RATE * (1 + w->device_ppm * 1e-6);
+}
+
+/* An event of `frames`, sent 10 us after they were heard, arrives. */
+static void event(struct world *w, struct xpa_front *f, uint64_t frames, double late_sec) {
+    double heard = (double)frames / (RATE * (1 + w->device_ppm * 1e-6));
+    double arrives = fmax(heard + 10e-6 + WAY_SEC + late_sec, w->arrived_sec);
+    uint64_t sent = w->their_start_nsec ? theirs(w, heard + 10e-6) : 0;
+    w->arrived_sec = arrives;
+    xpa_front_time_sent(f, sent, ours(w, arrives));
+    xpa_front_time_mark(f, frames, 10000, sent, ours(w, arrives));
+}
+
+static double late(struct world *w) {
+    return fmin(random_exponential(&w->random, w->late_msec), 4 * w->late_msec) * 1e-3;
+}
+
+struct figures {
+    double worst_frames, worst_apart_frames, worst_step_frames, ppm;
+};
+
+/* Events of both streams, each as late as it happens; figures from `settled_sec` on. */
+static struct figures run(struct world *w, double from_sec, double settled_sec, double until_sec) {
+    struct figures found = {0};
+    double before = 0;
+    for (uint64_t n = (uint64_t)(from_sec * RATE / w->period_frames) + 1;; n++) {
+        double sec = (double)(n * w->period_frames) / RATE;
+        if (sec > until_sec)
+            break;
+        event(w, &w->play, n * w->period_frames + 1, late(w));
+        event(w, &w->capture, n * w->period_frames + 101, late(w));
+        uint64_t now = ours(w, sec + 0.01);
+        double error = xpa_front_position_at(&w->play, now) - true_frames(w, sec + 0.01);
+        double other = xpa_front_position_at(&w->capture, now) - true_frames(w, sec + 0.01);
+        if (sec > settled_sec) {
+            found.worst_frames = fmax(found.worst_frames, fabs(error));
+            found.worst_apart_frames = fmax(found.worst_apart_frames, fabs(error - other));
+            found.worst_step_frames = fmax(found.worst_step_frames, fabs(error - before));
+            int64_t back =
+                (int64_t)(xpa_front_time_at(&w->play, xpa_front_position_at(&w->play, now)) - now);
+            CHECK(back >= -20 && back <= 20, "there and back: %ld ns", (long)back);
+        }
+        before = error;
+    }
+    found.ppm = xpa_front_ppm(&w->play);
+    return found;
+}
+
+static void test_late_events_that_say_when_they_were_sent(void) {
+    const double drifts[] = {0, 10, -30};
+    for (int i = 0; i < 3; i++) {
+        struct world w;
+        world_init(&w, true);
+        w.drift_ppm = drifts[i];
+        struct figures f = run(&w, 0, 2, 10);
+        CHECK(f.worst_frames < 2, "off by %f frames at %g ppm", f.worst_frames, drifts[i]);
+        /* no correction is a leap: it takes a second */
+        CHECK(f.worst_step_frames < 0.1, "stepped by %f frames", f.worst_step_frames);
+        /* sink and source of a card agree, though each has events of its own that are late */
+        CHECK(f.worst_apart_frames < 0.01, "apart by %f frames", f.worst_apart_frames);
+        f = run(&w, 10, 30, 60);
+        CHECK(f.worst_frames < 0.5, "off by %f frames", f.worst_frames);
+        double true_ppm = ((1 + w.device_ppm * 1e-6) / (1 + w.drift_ppm * 1e-6) - 1) * 1e6;
+        CHECK(fabs(f.ppm - true_ppm) < 0.5, "%f ppm instead of %f", f.ppm, true_ppm);
+    }
+}
+
+/* Without it the earliest events count, of each stream for itself. */
+static void test_events_that_do_not_say(void) {
+    struct world w;
+    world_init(&w, false);
+    CHECK(!w.play.timed, "in the backend's time");
+    struct figures f = run(&w, 0, 5, 20);
+    CHECK(f.worst_frames < 3, "off by %f frames", f.worst_frames);
+    CHECK(f.worst_apart_frames > 0.01, "apart by %f frames only", f.worst_apart_frames);
+}
+
+/* At 64 frames most are later than a period. */
+static void test_very_late_events(void) {
+    const uint32_t periods[] = {64, 512};
+    for (int i = 0; i < 2; i++) {
+        struct world w;
+        world_init(&w, true);
+        w.late_msec = 2;
+        w.period_frames = periods[i];
+        struct figures f = run(&w, 0, 10, 30);
+        CHECK(f.worst_frames < 8, "off by %f frames", f.worst_frames);
+        CHECK(f.worst_apart_frames < 0.01, "apart by %f frames", f.worst_apart_frames);
+    }
+}
+
+/* A new stream finds the clocks known: its second event is enough. */
+static void test_a_later_stream_is_there_at_once(void) {
+    struct world w;
+    world_init(&w, true);
+    run(&w, 0, 5, 20);
+    xpa_front_time_init(&w.play, false);
+    uint64_t n = 20 * RATE / w.period_frames + 5;
+    for (int i = 0; i < 3; i++)
+        event(&w, &w.play, (n + i) * w.period_frames, 1.5e-3);
+    double sec = (double)((n + 4) * w.period_frames) / RATE;
+    double error = xpa_front_position_at(&w.play, ours(&w, sec)) - true_frames(&w, sec);
+    CHECK(fabs(error) < 1, "off by %f frames", error);
+}
+
+/* Our domain was suspended: our clock stood still, the backend's did not. */
+static void test_a_suspended_guest_goes_on(void) {
+    struct world w;
+    world_init(&w, true);
+    run(&w, 0, 5, 10);
+    w.our_start_nsec -= 40000000000;
+    struct figures f = run(&w, 50, 53, 60);
+    CHECK(w.play.timed, "no longer in the backend's time");
+    CHECK(f.worst_frames < 2, "off by %f frames", f.worst_frames);
+}
+
+/* The octets are the backend's: whatever stands there, time goes on near the events. */
+static void test_garbage_in_the_octets(void) {
+    struct world w;
+    world_init(&w, true);
+    run(&w, 0, 5, 10);
+    for (uint64_t n = 10 * RATE / w.period_frames; n < 20 * RATE / w.period_frames; n++) {
+        double sec = (double)(n * w.period_frames) / (RATE * (1 + w.device_ppm * 1e-6));
+        uint64_t sent = random_u64(&w.random) >> random_below(&w.random, 64);
+        uint64_t now = ours(&w, sec + 50e-6);
+        xpa_front_time_sent(&w.play, sent, now);
+        xpa_front_time_mark(&w.play, n * w.period_frames, 10000, sent, now);
+        double error = xpa_front_position_at(&w.play, now) - (double)(n * w.period_frames);
+        CHECK(fabs(error) < 200, "off by %f frames after %llu", error, (unsigned long long)sent);
+    }
+}
+
+/* Streams of one backend share what they learn; of two, never: their clocks have nothing in common.
+ */
+static void test_each_backend_has_its_own_clock(void) {
+    struct xpa_peer peers[2] = {0};
+    struct xpa_peer *first = xpa_peer_join(peers, 2, 0), *second = xpa_peer_join(peers, 2, 8);
+    CHECK(first && second && first != second, "shared by two backends");
+    xpa_peer_mark(first, 1000000, 5000000);
+    CHECK(xpa_peer_join(peers, 2, 0) == first, "not shared by two streams");
+    CHECK(xpa_clock_ready(&first->clock), "the second stream forgot what the first had learnt");
+    CHECK(!xpa_peer_join(peers, 2, 16), "there were two only");
+    first->streams -= 2;
+    CHECK(xpa_peer_join(peers, 2, 16) == first, "not used again");
+    CHECK(!xpa_clock_ready(&first->clock), "another backend's clock was kept");
+}
+
+int main(void) {
+    test_each_backend_has_its_own_clock();
+    test_late_events_that_say_when_they_were_sent();
+    test_events_that_do_not_say();
+    test_very_late_events();
+    test_a_later_stream_is_there_at_once();
+    test_a_suspended_guest_goes_on();
+    test_garbage_in_the_octets();
+    return check_close();
+}
