@@ -12,6 +12,7 @@ thing that is missing, with its Debian package, and exit status 3.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -118,22 +119,10 @@ def _compile_flags() -> list[str]:
 
 
 def declarations() -> list[Path]:
-    """What cffi reads, relative to the root; every type comes before its use."""
-    headers = sorted((ROOT / SOURCE_DIR).glob("abi/*.cdef.h"))
-    headers.sort(key=lambda path: path.name == "native.cdef.h")
-    files = [ROOT / SOURCE_DIR / "abi" / "sndif.cdef", *headers]
-    return [path.relative_to(ROOT) for path in files if path.exists()]
-
-
-def _preamble(files: list[Path]) -> str:
-    lines = [SYSTEM_INCLUDES]
-    for path in files:
-        if path.name.endswith(".cdef.h"):
-            name = path.name.replace(".cdef.h", ".h")
-            whole = sorted((ROOT / SOURCE_DIR).glob(f"*/{name}"))
-            header = whole[0].relative_to(ROOT) if whole else path
-            lines.append(f'#include "{header.relative_to(SOURCE_DIR)}"\n')
-    return "".join([*lines, GENERATED_CODE_PRAGMAS])
+    """What cffi reads, relative to the root; abi.h names them, every type before its use."""
+    included = (ROOT / SOURCE_DIR / "abi" / "abi.h").read_text(encoding="utf-8")
+    headers = re.findall(r'^#include "(.+\.cdef\.h)"$', included, re.MULTILINE)
+    return [SOURCE_DIR / name for name in ("abi/sndif.cdef", *headers)]
 
 
 def make_ffi() -> FFI:
@@ -152,9 +141,9 @@ def make_ffi() -> FFI:
     relative = [path.relative_to(ROOT) for path in sorted(source_dir.glob("*/*")) if path.is_file()]
     ffi.set_source(
         MODULE,
-        _preamble(files),
+        SYSTEM_INCLUDES + '#include "abi/abi.h"\n' + GENERATED_CODE_PRAGMAS,
         sources=[str(path) for path in relative if path.suffix == ".c"],
-        depends=[str(path) for path in relative if path.suffix != ".c"],
+        depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
         extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
         libraries=["m", "pthread"],

@@ -2,7 +2,7 @@
 #ifndef XPA_BASE_SILENCE_H
 #define XPA_BASE_SILENCE_H
 
-#include "plane/plane.h"
+#include "abi/abi.h"
 
 void xpa_fill_silence(const struct xpa_config *config, void *target, uint32_t frames);
 

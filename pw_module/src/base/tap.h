@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "abi/tap.cdef.h"
+#include "abi/abi.h"
 
 struct xpa_tap {
     uint8_t *bytes;

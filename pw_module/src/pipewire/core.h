@@ -15,8 +15,6 @@
 
 #include "plane/plane.h"
 
-#include "abi/pw.cdef.h"
-
 struct xpa_pw {
     struct xpa_plane *plane;
     struct pw_thread_loop *thread;

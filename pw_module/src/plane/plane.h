@@ -11,12 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/abi.h"
 #include "base/loop.h"
 #include "time/peer_clock.h"
 #include "base/queue.h"
 #include "xen/xen_io.h"
-
-#include "abi/native.cdef.h"
 
 struct xpa_command {
     void (*func)(const struct xpa_command *command);

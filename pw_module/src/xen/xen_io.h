@@ -7,8 +7,6 @@
 #ifndef XPA_XEN_XEN_IO_H
 #define XPA_XEN_XEN_IO_H
 
-#include <stdint.h>
-
-#include "abi/xen_io.cdef.h"
+#include "abi/abi.h"
 
 #endif
