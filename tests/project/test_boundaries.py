@@ -1,76 +1,81 @@
-"""Who may import whom, read from the sources: Python by its syntax tree, C by its #include lines.
+"""The rooms, in order, and who may use whom: read from the sources, Python's imports by its syntax
+tree and C's by its #include lines.
 
-Each rule is a function from one file's name and imports to the complaints about it, so that a test
-can also show it an offence and see it complain.
+Run as a program it prints the rooms. The checks are functions of a tree, so that the tests also
+give them a copy with a wrong edge planted in each room, and expect to be told of it.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON_ROOTS = [ROOT / "bridge", ROOT / "pw_module"]
-C_DIR = ROOT / "pw_module" / "src"
 
-# No I/O, no clock, no threads: values in, values out.
-PURE = {
-    f"xenpvaudio.{name}"
-    for name in (
-        "sndif.card",
-        "errors",
-        "testbed.graph_dump",
-        "sndif.hwparams",
-        "sndif.packets",
-        "xenbus.backoff",
-        "sndif.stream_rules",
-        "sndif.page_directory",
-        "sndif.codes",
-        "sndif.config_space",
-        "xenbus.states",
-    )
+# Room: what it may import, beside itself and `errors`. A name stands for all below it; a file
+# belongs to the longest name that fits. Whoever is named comes first.
+PYTHON_ROOMS = {
+    "errors": "",
+    "native": "",
+    "sound": "",
+    "config": "",
+    "sndif": "native.header",
+    "xen": "native.ffi native.lib",
+    "xen.real": "xen.api xen.native xen.pages",
+    "xen.sim": "xen.api xen.native xen.pages xen.real",
+    "xen.connect": "xen",
+    "xenbus": "sndif xen.api native.header",
+    "engine": "sndif native",
+    "frontend": "engine xenbus sndif xen.api config native",
+    "backend": "engine xenbus sndif xen.api config native sound",
+    "testbed": "xen sndif native sound",
+    "measure": "testbed sound config",
+    "top": "frontend backend engine testbed measure xen sndif config",
 }
-NUMBERS_FROM_THE_HEADER = {
-    f"xenpvaudio.{name}"
-    for name in ("sndif.packets", "sndif.page_directory", "sndif.codes", "xenbus.states")
-}
+TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon")
+
+# In order: each includes only those before it, and these two never each other.
+C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire"]
+C_HALVES = {"front", "back"}
+
+# Values in, values out: no I/O, no clock, no threads.
+PURE = ("errors", "sndif", "xenbus.states", "xenbus.backoff", "testbed.graph_dump")
 # fmt: off
-IMPURE_STDLIB = {
+IMPURE = {
     "asyncio", "fcntl", "io", "logging", "mmap", "multiprocessing", "os", "pathlib", "random",
     "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading",
     "time",
 }
 # fmt: on
-# They start things, so they choose between real and simulated Xen.
-CHOOSES_XEN = ("xenpvaudio.daemon", "xenpvaudio.testbed")
-# No PipeWire, no stream: what a stream is made of, tested alone.
-C_PARTS = {
-    "xen/ring",
-    "time/clock",
-    "base/queue",
-    "base/loop",
-    "time/timeline",
-    "base/tap",
-    "xen/xen_io",
-    "time/converter",
-    "time/margin",
-    "time/overdue",
-}
+THIRD_PARTY = {"pyxs": ("xen.real",), "cffi": (), "numpy": ("measure",), "matplotlib": ("measure",)}
+# They and Xen's public headers define the same names: never both in one file.
 KERNEL_HEADERS = {"xen/evtchn.h", "xen/gntalloc.h", "xen/gntdev.h", "xen/privcmd.h"}
 
 
-def module_name(path: Path) -> str:
-    root = next(root for root in PYTHON_ROOTS if path.is_relative_to(root))
-    parts = path.relative_to(root).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def within(name: str, *places: str) -> bool:
+    return any(name == place or name.startswith(place + ".") for place in places)
 
 
-def imports(source: str, module: str, is_package: bool = False) -> set[str]:
+def dotted(token: str) -> str:
+    """The module that a word of the table means."""
+    first, dot, rest = token.partition(".")
+    return f"xenpvaudio_native{dot}{rest}" if first == "native" else f"xenpvaudio.{token}"
+
+
+def room_of(module: str) -> str | None:
+    if module == "xenpvaudio" or within(module, *TOP):
+        return "top"
+    fitting = [room for room in PYTHON_ROOMS if within(module, dotted(room))]
+    return max(fitting, key=len, default=None)
+
+
+def imports(source: str, module: str, is_package: bool) -> set[str]:
     """Absolute names of all that `source` imports, those below functions too.
 
     `from a import b` counts as a.b: whether b is a module is not asked.
@@ -87,231 +92,215 @@ def imports(source: str, module: str, is_package: bool = False) -> set[str]:
     return found
 
 
-def within(name: str, *packages: str) -> bool:
-    return any(name == package or name.startswith(package + ".") for package in packages)
+def python_files(tree: Path) -> Iterator[tuple[str, Path]]:
+    """Module names and their files."""
+    for root, package in (
+        (tree / "bridge", "xenpvaudio"),
+        (tree / "pw_module", "xenpvaudio_native"),
+    ):
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-def is_stdlib(name: str) -> bool:
-    return name.split(".")[0] in sys.stdlib_module_names
+def may_import(module: str, room: str, name: str) -> bool:
+    top = name.split(".")[0]
+    if top not in ("xenpvaudio", "xenpvaudio_native"):
+        pure = within(module, *map(dotted, PURE))
+        users = THIRD_PARTY.get(top)
+        if users is not None:
+            return room in users
+        return not pure or (top in sys.stdlib_module_names and top not in IMPURE)
+    if room == "native":
+        return within(name, "xenpvaudio_native", "xenpvaudio.errors")
+    if "_native" in name.split(".") or within(name, "xenpvaudio.cli"):
+        return within(name, "xenpvaudio.cli") and module == "xenpvaudio.__main__"
+    allowed = [dotted(token) for token in PYTHON_ROOMS[room].split()]
+    if room_of(name) == room or (room == "top" and name == "xenpvaudio.__version__"):
+        return True
+    return within(name, "xenpvaudio.errors", *allowed)
 
 
-def ours(names: set[str]) -> set[str]:
-    return {name for name in names if within(name, "xenpvaudio", "xenpvaudio_native")}
+def wrong_imports(tree: Path) -> set[str]:
+    """'module imports name' for each that the table forbids, and modules that are in no room."""
+    wrong = set()
+    for module, path in python_files(tree):
+        room = room_of(module)
+        if room is None:
+            wrong.add(f"{module} is in no room")
+            continue
+        names = imports(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        wrong |= {f"{module} imports {n}" for n in names if not may_import(module, room, n)}
+    return wrong
 
 
-def pure_modules_import_only_each_other(module: str, names: set[str]) -> set[str]:
-    if module not in PURE:
-        return set()
-    bad = {name for name in names if name.split(".")[0] in IMPURE_STDLIB}
-    for name in names:
-        header = module in NUMBERS_FROM_THE_HEADER and within(name, "xenpvaudio_native.header")
-        if not (is_stdlib(name) or within(name, *PURE) or header):
-            bad.add(name)
-    return bad
+def may_include(room: str, file: str, quoted: bool, name: str) -> bool:
+    if not quoted:
+        if name.startswith(("pipewire/", "spa/")):
+            return room == "pipewire"
+        if file == "xen/xen_io.c":
+            return not name.startswith("xen/") or name in KERNEL_HEADERS
+        return name not in KERNEL_HEADERS
+    other = name.split("/")[0]
+    if "/" not in name or other not in C_ROOMS or {room, other} == C_HALVES:
+        return False
+    return C_ROOMS.index(other) <= C_ROOMS.index(room)
 
 
-def xen_knows_nothing_of_sound(module: str, names: set[str]) -> set[str]:
-    if not within(module, "xenpvaudio.xen"):
-        return set()
-    allowed = ("xenpvaudio.errors", "xenpvaudio.xen", "xenpvaudio_native")
-    return {
-        name
-        for name in names
-        if not (is_stdlib(name) or within(name, "pyxs", *allowed))
-        or within(name, "xenpvaudio_native.header")
-    }
-
-
-def the_two_halves_do_not_meet(module: str, names: set[str]) -> set[str]:
-    halves = {"xenpvaudio.frontend": "xenpvaudio.backend"}
-    halves |= {there: here for here, there in halves.items()}
-    for here, there in halves.items():
-        if module.startswith(here):
-            return {name for name in names if name.startswith(there)}
-    return set()
-
-
-def halves_see_xen_through_the_seam(module: str, names: set[str]) -> set[str]:
-    if not module.startswith(("xenpvaudio.frontend", "xenpvaudio.backend")):
-        return set()
-    return {
-        name
-        for name in names
-        if within(name, "xenpvaudio.cli", "xenpvaudio.daemon", "xenpvaudio.testbed.demo")
-        or (within(name, "xenpvaudio.xen") and not within(name, "xenpvaudio.xen.api"))
-    }
-
-
-def only_who_starts_things_chooses_xen(module: str, names: set[str]) -> set[str]:
-    if within(module, *CHOOSES_XEN, "xenpvaudio.xen"):
-        return set()
-    return {
-        name for name in names if name.startswith(("xenpvaudio.xen.sim", "xenpvaudio.xen.connect"))
-    }
-
-
-def only_the_native_package_imports_compiled_code(module: str, names: set[str]) -> set[str]:
-    if within(module, "xenpvaudio_native"):
-        # It stands below the control plane, whose errors it raises.
-        return {n for n in ours(names) if not within(n, "xenpvaudio.errors", "xenpvaudio_native")}
-    return {name for name in names if "_native" in name.split(".")}
-
-
-def only_xen_speaks_to_the_store_client(module: str, names: set[str]) -> set[str]:
-    if within(module, "xenpvaudio.xen"):
-        return set()
-    return {name for name in names if within(name, "pyxs")}
-
-
-def nothing_imports_the_command_line(module: str, names: set[str]) -> set[str]:
-    if within(module, "xenpvaudio.cli", "xenpvaudio.__main__"):
-        return set()
-    return {name for name in names if within(name, "xenpvaudio.cli")}
-
-
-Rule = Callable[[str, set[str]], set[str]]
-PYTHON_RULES: list[Rule] = [
-    pure_modules_import_only_each_other,
-    xen_knows_nothing_of_sound,
-    the_two_halves_do_not_meet,
-    halves_see_xen_through_the_seam,
-    only_who_starts_things_chooses_xen,
-    only_the_native_package_imports_compiled_code,
-    only_xen_speaks_to_the_store_client,
-    nothing_imports_the_command_line,
-]
-
-
-def pipewire_stays_in_pw_files(file: str, includes: set[str]) -> set[str]:
-    if file.startswith(("pipewire/", "node/", "abi/")):
-        return set()
-    return {name for name in includes if name.startswith(("pipewire/", "spa/"))}
-
-
-def parts_know_no_stream(file: str, includes: set[str]) -> set[str]:
-    """ring, clock, queue and their like: they may know each other and the system."""
-    if file.split(".")[0] not in C_PARTS:
-        return set()
-    project = {str(path.relative_to(C_DIR)) for path in C_DIR.glob("*/*.h")} | {
-        "node/node.h",
-        "back/back.h",
-    }
-    return {
-        name
-        for name in includes & project
-        if not name.startswith("abi/") and name.split(".")[0] not in C_PARTS
-    }
-
-
-def front_and_back_do_not_meet(file: str, includes: set[str]) -> set[str]:
-    for here, there in (("front", "back"), ("back", "front")):
-        if here in re.split(r"[_./]", file):
-            return {name for name in includes if there in re.split(r"[_./]", name)}
-    return set()
-
-
-def kernel_headers_stay_in_xen_io(file: str, includes: set[str]) -> set[str]:
-    """They and Xen's public headers define the same names: never both in one file."""
-    if file == "xen/xen_io.c":
-        return (
-            {name for name in includes if name.startswith("xen/")}
-            - KERNEL_HEADERS
-            - {"xen/xen_io.h"}
-        )
-    return includes & KERNEL_HEADERS
-
-
-C_RULES: list[Rule] = [
-    pipewire_stays_in_pw_files,
-    parts_know_no_stream,
-    front_and_back_do_not_meet,
-    kernel_headers_stay_in_xen_io,
-]
-
-
-def python_files() -> Iterator[tuple[str, set[str]]]:
-    for root in PYTHON_ROOTS:
-        for package in sorted(path for path in root.iterdir() if (path / "__init__.py").exists()):
-            for path in sorted(package.rglob("*.py")):
-                module = module_name(path)
-                source = path.read_text(encoding="utf-8")
-                yield module, imports(source, module, path.name == "__init__.py")
-
-
-def c_files() -> Iterator[tuple[str, set[str]]]:
-    for path in sorted([*C_DIR.glob("*/*.c"), *C_DIR.glob("*/*.h")]):
+def wrong_includes(tree: Path) -> set[str]:
+    """'file includes name' for each that the order forbids, and files that are in no room."""
+    wrong = set()
+    source = tree / "pw_module" / "src"
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        file = path.relative_to(source).as_posix()
+        room = file.split("/")[0]
+        if room not in C_ROOMS or file.count("/") != 1:
+            wrong.add(f"{file} is in no room")
+            continue
         text = path.read_text(encoding="utf-8")
-        yield (
-            str(path.relative_to(C_DIR)),
-            set(re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, re.MULTILINE)),
+        for mark, name in re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', text, re.MULTILINE):
+            if not may_include(room, file, mark == '"', name):
+                wrong.add(f"{file} includes {name}")
+    return wrong
+
+
+def rooms_in_order() -> list[str]:
+    """A line a room: its files, its lines, what it may use."""
+    lines = ["Python:"]
+    held: dict[str, list[int]] = {room: [] for room in PYTHON_ROOMS}
+    for module, path in python_files(ROOT):
+        held[room_of(module) or ""].append(len(path.read_text().splitlines()))
+    for room, uses in PYTHON_ROOMS.items():
+        lines.append(
+            f"  {room:12}{len(held[room]):3} files{sum(held[room]):6} lines   {uses or '-'}"
         )
+    lines.append("C:")
+    for room in C_ROOMS:
+        files = [path.read_text() for path in (ROOT / "pw_module" / "src" / room).iterdir()]
+        size = sum(len(text.splitlines()) for text in files)
+        before = [other for other in C_ROOMS[: C_ROOMS.index(room)] if {room, other} != C_HALVES]
+        lines.append(f"  {room:12}{len(files):3} files{size:6} lines   {' '.join(before) or '-'}")
+    return lines
 
 
-@pytest.mark.parametrize("rule", PYTHON_RULES, ids=lambda rule: rule.__name__)
-def test_python_imports_keep_the_boundaries(rule: Rule) -> None:
-    bad = {module: found for module, names in python_files() if (found := rule(module, names))}
-    assert bad == {}
+def test_imports_keep_to_the_rooms() -> None:
+    print("\n".join(rooms_in_order()))
+    assert wrong_imports(ROOT) == set()
 
 
-@pytest.mark.parametrize("rule", C_RULES, ids=lambda rule: rule.__name__)
-def test_c_includes_keep_the_boundaries(rule: Rule) -> None:
-    bad = {file: found for file, names in c_files() if (found := rule(file, names))}
-    assert bad == {}
+def test_includes_keep_to_the_rooms() -> None:
+    assert wrong_includes(ROOT) == set()
 
 
-OFFENCES: list[tuple[Rule, str, str]] = [
-    (pure_modules_import_only_each_other, "xenpvaudio.sndif.card", "import socket"),
-    (pure_modules_import_only_each_other, "xenpvaudio.sndif.card", "import os.path"),
-    (pure_modules_import_only_each_other, "xenpvaudio.sndif.card", "from .xen import api"),
-    (
-        pure_modules_import_only_each_other,
-        "xenpvaudio.sndif.card",
-        "from xenpvaudio_native import header",
-    ),
-    (xen_knows_nothing_of_sound, "xenpvaudio.xen.api", "from ..sndif import Operation"),
-    (xen_knows_nothing_of_sound, "xenpvaudio.xen.api", "from xenpvaudio.sndif import card"),
-    (
-        the_two_halves_do_not_meet,
-        "xenpvaudio.frontend.device",
-        "def f():\n  from .. import backend",
-    ),
-    (the_two_halves_do_not_meet, "xenpvaudio.backend_card", "import xenpvaudio.frontend.device"),
-    (
-        halves_see_xen_through_the_seam,
-        "xenpvaudio.backend.device",
-        "from ..xen.real.gnttab import open_device",
-    ),
-    (only_who_starts_things_chooses_xen, "xenpvaudio.status", "from .xen import sim"),
-    (
-        only_the_native_package_imports_compiled_code,
-        "xenpvaudio.sndif.stream_rules",
-        "import xenpvaudio_native._native",
-    ),
-    (
-        only_the_native_package_imports_compiled_code,
-        "xenpvaudio_native.node",
-        "import xenpvaudio.sndif.stream_rules",
-    ),
-    (only_xen_speaks_to_the_store_client, "xenpvaudio.frontend.device", "import pyxs"),
-    (nothing_imports_the_command_line, "xenpvaudio.daemon", "from .cli import main"),
-]
+def test_a_room_names_only_rooms_before_it() -> None:
+    rooms = list(PYTHON_ROOMS)
+    for number, room in enumerate(rooms):
+        for token in PYTHON_ROOMS[room].split():
+            assert room_of(dotted(token)) in rooms[:number], (room, token)
 
 
-@pytest.mark.parametrize(("rule", "module", "source"), OFFENCES)
-def test_python_rule_sees_an_offence(rule: Rule, module: str, source: str) -> None:
-    assert rule(module, imports(source, module))
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for folder in ("bridge/xenpvaudio", "pw_module/xenpvaudio_native", "pw_module/src"):
+        leave = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=leave)
+    return tmp_path
+
+
+def forbidden_to(room: str) -> list[str]:
+    """Rooms that `room` may not import at all."""
+    allowed = [dotted(token) for token in PYTHON_ROOMS[room].split()]
+    return [
+        other
+        for other in PYTHON_ROOMS
+        if other not in (room, "errors", "top")
+        and not within(dotted(other), dotted(room), *allowed)
+        and not any(within(name, dotted(other)) for name in allowed)
+        and not (room == "native" and other == "native")
+    ]
+
+
+@pytest.mark.parametrize("room", [room for room in PYTHON_ROOMS if room != "top"])
+def test_a_wrong_import_in_any_room_is_told(room: str, copy: Path) -> None:
+    module = dotted(room)
+    root = copy / ("pw_module" if room == "native" else "bridge")
+    place = root.joinpath(*module.split("."))
+    file = place / "planted.py" if place.is_dir() else place.with_suffix(".py")
+    name = f"{module}.planted" if place.is_dir() else module
+    others = forbidden_to(room)
+    assert others
+    lines = [f"def f{n}():\n    from {dotted(other)} import x" for n, other in enumerate(others)]
+    file.write_text("\n".join([*lines, "import xenpvaudio.cli"]))
+    expected = {f"{name} imports {dotted(other)}.x" for other in others}
+    assert wrong_imports(copy) == expected | {f"{name} imports xenpvaudio.cli"}
 
 
 @pytest.mark.parametrize(
-    ("rule", "file", "include"),
+    ("module", "line", "name"),
     [
-        (pipewire_stays_in_pw_files, "back/requests.c", "spa/utils/dll.h"),
-        (pipewire_stays_in_pw_files, "plane/plane.h", "pipewire/core.h"),
-        (parts_know_no_stream, "xen/ring.c", "back/back.h"),
-        (front_and_back_do_not_meet, "front/data.c", "back/back.h"),
-        (kernel_headers_stay_in_xen_io, "xen/ring.h", "xen/gntdev.h"),
-        (kernel_headers_stay_in_xen_io, "xen/xen_io.c", "xen/io/sndif.h"),
+        ("xenpvaudio.sndif.card", "import socket", "socket"),
+        ("xenpvaudio.sndif.card", "import os.path", "os.path"),
+        ("xenpvaudio.sndif.card", "import numpy", "numpy"),
+        ("xenpvaudio.xenbus.states", "import time", "time"),
+        ("xenpvaudio.frontend.link", "import pyxs", "pyxs"),
+        ("xenpvaudio.frontend.link", "from ..backend import device", "xenpvaudio.backend.device"),
+        ("xenpvaudio.backend.device", "from ..xen import connect", "xenpvaudio.xen.connect"),
+        ("xenpvaudio.xen.real.gnttab", "from ..sim import connect", "xenpvaudio.xen.sim.connect"),
+        ("xenpvaudio.xenbus.device", "from ..xen.sim import x", "xenpvaudio.xen.sim.x"),
+        ("xenpvaudio.measure.aec", "import xenpvaudio_native._native", "xenpvaudio_native._native"),
+        ("xenpvaudio.daemon", "from .cli import main", "xenpvaudio.cli.main"),
     ],
 )
-def test_c_rule_sees_an_offence(rule: Rule, file: str, include: str) -> None:
-    assert rule(file, {include})
+def test_wrong_imports_of_other_kinds_are_told(
+    module: str, line: str, name: str, copy: Path
+) -> None:
+    path = (copy / "bridge").joinpath(*module.split(".")).with_suffix(".py")
+    path.write_text(path.read_text() + f"\n{line}\n")
+    assert wrong_imports(copy) == {f"{module} imports {name}"}
+
+
+def test_a_module_in_no_room_is_told(copy: Path) -> None:
+    (copy / "bridge" / "xenpvaudio" / "stray.py").touch()
+    (copy / "pw_module" / "src" / "stray.c").touch()
+    assert wrong_imports(copy) == {"xenpvaudio.stray is in no room"}
+    assert wrong_includes(copy) == {"stray.c is in no room"}
+
+
+@pytest.mark.parametrize("room", C_ROOMS)
+def test_a_wrong_include_in_any_room_is_told(room: str, copy: Path) -> None:
+    later = C_ROOMS[C_ROOMS.index(room) + 1 :]
+    wrong = [f"{other}/planted.h" for other in later] + ["clock.h", "outputs/planted.h"]
+    if room == "back":
+        wrong.append("front/front.h")
+    file = copy / "pw_module" / "src" / room / "planted.c"
+    file.write_text("".join(f'#include "{name}"\n' for name in wrong))
+    assert wrong_includes(copy) == {f"{room}/planted.c includes {name}" for name in wrong}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("back/requests.c", "spa/utils/dll.h"),
+        ("plane/plane.h", "pipewire/stream.h"),
+        ("xen/ring.h", "xen/gntdev.h"),
+        ("xen/xen_io.c", "xen/io/sndif.h"),
+    ],
+)
+def test_wrong_system_headers_are_told(file: str, name: str, copy: Path) -> None:
+    path = copy / "pw_module" / "src" / file
+    path.write_text(path.read_text() + f"\n#include <{name}>\n")
+    assert wrong_includes(copy) == {f"{file} includes {name}"}
+
+
+def test_each_room_says_what_it_holds_and_may_use() -> None:
+    for folder in sorted(path.parent for path in (ROOT / "bridge").rglob("__init__.py")):
+        if folder.name != "xenpvaudio":
+            said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+            assert "May use: " in said, folder.relative_to(ROOT)
+    for room in C_ROOMS:
+        said = (ROOT / "pw_module" / "src" / room / "README.md").read_text()
+        assert "May use: " in said, room
+
+
+if __name__ == "__main__":
+    print("\n".join(rooms_in_order()))
