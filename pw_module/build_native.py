@@ -46,6 +46,11 @@ SYSTEM_INCLUDES = """\
 #include <xen/io/xenbus.h>
 """
 
+PROJECT_INCLUDES = """\
+#include "abi/abi.h"
+#include "xen/position_ext.h"
+"""
+
 # What follows in this file is written by cffi, not by us: it may leave parameters unused.
 GENERATED_CODE_PRAGMAS = """\
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -141,7 +146,7 @@ def make_ffi() -> FFI:
     relative = [path.relative_to(ROOT) for path in sorted(source_dir.glob("*/*")) if path.is_file()]
     ffi.set_source(
         MODULE,
-        SYSTEM_INCLUDES + '#include "abi/abi.h"\n' + GENERATED_CODE_PRAGMAS,
+        SYSTEM_INCLUDES + PROJECT_INCLUDES + GENERATED_CODE_PRAGMAS,
         sources=[str(path) for path in relative if path.suffix == ".c"],
         depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],

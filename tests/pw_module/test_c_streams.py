@@ -261,7 +261,7 @@ TWINS = {
     ),
     "frontend_takes_a_gap_for_a_slower_clock": (
         "test_stream_front", "front/position.c",
-        "f->starved || ext.age_nsec & AFTER_GAP", "f->starved",
+        "f->starved || ext.age_nsec & XPA_AFTER_GAP", "f->starved",
     ),
     "starved_position_runs_for_ever": (
         "test_stream_back", "back/position.c",

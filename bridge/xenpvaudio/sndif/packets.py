@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from xenpvaudio.errors import LocalProtocolError, PeerProtocolError
@@ -19,46 +19,11 @@ from xenpvaudio_native import header
 
 from .codes import Event, Operation, Status
 from .config_space import Interval, Space
+from .layout import Layout
 
 REQUEST_BYTES = header.sizeof("xensnd_req")
 RESPONSE_BYTES = header.sizeof("xensnd_resp")
 EVENT_BYTES = header.sizeof("xensnd_evt")
-
-_UNSIGNED = {1: "=B", 2: "=H", 4: "=I", 8: "=Q"}
-
-
-class _Layout:
-    """Where the named members of one C structure are; shared memory is in the CPU's byte order."""
-
-    def __init__(self, name: str, members: Mapping[str, str], signed: str = "") -> None:
-        self.size = header.sizeof(name)
-        self.name = name
-        self._codecs: dict[str, tuple[int, struct.Struct]] = {}
-        for attribute, member in members.items():
-            code = _UNSIGNED[header.size(name, member)]
-            code = code.lower() if attribute == signed else code
-            self._codecs[attribute] = (header.offset(name, member), struct.Struct(code))
-
-    def pack(self, values: Mapping[str, int]) -> bytearray:
-        """A packet with these members, all other octets zero."""
-        data = bytearray(self.size)
-        for attribute, number in values.items():
-            place, codec = self._codecs[attribute]
-            try:
-                codec.pack_into(data, place, number)
-            except struct.error:
-                raise LocalProtocolError(
-                    f"{attribute} {number} does not fit into struct {self.name}"
-                ) from None
-        return data
-
-    def unpack(self, data: bytes) -> dict[str, int]:
-        if len(data) != self.size:
-            raise PeerProtocolError(f"struct {self.name} of {len(data)} octets, not {self.size}")
-        return {
-            attribute: codec.unpack_from(data, place)[0]
-            for attribute, (place, codec) in self._codecs.items()
-        }
 
 
 def _members(prefix: str, **members: str) -> dict[str, str]:
@@ -71,8 +36,8 @@ _SPACE = {"formats": "formats"} | {
     for parameter in ("rates", "channels", "buffer", "period")
     for end in ("min", "max")
 }
-_REQUEST = _Layout("xensnd_req", _HEAD)
-_OPEN = _Layout(
+_REQUEST = Layout("xensnd_req", _HEAD)
+_OPEN = Layout(
     "xensnd_req",
     _HEAD
     | _members(
@@ -85,25 +50,37 @@ _OPEN = _Layout(
         period_bytes="period_sz",
     ),
 )
-_TRANSFER = _Layout(
+_TRANSFER = Layout(
     "xensnd_req", _HEAD | _members("op.rw.", offset_bytes="offset", length_bytes="length")
 )
-_TRIGGER = _Layout("xensnd_req", _HEAD | _members("op.trigger.", type="type"))
-_QUERY = _Layout("xensnd_req", _HEAD | _members("op.hw_param.", **_SPACE))
-_STATUS = _Layout("xensnd_resp", _HEAD | {"status": "status"}, signed="status")
-_ANSWER = _Layout(
+_TRIGGER = Layout("xensnd_req", _HEAD | _members("op.trigger.", type="type"))
+_QUERY = Layout("xensnd_req", _HEAD | _members("op.hw_param.", **_SPACE))
+_STATUS = Layout("xensnd_resp", _HEAD | {"status": "status"}, signed="status")
+_ANSWER = Layout(
     "xensnd_resp",
     _HEAD | {"status": "status"} | _members("resp.hw_param.", **_SPACE),
     signed="status",
 )
-_CUR_POS = _Layout(
+_CUR_POS = Layout(
     "xensnd_evt", {"id": "id", "type": "type", "position_bytes": "op.cur_pos.position"}
 )
-# The position extension: three u32 and a u64 in the first reserved octets after the position.
+# The position extension, in the first reserved octets after the position.
 _POSITION_EXT_PLACE = header.offset("xensnd_evt", "op.cur_pos") + header.sizeof(
     "xensnd_cur_pos_evt"
 )
-_POSITION_EXT = struct.Struct("=IIIQ")
+_POSITION_EXT = Layout(
+    "xpa_position_ext",
+    {
+        name: name
+        for name in (
+            "host_frames",
+            "host_frames_max",
+            "age_nsec",
+            "time_low_nsec",
+            "time_high_nsec",
+        )
+    },
+)
 
 
 def _space_values(space: Space) -> dict[str, int]:
@@ -317,6 +294,24 @@ class PositionExt:
     age_nsec: int
     time_nsec: int = 0
 
+    def pack(self) -> bytes:
+        values = {
+            "host_frames": self.host_frames,
+            "host_frames_max": self.host_frames_max,
+            "age_nsec": self.age_nsec,
+            "time_low_nsec": self.time_nsec & 0xFFFFFFFF,
+            "time_high_nsec": self.time_nsec >> 32,
+        }
+        return bytes(_POSITION_EXT.pack(values))
+
+
+def _position_ext_from(data: bytes) -> PositionExt:
+    values = _POSITION_EXT.unpack(data)
+    time_nsec = values["time_high_nsec"] << 32 | values["time_low_nsec"]
+    return PositionExt(
+        values["host_frames"], values["host_frames_max"], values["age_nsec"], time_nsec
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class PositionEvent:
@@ -331,10 +326,7 @@ class PositionEvent:
             {"id": self.id, "type": Event.CUR_POS, "position_bytes": self.position_bytes}
         )
         if self.ext is not None:
-            try:
-                _POSITION_EXT.pack_into(data, _POSITION_EXT_PLACE, *astuple(self.ext))
-            except struct.error:
-                raise LocalProtocolError(f"{self.ext} does not fit into an event") from None
+            data[_POSITION_EXT_PLACE : _POSITION_EXT_PLACE + _POSITION_EXT.size] = self.ext.pack()
         return bytes(data)
 
 
@@ -348,7 +340,7 @@ def unpack_event(data: bytes, *, position_ext: bool) -> PositionEvent:
         raise PeerProtocolError(f"event of unknown type {values['type']}")
     ext = None
     if position_ext:
-        ext = PositionExt(*_POSITION_EXT.unpack_from(data, _POSITION_EXT_PLACE))
+        ext = _position_ext_from(data[_POSITION_EXT_PLACE:][: _POSITION_EXT.size])
     return PositionEvent(values["id"], values["position_bytes"], ext)
 
 

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "xen/position_ext.h"
+
 enum {
     LATEST_TIMER_NSEC = 100000000,
     REARM_NSEC = 20000,
@@ -119,25 +121,10 @@ static void next_boundary(struct xpa_back *b) {
         b->next_event_frames = (b->reported_frames / period + 1) * period + 1;
 }
 
-/* Our proposal, in octets that the header reserves; used only with a frontend that asked for it. */
-struct position_ext {
-    uint32_t host_frames;     /* taken but not heard (capture: age of the newest readable frame) */
-    uint32_t host_frames_max; /* the largest of the last second */
-    uint32_t age_nsec;        /* the position was true this long before `time` */
-    uint32_t time_low_nsec, time_high_nsec; /* when the event was queued, by our clock */
-};
-
-/* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware
- * pointer does, through silence that was played because there were none. */
-static const uint64_t NO_AGE = UINT32_MAX;
-
+/* Through silence that was played because the guest had delivered nothing more. */
 static bool runs_ahead(const struct xpa_back *b, double position) {
     return b->direction == XPA_PLAYBACK && position > (double)b->written_frames;
 }
-
-/* In an age: silence was played between the last position and this one. Both are true, but no line
- * leads from one to the other. */
-static const uint64_t AFTER_GAP = 1ull << 31;
 
 /* How far the host's count is ahead of the guest's changes by just the gaps that were heard. */
 static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
@@ -179,14 +166,14 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     event.type = XENSND_EVT_CUR_POS;
     event.op.cur_pos.position = position_frames * b->frame_bytes;
     if (b->position_ext) {
-        struct position_ext ext = {
+        struct xpa_position_ext ext = {
             .host_frames = (uint32_t)lround(fmax(b->stats.host_delay_frames, 0)),
             .host_frames_max = (uint32_t)lround(fmax(b->stats.host_delay_max_frames, 0)),
             .age_nsec = age_nsec > UINT32_MAX ? UINT32_MAX : (uint32_t)age_nsec,
             .time_low_nsec = (uint32_t)now_nsec,
             .time_high_nsec = (uint32_t)(now_nsec >> 32),
         };
-        memcpy((uint8_t *)&event.op + sizeof event.op.cur_pos, &ext, sizeof ext);
+        xpa_position_ext_put(&event, &ext);
     }
     b->reported_frames = position_frames;
     b->stats.position_frames = position_frames;
@@ -220,9 +207,9 @@ static void report_position(struct xpa_back *b, uint64_t now_nsec) {
         uint64_t at = heard_nsec(b, whole);
         uint64_t age_nsec = at < now_nsec ? now_nsec - at : 0;
         if (heard_gap(b, now_nsec))
-            age_nsec |= AFTER_GAP;
+            age_nsec |= XPA_AFTER_GAP;
         if (runs_ahead(b, whole))
-            age_nsec = NO_AGE;
+            age_nsec = XPA_NO_AGE;
         xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
     }
 }

@@ -6,7 +6,7 @@
  */
 #include "front/front.h"
 
-#include <string.h>
+#include "xen/position_ext.h"
 
 static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
 
@@ -75,27 +75,18 @@ static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
     return position > f->position_frames;
 }
 
-struct position_ext {
-    uint32_t host_frames, host_frames_max, age_nsec, time_low_nsec, time_high_nsec;
-};
-
-/* As an age: the position ran ahead through silence, and says nothing of when frames were heard. */
-static const uint32_t NO_AGE = UINT32_MAX;
-/* In an age: silence was played before this position: a new line begins with it. */
-static const uint32_t AFTER_GAP = 1u << 31;
-
-static uint64_t age_of(const struct position_ext *ext) {
-    uint32_t age_nsec = ext->age_nsec & ~AFTER_GAP;
+static uint64_t age_of(const struct xpa_position_ext *ext) {
+    uint32_t age_nsec = ext->age_nsec & ~XPA_AFTER_GAP;
     return age_nsec < XPA_MAX_AGE_NSEC ? age_nsec : 0;
 }
 
 static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
     uint64_t position = event->op.cur_pos.position / f->frame_bytes;
-    struct position_ext ext = {0};
+    struct xpa_position_ext ext = {0};
     if (position > MAX_POSITION_FRAMES)
         return; /* no such stream ran that long: garbage before a backend's first timing */
     if (f->position_ext)
-        memcpy(&ext, (const uint8_t *)&event->op + sizeof event->op.cur_pos, sizeof ext);
+        ext = xpa_position_ext_of(event);
     f->stats.events++;
     if (!f->started) {
         f->base_frames = position;
@@ -114,12 +105,13 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     }
     /* The pointer moved through silence: no statement about our frames. Only the extension tells,
      * if we wrote more since. */
-    if (f->starved || ext.age_nsec & AFTER_GAP)
+    if (f->starved || ext.age_nsec & XPA_AFTER_GAP)
         xpa_front_expect_jump(f);
     uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
     xpa_front_time_sent(f, sent_nsec, now_nsec);
     bool ready = xpa_front_time_ready(f);
-    if ((!f->starved && ext.age_nsec != NO_AGE) || !ready) /* some line is needed to start from */
+    if ((!f->starved && ext.age_nsec != XPA_NO_AGE) ||
+        !ready) /* some line is needed to start from */
         xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, now_nsec);
     if (!ready && f->starved)
         xpa_front_expect_jump(f);

@@ -119,7 +119,7 @@ def test_values_that_do_not_fit_are_our_own_bug() -> None:
         CloseRequest(0x10000).pack()
     with pytest.raises(LocalProtocolError, match="buffer_bytes -1"):
         OpenRequest(0, 48000, 2, 2, -1, 1, 0).pack()
-    with pytest.raises(LocalProtocolError, match="does not fit into an event"):
+    with pytest.raises(LocalProtocolError, match="host_frames 4294967296 does not fit"):
         PositionEvent(0, 0, PositionExt(2**32, 0, 0)).pack()
 
 
