@@ -8,53 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
+import os
 from pathlib import Path
 
 from xenpvaudio.errors import ConfigError, UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio.sound import wav
 from xenpvaudio_native.plane import BackStream, Tap
 
 log = logging.getLogger(__name__)
 
 DRAIN_SEC = 0.1
-# A RIFF file counts its bytes in 32 bits, the header's 36 among them.
-MAX_DATA_BYTES = 0xFFFF_FFFF - 36
-_PCM, _FLOAT = 1, 3
-_TAGS = {
-    PcmFormat.U8: _PCM,
-    PcmFormat.S16_LE: _PCM,
-    PcmFormat.S32_LE: _PCM,
-    PcmFormat.F32_LE: _FLOAT,
-    PcmFormat.F64_LE: _FLOAT,
+# What can be recorded, by its names in sndif and in WAV files.
+_ENCODINGS = {
+    PcmFormat.U8: "u8",
+    PcmFormat.S16_LE: "s16",
+    PcmFormat.S32_LE: "s32",
+    PcmFormat.F32_LE: "f32",
+    PcmFormat.F64_LE: "f64",
 }
 
 
 def wav_header(config: Config, data_bytes: int) -> bytes:
-    """RIFF/WAVE header of interleaved samples in `config`'s format; ConfigError if WAV has none."""
-    tag = _TAGS.get(config.format)
-    if tag is None:
+    """Of interleaved samples in `config`'s format; ConfigError if WAV has none."""
+    encoding = _ENCODINGS.get(config.format)
+    if encoding is None:
         raise ConfigError(
             f"WAV files have no {config.format.xenstore_name}", hint="record s16_le or float_le"
         )
-    width = config.format.sample_bytes or 0
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF",
-        36 + data_bytes,
-        b"WAVE",
-        b"fmt ",
-        16,
-        tag,
-        config.channels,
-        config.rate,
-        config.rate * config.frame_bytes,
-        config.frame_bytes,
-        8 * width,
-        b"data",
-        data_bytes,
-    )
+    return wav.wav_header(config.rate, config.channels, encoding, data_bytes)
 
 
 class Recorder:
@@ -68,7 +51,7 @@ class Recorder:
         stream: BackStream,
         config: Config,
         *,
-        max_data_bytes: int = MAX_DATA_BYTES,
+        max_data_bytes: int = wav.MAX_DATA_BYTES,
     ) -> None:
         self._path = path
         self._stream = stream
@@ -140,6 +123,8 @@ class Recorder:
         try:
             self._file.seek(0)
             self._file.write(wav_header(self._config, whole))
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(bytes(self._bytes % 2))  # chunks end on an even byte
             self._file.close()
         except OSError as error:
             log.warning("%s: its header could not be written: %s", self._path, error.strerror)

@@ -53,6 +53,8 @@ _COMPRESSED = {
     0xF1AC: "FLAC",
 }
 _UNKNOWN_SIZE = 0xFFFFFFFF
+# A RIFF file counts its bytes in 32 bits, the header's 36 among them; chunks end on an even one.
+MAX_DATA_BYTES = _UNKNOWN_SIZE - 1 - 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,24 @@ def write_wav(
     size = len(data)
     if size % (width * channels):
         raise ConfigError(f"{path}: {size} octets are no whole frames of {width * channels}")
-    extensible = channels > 2
+    try:
+        header = wav_header(rate, channels, encoding, size, extensible=channels > 2)
+        with open(path, "wb") as file:
+            file.write(header)
+            file.write(data)
+            file.write(bytes(size % 2))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def wav_header(
+    rate: int, channels: int, encoding: str, data_bytes: int, *, extensible: bool = False
+) -> bytes:
+    """All that comes before the samples; extensible: with the channels' places. ValueError: no
+    WAV file is that long."""
+    width = SAMPLE_BYTES[encoding]
     fmt = struct.pack(
         "<HHIIHH",
         _EXTENSIBLE if extensible else _TAGS[encoding],
@@ -216,17 +235,11 @@ def write_wav(
     if extensible:
         mask = _MASKS.get(channels, 0)
         fmt += struct.pack("<HHIH14s", 22, 8 * width, mask, _TAGS[encoding], _GUID_TAIL)
-    riff_bytes = 4 + 8 + len(fmt) + 8 + size + size % 2
+    riff_bytes = 4 + 8 + len(fmt) + 8 + data_bytes + data_bytes % 2
     if riff_bytes >= _UNKNOWN_SIZE:
-        raise ConfigError(f"{path}: {size} octets are too many for a WAV file")
+        raise ValueError(f"{data_bytes} octets are too many for a WAV file")
     header = struct.pack("<4sI4s4sI", b"RIFF", riff_bytes, b"WAVE", b"fmt ", len(fmt))
-    try:
-        with open(path, "wb") as file:
-            file.write(header + fmt + struct.pack("<4sI", b"data", size))
-            file.write(data)
-            file.write(bytes(size % 2))
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    return header + fmt + struct.pack("<4sI", b"data", data_bytes)
 
 
 def to_float32(wav: WavFile, pipewire: tuple[int, int, int] = (0, 3, 65)) -> array[float]:

@@ -17,6 +17,7 @@ from xenpvaudio.sndif.codes import (
     Status,
     Trigger,
 )
+from xenpvaudio.xen import api
 
 SNDIF_H = Path("/usr/include/xen/io/sndif.h").read_text()
 ERRNO_H = Path("/usr/include/xen/errno.h").read_text()
@@ -147,3 +148,7 @@ def test_limits_are_the_headers() -> None:
     assert sndif.PAGE_BYTES == 4096
     assert (sndif.DRIVER_NAME, sndif.LIST_SEPARATOR) == ("vsnd", ",")
     assert NUMBERS["SAMPLE_RATE_MAX_LEN"] == sndif.RATE_MAX_LEN
+
+
+def test_sndifs_page_is_xens_page() -> None:
+    assert sndif.PAGE_BYTES == api.PAGE_BYTES

@@ -16,14 +16,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenpvaudio.errors import LocalProtocolError, PeerGoneError, UnavailableError
-from xenpvaudio.xen.api import Channel, Domain, Grant, GrantLimitError, GrantLimits, Mapping
+from xenpvaudio.xen.api import (
+    PAGE_BYTES,
+    Channel,
+    Domain,
+    Grant,
+    GrantLimitError,
+    GrantLimits,
+    Mapping,
+)
 from xenpvaudio.xen.native import native
 from xenpvaudio.xen.pages import PageRange, Registry, SharedPages, check_pages, chunks
 from xenpvaudio.xen.real.evtchn import ChannelEnd
 from xenpvaudio.xen.real.xenstore import CallSoon, open_socket
 
 from .paths import HYPERCALLS, MESSAGE_REFS, XENSTORE, receive_message, send_message, socket_path
-from .tables import GRANT_LIMIT_PAGES, PAGE_BYTES, Json
+from .tables import GRANT_LIMIT_PAGES, Json
 
 TIMEOUT_SEC = 5.0
 

@@ -17,7 +17,8 @@ import os
 import socket
 from typing import Any, NamedTuple
 
-PAGE_BYTES = 4096
+from xenpvaudio.xen.api import PAGE_BYTES
+
 GRANT_LIMIT_PAGES = 1024
 """Of one domain: gntalloc's default limit."""
 FIRST_REF, FIRST_PORT = 8, 2
