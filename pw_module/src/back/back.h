@@ -1,11 +1,14 @@
 /* back/back.h - the backend half of one sndif stream, on the data loop.
  *
- * back/life.c      attached, open, closed, broken; what wakes it; Python's commands
- * back/requests.c    the request ring: what the guest asks
- * back/position.c  what the guest's position is now, and when to tell it
- * back/data.c      frames: guest -> host (take), host -> guest (give)
- * back/host_start.c     START waits for a host that must wake up first
- * back/fault_injection.c   lateness on purpose, for experiments
+ * In order; each uses only those before it:
+ * fault_injection.c  lateness on purpose, for experiments
+ * position.c         what the guest's position is now, and when to tell it
+ * data.c             frames: guest -> host (take), host -> guest (give)
+ * state.c            stopped, running, paused: what triggers change
+ * requests.c         the request ring: what the guest asks
+ * host_start.c       START is answered when the host runs
+ * life.c             attached, open, closed, broken; what wakes it; Python's commands
+ * vdev.c             host devices without hardware
  *
  * Frames are counted three ways. Guest frames: what the guest delivered or may read; positions in
  * events are these. Host frames: what the host device was given or gave, silence included; the
@@ -54,9 +57,9 @@ struct xpa_back {
     uint32_t trigger_ticket;
     struct xensnd_req held;
     bool starting; /* `held` is a START that was carried out: its answer waits for the host */
-    uint64_t start_until_nsec;
-    uint16_t event_id;      /* of the next event slot, counted since the connection began */
-    uint16_t open_event_id; /* what event_id was at the last OPEN */
+    uint64_t start_until_nsec; /* 0: nobody has looked yet whether the host runs */
+    uint16_t event_id;         /* of the next event slot, counted since the connection began */
+    uint16_t open_event_id;    /* what event_id was at the last OPEN */
 
     /* the open stream */
     bool open, running, paused;
@@ -115,28 +118,45 @@ void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint
 
 /* --- between the files --- */
 
+/* Below, int is 0, or a negative errno for which the stream is to be ended. */
+
+/* fault_injection.c */
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_end_trouble(struct xpa_back *b);
 
-bool xpa_back_must_await_host(struct xpa_back *b, uint64_t now_nsec);
-void xpa_back_await_host(struct xpa_back *b, const struct xensnd_req *start, uint64_t now_nsec);
-void xpa_back_end_start(struct xpa_back *b, bool host_runs, uint64_t now_nsec);
-void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
-
-void xpa_back_break(struct xpa_back *b, int reason);
-/* The guest starts or stops the stream: Python tells the host's output. */
-void xpa_back_tell_host(struct xpa_back *b, bool running);
-/* Python's answer to the request that the ring rests for. */
-void xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);
+/* position.c */
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);
 double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
+/* Sets the timer for whatever comes next. */
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
-void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
-void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
-                            uint64_t now_nsec);
-void xpa_back_start(struct xpa_back *b);
-void xpa_back_stop(struct xpa_back *b);
+void xpa_back_next_boundary(struct xpa_back *b);
+int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
+int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
+                           uint64_t now_nsec);
+int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                           uint64_t now_nsec);
+
+/* data.c; the status to answer with */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
 int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+/* Such a WRITE means that the guest starts from the beginning and told nobody. */
+bool xpa_back_prepared_anew(const struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+
+/* state.c */
+/* The guest starts or stops the stream: Python tells the host's output. */
+void xpa_back_tell_host(struct xpa_back *b, bool running);
+int xpa_back_stop(struct xpa_back *b);
+/* `status`: what the guest is answered. */
+int xpa_back_trigger(struct xpa_back *b, uint8_t type, int *status);
+
+/* requests.c */
+/* Carries out what the guest has queued. */
+int xpa_back_serve(struct xpa_back *b);
+int xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
+/* Python's answer to the request that the ring rests for. */
+int xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);
+
+/* host_start.c; 1: answered, the ring may go on */
+int xpa_back_answer_start(struct xpa_back *b, uint64_t now_nsec);
 
 #endif

@@ -44,23 +44,26 @@ static int check_range(const struct xpa_back *b, uint32_t offset_bytes, uint32_t
     return 0;
 }
 
+static int check_write(const struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes) {
+    int result = check_range(b, offset_bytes, length_bytes);
+    return result == 0 && b->direction != XPA_PLAYBACK ? -EINVAL : result;
+}
+
+bool xpa_back_prepared_anew(const struct xpa_back *b, uint32_t offset_bytes,
+                            uint32_t length_bytes) {
+    return b->paused && offset_bytes == 0 && check_write(b, offset_bytes, length_bytes) == 0;
+}
+
 /* WRITE. Frames are taken in the order of the requests, whatever their offset; an offset that
  * steps back into what was not heard is snd_pcm_rewind() and replaces it. What the host has taken
  * of that cannot be replaced any more: as many frames come too late and are dropped, so that the
- * guest's count and ours stay the same.
- *
- * A paused stream that is written from the buffer's start was prepared anew. Linux's driver sends
- * PAUSE when the guest is suspended and never RESUME; ALSA then counts from 0 and tells nobody. */
+ * guest's count and ours stay the same. */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes) {
-    int result = check_range(b, offset_bytes, length_bytes);
+    int result = check_write(b, offset_bytes, length_bytes);
     if (result < 0)
         return result;
-    if (b->direction != XPA_PLAYBACK)
-        return -EINVAL;
     uint32_t offset = offset_bytes / b->frame_bytes, frames = length_bytes / b->frame_bytes;
     uint32_t buffer = b->config.buffer_frames;
-    if (b->paused && offset == 0)
-        xpa_back_stop(b);
     uint32_t back = (b->next_offset_frames + buffer - offset) % buffer;
     uint64_t begin = b->written_frames - b->late_frames; /* as the guest counts */
     uint64_t unheard = begin > b->reported_frames ? begin - b->reported_frames : 0;

@@ -12,26 +12,25 @@ enum { HOST_ALIVE_NSEC = 250000000 }; /* longer than a cycle of 8192 frames at 4
 
 static const uint64_t HOST_START_NSEC = 1500000000;
 
-bool xpa_back_must_await_host(struct xpa_back *b, uint64_t now_nsec) {
+static bool host_sleeps(const struct xpa_back *b, uint64_t now_nsec) {
     if (!atomic_load_explicit(&b->host_wakes, memory_order_relaxed))
         return false;
     return b->host_seen_nsec == 0 || now_nsec - b->host_seen_nsec > HOST_ALIVE_NSEC;
 }
 
-void xpa_back_await_host(struct xpa_back *b, const struct xensnd_req *start, uint64_t now_nsec) {
-    b->held = *start;
-    b->starting = b->waiting = true;
-    b->start_until_nsec = now_nsec + HOST_START_NSEC;
-    xpa_back_schedule(b, now_nsec);
-}
-
 /* The host has come to life, or is given up: a guest that is not answered gives up itself. */
-void xpa_back_end_start(struct xpa_back *b, bool host_runs, uint64_t now_nsec) {
-    if (!b->starting || (!host_runs && now_nsec < b->start_until_nsec))
-        return;
+int xpa_back_answer_start(struct xpa_back *b, uint64_t now_nsec) {
+    if (!b->starting)
+        return 0;
+    if (host_sleeps(b, now_nsec)) {
+        if (b->start_until_nsec == 0) {
+            b->start_until_nsec = now_nsec + HOST_START_NSEC;
+            xpa_back_schedule(b, now_nsec);
+        }
+        if (now_nsec < b->start_until_nsec)
+            return 0;
+    }
     b->starting = b->waiting = false;
-    if (b->broken || !b->attached)
-        return;
-    xpa_back_answer(b, &b->held, 0);
-    xpa_back_collect(b);
+    int result = xpa_back_answer(b, &b->held, 0);
+    return result < 0 ? result : 1;
 }

@@ -1,5 +1,7 @@
-/* back/life.c - a backend stream's life on the data loop, and Python's commands to it; see
- * back/back.h. */
+/* back/life.c - a backend stream's life on the data loop, and Python's commands to it; see back.h.
+ *
+ * The other files return what went wrong; only here, in step(), a stream is ended for it.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,25 +21,48 @@ static void detach_sources(struct xpa_back *b) {
 }
 
 /* The peer broke the protocol or went away: it loses this stream, nobody else notices. */
-void xpa_back_break(struct xpa_back *b, int reason) {
+static void end(struct xpa_back *b, int reason) {
     if (b->broken)
         return;
     b->broken = true;
     if (b->open && b->running)
-        xpa_back_stop(b);
+        (void)xpa_back_stop(b); /* whatever it meets, the stream has ended */
     detach_sources(b);
     xpa_plane_notify(b->plane, XPA_NOTICE_BROKEN, b->id, reason, NULL);
+}
+
+/* One step: what the guest has asked for is carried out, and a START that waited is answered if the
+ * host runs, which lets those behind it go on. `result` < 0: what went wrong before, `end`s it. */
+static void step(struct xpa_back *b, int result) {
+    if (b->broken || !b->attached)
+        return;
+    do {
+        if (result >= 0)
+            result = xpa_back_serve(b);
+        if (result >= 0)
+            result = xpa_back_answer_start(b, xpa_now_nsec());
+    } while (result > 0);
+    if (result < 0)
+        end(b, result);
+}
+
+void xpa_back_collect(struct xpa_back *b) { step(b, 0); }
+
+void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
+    int result = xpa_back_position_mark(b, nsec, host_frames, xpa_now_nsec());
+    if (result < 0 || b->starting)
+        step(b, result);
+}
+
+static int ack(const struct xpa_channel *channel) {
+    int result = xpa_channel_ack(channel);
+    return result == -EAGAIN || result > 0 ? 0 : result;
 }
 
 static void on_request(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    int result = xpa_channel_ack(&b->request_channel);
-    if (result < 0 && result != -EAGAIN) {
-        xpa_back_break(b, result);
-        return;
-    }
-    xpa_back_collect(b);
+    step(b, ack(&b->request_channel));
 }
 
 /* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
@@ -45,11 +70,11 @@ static void on_request(struct xpa_source *source, uint32_t events) {
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    int result = xpa_channel_ack(&b->event_channel);
-    if (result < 0 && result != -EAGAIN)
-        xpa_back_break(b, result);
-    else if (b->watches && !xpa_evt_ring_front_lives(&b->event_ring))
-        xpa_back_break(b, -ENOTCONN);
+    int result = ack(&b->event_channel);
+    if (result == 0 && b->watches && !xpa_evt_ring_front_lives(&b->event_ring))
+        result = -ENOTCONN;
+    if (result < 0)
+        step(b, result);
 }
 
 static void on_timer(struct xpa_source *source, uint32_t events) {
@@ -57,10 +82,13 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     (void)events;
     xpa_timer_ack(source->fd);
     bool held = b->holding;
-    xpa_back_collect(b); /* what lies in the ring is delivered: no position may call it missing */
-    xpa_back_position_timer(b, xpa_now_nsec());
-    xpa_back_end_start(b, false, xpa_now_nsec());
-    if (held)
+    step(b, 0); /* what lies in the ring is delivered: no position may call it missing */
+    if (b->broken)
+        return;
+    int result = xpa_back_position_timer(b, xpa_now_nsec());
+    if (result < 0)
+        step(b, result);
+    else if (held)
         xpa_back_schedule(b, xpa_now_nsec());
 }
 
@@ -79,10 +107,7 @@ static void do_attach(const struct xpa_command *command) {
     b->attached = true; /* also when one failed: remove() of what is not in does nothing */
     /* The node that made us watch may be a killed predecessor's. */
     b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);
-    if (result < 0)
-        xpa_back_break(b, result);
-    else
-        xpa_back_collect(b); /* requests may have come before we listened */
+    step(b, result); /* requests may have come before we listened */
 }
 
 static void release_store(struct xpa_back *b) {
@@ -130,7 +155,7 @@ static void do_open(const struct xpa_command *command) {
     b->config = o->config;
     b->store = o->store;
     b->store_frames = o->store_frames;
-    free(o); /* the one allocation that changes hands; no audio runs on this stream yet */
+    free(o); /* the one allocation that changes hands: before a guest hears anything of it */
     b->frame_bytes = b->config.channels * b->config.sample_bytes;
     b->written_frames = b->taken_frames = b->host_frames = b->reported_frames = 0;
     b->late_frames = b->stopped_frames = 0;
@@ -154,7 +179,7 @@ static void do_respond(const struct xpa_command *command) {
     memcpy(&response, command->arg.packet, sizeof response);
     if (!b->attached || b->broken || !b->waiting || b->holding || b->starting)
         return;
-    xpa_back_pass_answer(b, &response);
+    step(b, xpa_back_pass_answer(b, &response));
 }
 
 static void do_set_tap(const struct xpa_command *command) {

@@ -115,7 +115,7 @@ static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
     }
 }
 
-static void next_boundary(struct xpa_back *b) {
+void xpa_back_next_boundary(struct xpa_back *b) {
     uint64_t period = b->config.period_frames;
     if (period > 0)
         b->next_event_frames = (b->reported_frames / period + 1) * period + 1;
@@ -159,8 +159,8 @@ static int put_numbered(struct xpa_back *b, const struct xensnd_evt *event) {
     return result;
 }
 
-void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
-                            uint64_t now_nsec) {
+int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
+                           uint64_t now_nsec) {
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
     event.type = XENSND_EVT_CUR_POS;
@@ -177,16 +177,15 @@ void xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64
     }
     b->reported_frames = position_frames;
     b->stats.position_frames = position_frames;
-    next_boundary(b);
+    xpa_back_next_boundary(b);
     int result = put_numbered(b, &event);
     if (result < 0) {
         b->stats.events_skipped++;
-        if (result != -ENOSPC)
-            xpa_back_break(b, result);
-        return;
+        return result == -ENOSPC ? 0 : result;
     }
     b->stats.events++;
     xpa_back_notify_position(b, xpa_now_nsec());
+    return 0;
 }
 
 /* When `frames` of the guest had been heard. By the clock: the position itself is bounded by what
@@ -196,73 +195,43 @@ static uint64_t heard_nsec(const struct xpa_back *b, double frames) {
     return xpa_clock_time_at(&b->clock, xpa_timeline_host_at(&b->timeline, frames)) + behind;
 }
 
-static void report_position(struct xpa_back *b, uint64_t now_nsec) {
+static int report_position(struct xpa_back *b, uint64_t now_nsec) {
     track_delay(b, now_nsec);
     if (b->broken || !b->open || !b->running || b->paused || b->config.period_frames == 0)
-        return;
+        return 0;
     /* a timer may fire a rounding error early: a hundredth of a frame is the same moment */
     double position = xpa_back_position(b, now_nsec) + 0.01;
-    if (position >= (double)b->next_event_frames) {
-        double whole = floor(position);
-        uint64_t at = heard_nsec(b, whole);
-        uint64_t age_nsec = at < now_nsec ? now_nsec - at : 0;
-        if (heard_gap(b, now_nsec))
-            age_nsec |= XPA_AFTER_GAP;
-        if (runs_ahead(b, whole))
-            age_nsec = XPA_NO_AGE;
-        xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
-    }
+    if (position < (double)b->next_event_frames)
+        return 0;
+    double whole = floor(position);
+    uint64_t at = heard_nsec(b, whole);
+    uint64_t age_nsec = at < now_nsec ? now_nsec - at : 0;
+    if (heard_gap(b, now_nsec))
+        age_nsec |= XPA_AFTER_GAP;
+    if (runs_ahead(b, whole))
+        age_nsec = XPA_NO_AGE;
+    return xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
 }
 
-void xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
+int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
     b->armed_nsec = 0;
-    report_position(b, now_nsec);
+    int result = report_position(b, now_nsec);
     xpa_back_schedule(b, now_nsec);
+    return result;
 }
 
-void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
-    uint64_t now = xpa_now_nsec();
+int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
+                           uint64_t now_nsec) {
     xpa_clock_mark(&b->clock, nsec, host_frames);
-    b->host_seen_nsec = now;
+    b->host_seen_nsec = now_nsec;
     b->stats.ppm = xpa_clock_ppm(&b->clock);
     if (b->timeline.valid)
-        xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now));
-    double position = xpa_back_position(b, now);
+        xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now_nsec));
+    double position = xpa_back_position(b, now_nsec);
     double written = (double)b->written_frames - (double)b->late_frames;
     b->stats.delay_frames = (int64_t)floor(written - position);
     /* what came due only now, since the host handed its frame over only now, is sent at once */
-    report_position(b, now);
-    xpa_back_schedule(b, now);
-    xpa_back_end_start(b, true, now);
-}
-
-void xpa_back_start(struct xpa_back *b) {
-    b->running = true;
-    b->paused = false;
-    b->ahead_known = false;
-    if (b->direction == XPA_CAPTURE) /* what was captured before STOP could be read until now */
-        b->written_frames = b->taken_frames = b->reported_frames;
-    next_boundary(b);
-    xpa_back_schedule(b, xpa_now_nsec());
-}
-
-/* STOP drops what was not heard. The position is rounded up to a multiple of the buffer and sent
- * once: the kernel's frontend keeps its pointer over STOP and START while ALSA starts again at
- * offset 0, and loses audio unless the two meet there (XEN.md, "Position over STOP/START"). */
-void xpa_back_stop(struct xpa_back *b) {
-    double position = xpa_back_position(b, xpa_now_nsec());
-    uint64_t buffer = b->config.buffer_frames;
-    uint64_t base = ((uint64_t)ceil(position) + buffer - 1) / buffer * buffer;
-    b->running = b->paused = false;
-    b->timeline.valid = false;
-    b->stopped_frames = (uint64_t)position;
-    if (b->direction == XPA_PLAYBACK)
-        b->written_frames = b->taken_frames = base;
-    b->late_frames = 0;
-    b->next_offset_frames = 0;
-    b->stats.delay_frames = 0;
-    if (b->config.period_frames > 0 && base != b->reported_frames)
-        xpa_back_send_position(b, base, 0, xpa_now_nsec());
-    b->reported_frames = base;
-    xpa_back_schedule(b, xpa_now_nsec());
+    int result = report_position(b, now_nsec);
+    xpa_back_schedule(b, now_nsec);
+    return result;
 }

@@ -2,78 +2,32 @@
  *
  * The data loop answers WRITE, READ and TRIGGER itself, at once and after the copy. Everything
  * else goes to Python as a notice; the ring then rests until Python has answered, so a guest sees
- * its requests carried out in the order in which it made them.
+ * its requests carried out in the order in which it made them. Nothing here ends the stream: what
+ * the guest did wrong is returned.
  */
 #include "back/back.h"
 
 #include <errno.h>
 #include <string.h>
 
-void xpa_back_tell_host(struct xpa_back *b, bool running) {
-    b->trigger_ticket = xpa_plane_notify(b->plane, XPA_NOTICE_TRIGGER, b->id, running, NULL);
-    b->trigger_unread = true;
-}
-
 /* `insist`: notify even if the guest asked for no notification. Linux's driver looks at no answer
  * while its stream is closed, and then never asks again: one answer that came too late would leave
  * it deaf until it is connected anew. The first request of an open is a query, answered so. */
-static void respond(struct xpa_back *b, const struct xensnd_resp *response, bool insist) {
-    if (xpa_back_ring_push(&b->ring, response) < 0) {
-        xpa_back_break(b, -EPROTO);
-        return;
-    }
+static int respond(struct xpa_back *b, const struct xensnd_resp *response, bool insist) {
+    if (xpa_back_ring_push(&b->ring, response) < 0)
+        return -EPROTO;
     if (xpa_back_ring_publish(&b->ring) || insist)
         xpa_channel_notify(&b->request_channel);
+    return 0;
 }
 
-void xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status) {
+int xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status) {
     struct xensnd_resp response;
     memset(&response, 0, sizeof response);
     response.id = request->id;
     response.operation = request->operation;
     response.status = status; /* Linux's errno values are Xen's XEN_E* (xen/errno.h) */
-    respond(b, &response, false);
-}
-
-/* The rules are BACKEND_PCM's in sndif/stream_rules.py, whose test compares the two. */
-static int trigger(struct xpa_back *b, uint8_t type) {
-    if (type > XENSND_OP_TRIGGER_RESUME)
-        return -EINVAL;
-    if (!b->open)
-        return -EIO;
-    switch (type) {
-    case XENSND_OP_TRIGGER_START:
-        if (b->running && !b->paused)
-            return 0;
-        if (b->running && b->direction == XPA_PLAYBACK)
-            break;
-        if (b->running) /* after a guest's suspend, see xpa_back_write */
-            xpa_back_stop(b);
-        xpa_back_start(b);
-        xpa_back_tell_host(b, true);
-        return 0;
-    case XENSND_OP_TRIGGER_STOP:
-        if (!b->running)
-            return 0;
-        xpa_back_stop(b);
-        xpa_back_tell_host(b, false);
-        return 0;
-    case XENSND_OP_TRIGGER_PAUSE:
-        if (!b->running)
-            return -EINVAL;
-        b->paused = true;
-        xpa_back_schedule(b, xpa_now_nsec());
-        return 0;
-    case XENSND_OP_TRIGGER_RESUME:
-        if (!b->running)
-            return -EINVAL;
-        break;
-    default:
-        return -EINVAL;
-    }
-    b->paused = false;
-    xpa_back_schedule(b, xpa_now_nsec());
-    return 0;
+    return respond(b, &response, false);
 }
 
 /* A guest can START and STOP as fast as it likes, and each is a notice: the next one waits until
@@ -84,38 +38,51 @@ static bool must_hold(struct xpa_back *b) {
     return b->trigger_unread;
 }
 
-static void serve_trigger(struct xpa_back *b, const struct xensnd_req *request) {
+static int serve_trigger(struct xpa_back *b, const struct xensnd_req *request) {
     if (must_hold(b)) {
         b->held = *request;
         b->holding = b->waiting = true;
         xpa_back_schedule(b, xpa_now_nsec());
-        return;
+        return 0;
     }
     bool was_running = b->running;
-    int status = trigger(b, request->op.trigger.type);
-    if (b->running && !was_running && xpa_back_must_await_host(b, xpa_now_nsec()))
-        xpa_back_await_host(b, request, xpa_now_nsec());
-    else
-        xpa_back_answer(b, request, status);
+    int status, result = xpa_back_trigger(b, request->op.trigger.type, &status);
+    if (b->running && !was_running) { /* answered when the host runs: see host_start.c */
+        b->held = *request;
+        b->starting = b->waiting = true;
+        b->start_until_nsec = 0;
+        return result;
+    }
+    int answered = xpa_back_answer(b, request, status);
+    return result < 0 ? result : answered;
 }
 
-static void serve(struct xpa_back *b, const struct xensnd_req *request) {
+/* A paused stream that is written from the buffer's start was prepared anew. Linux's driver sends
+ * PAUSE when the guest is suspended and never RESUME; ALSA then counts from 0 and tells nobody. */
+static int serve_write(struct xpa_back *b, const struct xensnd_req *request) {
+    uint32_t offset_bytes = request->op.rw.offset, length_bytes = request->op.rw.length;
+    int result = 0;
+    if (xpa_back_prepared_anew(b, offset_bytes, length_bytes))
+        result = xpa_back_stop(b);
+    int answered = xpa_back_answer(b, request, xpa_back_write(b, offset_bytes, length_bytes));
+    return result < 0 ? result : answered;
+}
+
+static int serve(struct xpa_back *b, const struct xensnd_req *request) {
     switch (request->operation) {
     case XENSND_OP_WRITE:
         b->stats.transfers++;
-        xpa_back_answer(b, request,
-                        xpa_back_write(b, request->op.rw.offset, request->op.rw.length));
-        break;
+        return serve_write(b, request);
     case XENSND_OP_READ:
         b->stats.transfers++;
-        xpa_back_answer(b, request, xpa_back_read(b, request->op.rw.offset, request->op.rw.length));
-        break;
+        return xpa_back_answer(b, request,
+                               xpa_back_read(b, request->op.rw.offset, request->op.rw.length));
     case XENSND_OP_TRIGGER:
-        serve_trigger(b, request);
-        break;
+        return serve_trigger(b, request);
     default: /* also what no version of the protocol knows: Python says so */
         b->waiting = true;
         xpa_plane_notify(b->plane, XPA_NOTICE_REQUEST, b->id, 0, request);
+        return 0;
     }
 }
 
@@ -130,31 +97,27 @@ static uint32_t next_wake(const struct xpa_back *b) {
     return b->position_ext && taken_by_host ? QUIET_REQUESTS : 1;
 }
 
-/* Carries out what the guest has queued; also called by host outputs just before they take. */
-void xpa_back_collect(struct xpa_back *b) {
+int xpa_back_serve(struct xpa_back *b) {
     struct xensnd_req request;
-    if (b->broken || !b->attached)
-        return;
+    int result = 0;
     if (b->holding && !must_hold(b)) {
         b->holding = b->waiting = false;
-        serve(b, &b->held);
+        result = serve(b, &b->held);
     }
     do {
-        while (!b->waiting && !b->broken) {
+        while (result == 0 && !b->waiting) {
             int got = xpa_back_ring_pop(&b->ring, &request);
-            if (got < 0) {
-                xpa_back_break(b, got);
-                return;
-            }
-            if (got == 0)
+            if (got <= 0) {
+                result = got;
                 break;
-            serve(b, &request);
+            }
+            result = serve(b, &request);
         }
-    } while (!b->waiting && !b->broken && xpa_back_ring_rearm(&b->ring, next_wake(b)));
+    } while (result == 0 && !b->waiting && xpa_back_ring_rearm(&b->ring, next_wake(b)));
+    return result;
 }
 
-void xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response) {
+int xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response) {
     b->waiting = false;
-    respond(b, response, true);
-    xpa_back_collect(b);
+    return respond(b, response, true);
 }
