@@ -1,10 +1,11 @@
 /* front/front.h - the frontend half of one sndif stream, on the data loop.
  *
- * front/life.c      attached, open, closed, broken; what wakes it; Python's commands
- * front/requests.c    the request ring: requests out, answers in
- * front/position.c  what positions mean, and which to believe
- * front/time.c      when a frame is, by our clock
- * front/data.c      frames into and out of the buffer that the backend shares
+ * In order; each uses only those before it:
+ * time.c      when a frame is, by our clock
+ * position.c  what positions mean, and which to believe
+ * requests.c  the request ring: requests out, answers in
+ * data.c      frames into and out of the buffer that the backend shares
+ * life.c      attached, open, started, closed, broken; what wakes it; Python's commands
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
  * `position` was heard, so written - position is the delay, always. The graph side (node/node.c)
@@ -98,7 +99,6 @@ struct xpa_front {
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec);
 /* For what was sent an answer is needed now: notifies, and is woken by it. */
 void xpa_front_urge(struct xpa_front *f);
-void xpa_front_trigger(struct xpa_front *f, uint8_t type);
 /* Frames count from where the backend's position will start. Playback puts its first frames
  * between prepare and begin. */
 void xpa_front_prepare(struct xpa_front *f);
@@ -117,9 +117,6 @@ void xpa_front_ask(struct xpa_front *f);
 uint32_t xpa_front_ready(const struct xpa_front *f);
 void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames);
 
-/* The next position may be anything: a start, a skip. */
-void xpa_front_expect_jump(struct xpa_front *f);
-
 /* When a frame is heard (capture: may be read), nsec of our clock; and the inverse. Only after a
  * first position: see ready. */
 uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames);
@@ -133,18 +130,24 @@ bool xpa_front_time_locked(const struct xpa_front *f);
 /* --- between the files --- */
 
 void xpa_front_time_init(struct xpa_front *f, bool timed);
+/* The next position may be anything: a start, a skip. */
+void xpa_front_expect_jump(struct xpa_front *f);
 /* An event arrived that says so. 0: it does not say. */
 void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec);
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec);
 
-/* Tells whoever drives the stream. */
-void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec);
-void xpa_front_break(struct xpa_front *f, int reason);
-/* Python's request: one at a time; its answer becomes a notice. */
-void xpa_front_send(struct xpa_front *f, struct xensnd_req *request);
-void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
+/* Below, int < 0 is the errno for which the stream is to be ended. */
 
+int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
+
+/* Takes in all answers; 1: STOP's was among them. */
+int xpa_front_answers(struct xpa_front *f, uint64_t now_nsec);
+int xpa_front_send_trigger(struct xpa_front *f, uint8_t type);
+/* Python's request: one at a time; its answer becomes a notice. */
+int xpa_front_send_request(struct xpa_front *f, struct xensnd_req *request);
+/* For what was sent an answer is needed now; true: there are answers already. */
+bool xpa_front_hurry(struct xpa_front *f);
 bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
                         uint32_t length_bytes, uint32_t frames);
 void xpa_front_flush(struct xpa_front *f);

@@ -1,5 +1,9 @@
 /* front/life.c - a frontend stream's life on the data loop, and Python's commands to it; see
- * front/front.h. */
+ * front.h.
+ *
+ * The other files return what happened; only here a stream is ended, and only from here whoever
+ * drives it hears of a change.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +22,14 @@ static void detach_sources(struct xpa_front *f) {
     f->peer->streams--;
 }
 
-void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
+/* Tells whoever drives the stream. */
+static void changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
     if (f->on_change)
         f->on_change(f->change_data, what, now_nsec);
 }
 
-void xpa_front_break(struct xpa_front *f, int reason) {
+/* The peer broke the protocol or went away. */
+static void end(struct xpa_front *f, int reason) {
     if (f->broken)
         return;
     f->broken = true;
@@ -31,8 +37,76 @@ void xpa_front_break(struct xpa_front *f, int reason) {
     f->stats.running = 0;
     detach_sources(f);
     xpa_plane_notify(f->plane, XPA_NOTICE_BROKEN, f->id, reason, NULL);
-    xpa_front_changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+    changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
 }
+
+/* STOP is answered: the position that the backend sent at STOP is in, and where the next start
+ * begins is known. Whoever collects may have a start waiting for it. */
+static int after_stop(struct xpa_front *f) {
+    uint64_t now = xpa_now_nsec();
+    int result = xpa_front_read_positions(f, now);
+    if (result < 0)
+        return result;
+    f->stopping = false;
+    changed(f, XPA_FRONT_ANSWER, now);
+    return 0;
+}
+
+void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
+    if (f->broken || !f->attached)
+        return;
+    int happened = xpa_front_answers(f, now_nsec);
+    if (happened > 0)
+        happened = after_stop(f);
+    if (happened < 0)
+        end(f, happened);
+}
+
+void xpa_front_urge(struct xpa_front *f) {
+    if (!f->broken && f->attached && xpa_front_hurry(f))
+        xpa_front_collect(f, xpa_now_nsec());
+}
+
+/* --- starting and stopping, for whoever drives the stream --- */
+
+static void trigger(struct xpa_front *f, uint8_t type) {
+    if (f->broken)
+        return;
+    int result = xpa_front_send_trigger(f, type);
+    if (result < 0)
+        end(f, result);
+    else /* its answer matters: asks to be woken by it, which a transfer's answer does not */
+        xpa_front_collect(f, xpa_now_nsec());
+}
+
+void xpa_front_prepare(struct xpa_front *f) {
+    f->written_frames = f->read_frames = f->position_frames = f->base_frames;
+}
+
+void xpa_front_begin(struct xpa_front *f) {
+    f->started = true;
+    f->positioned = false;
+    f->starved = false;
+    f->odd_positions = 0;
+    f->event_nsec = xpa_now_nsec();
+    f->stats.running = 1;
+    xpa_front_expect_jump(f);
+    trigger(f, XENSND_OP_TRIGGER_START);
+}
+
+void xpa_front_end(struct xpa_front *f) {
+    if (!f->started)
+        return;
+    f->started = false;
+    f->stats.running = 0;
+    /* Where a backend goes on is told by the position it sends at STOP; one that sends none goes
+     * on from where it is, or from 0: the first position after START shows which. */
+    f->base_frames = f->position_frames;
+    f->stopping = true;
+    trigger(f, XENSND_OP_TRIGGER_STOP);
+}
+
+/* --- what wakes it --- */
 
 static void on_request_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_front *f = source->data;
@@ -40,12 +114,12 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
     uint64_t now = xpa_now_nsec();
     int result = xpa_channel_ack(&f->request_channel);
     if (result < 0 && result != -EAGAIN) {
-        xpa_front_break(f, result);
+        end(f, result);
         return;
     }
     xpa_front_collect(f, now);
     if (!f->broken)
-        xpa_front_changed(f, XPA_FRONT_ANSWER, now);
+        changed(f, XPA_FRONT_ANSWER, now);
 }
 
 /* Events that wake us together came together: what we did for the first one does not make the
@@ -64,12 +138,14 @@ static void on_event_channel(struct xpa_source *source, uint32_t events) {
     (void)events;
     int result = xpa_channel_ack(&f->event_channel);
     if (result < 0 && result != -EAGAIN) {
-        xpa_front_break(f, result);
+        end(f, result);
         return;
     }
-    xpa_front_read_positions(f, now);
-    if (!f->broken && f->open)
-        xpa_front_changed(f, XPA_FRONT_POSITION, now);
+    result = xpa_front_read_positions(f, now);
+    if (result < 0)
+        end(f, result);
+    else if (f->open)
+        changed(f, XPA_FRONT_POSITION, now);
 }
 
 /* --- commands, carried out on the data loop --- */
@@ -85,7 +161,7 @@ static void do_attach(const struct xpa_command *command) {
     if (!f->peer)
         f->peer = xpa_peer_join(&f->own_peer, 1, f->backend_id);
     if (result < 0)
-        xpa_front_break(f, result);
+        end(f, result);
 }
 
 static void release(struct xpa_front *f) {
@@ -93,14 +169,14 @@ static void release(struct xpa_front *f) {
         return;
     xpa_front_end(f);
     f->open = false;
-    xpa_front_changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
+    changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
 }
 
 static void do_detach(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
     f->broken = true; /* nothing more is sent */
     release(f);
-    xpa_front_changed(f, XPA_FRONT_GONE, xpa_now_nsec());
+    changed(f, XPA_FRONT_GONE, xpa_now_nsec());
     detach_sources(f);
     xpa_plane_notify(f->plane, XPA_NOTICE_DETACHED, f->id, 0, NULL);
 }
@@ -143,7 +219,7 @@ static void do_open(const struct xpa_command *command) {
     f->stats.lead_frames = f->lead_frames;
     xpa_front_time_init(f, false); /* the first event shows what the backend says */
     f->open = true;
-    xpa_front_changed(f, XPA_FRONT_OPENED, xpa_now_nsec());
+    changed(f, XPA_FRONT_OPENED, xpa_now_nsec());
 }
 
 static void do_request(const struct xpa_command *command) {
@@ -152,7 +228,14 @@ static void do_request(const struct xpa_command *command) {
     memcpy(&request, command->arg.packet, sizeof request);
     if (f->broken || !f->attached)
         return;
-    xpa_front_send(f, &request);
+    xpa_front_collect(f, xpa_now_nsec());
+    if (f->broken)
+        return;
+    int result = xpa_front_send_request(f, &request);
+    if (result < 0)
+        end(f, result);
+    else
+        xpa_front_collect(f, xpa_now_nsec());
 }
 
 /* Once a second: has the backend left a transfer unanswered for too long? Asked for before it is
@@ -165,11 +248,11 @@ static void do_check(const struct xpa_command *command) {
     xpa_front_collect(f, now);
     if (f->broken)
         return;
-    xpa_front_changed(f, XPA_FRONT_ANSWER, now);
+    changed(f, XPA_FRONT_ANSWER, now);
     if (f->broken || f->transfers_begin == f->transfers_end)
         return;
     if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
-        xpa_front_break(f, -ETIMEDOUT);
+        end(f, -ETIMEDOUT);
     else
         xpa_front_urge(f);
 }

@@ -123,7 +123,7 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
 }
 
 /* Of several only the newest says where the stream is now. */
-void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
+int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_evt event, newest = {0};
     bool any = false;
     int got;
@@ -134,8 +134,7 @@ void xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
         }
     }
     xpa_evt_ring_ack(&f->event_ring);
-    if (got < 0)
-        xpa_front_break(f, got);
-    else if (any && f->open)
+    if (got == 0 && any && f->open)
         on_position(f, &newest, now_nsec);
+    return got;
 }

@@ -56,12 +56,9 @@ void xpa_front_flush(struct xpa_front *f) {
     }
 }
 
-void xpa_front_urge(struct xpa_front *f) {
-    if (f->broken || !f->attached)
-        return;
+bool xpa_front_hurry(struct xpa_front *f) {
     flush_urgent(f);
-    if (xpa_front_ring_rearm(&f->ring, 1))
-        xpa_front_collect(f, xpa_now_nsec());
+    return xpa_front_ring_rearm(&f->ring, 1);
 }
 
 static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
@@ -87,14 +84,10 @@ bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_
     return true;
 }
 
-void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
+int xpa_front_send_trigger(struct xpa_front *f, uint8_t type) {
     struct xensnd_req request;
-    if (f->broken)
-        return;
-    if (all_slots(f) == 0) { /* 32 requests unanswered: the backend stands still */
-        xpa_front_break(f, -ETIMEDOUT);
-        return;
-    }
+    if (all_slots(f) == 0) /* 32 requests unanswered: the backend stands still */
+        return -ETIMEDOUT;
     memset(&request, 0, sizeof request);
     struct xpa_transfer *t = remember(f, XENSND_OP_TRIGGER, 0);
     t->trigger = type;
@@ -104,57 +97,38 @@ void xpa_front_trigger(struct xpa_front *f, uint8_t type) {
     request.op.trigger.type = type;
     xpa_front_ring_push(&f->ring, &request);
     flush_urgent(f);
-    /* its answer matters: asks to be woken by it, which a transfer's answer does not */
-    xpa_front_collect(f, xpa_now_nsec());
+    return 0;
 }
 
-void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
-
-void xpa_front_prepare(struct xpa_front *f) {
-    f->written_frames = f->read_frames = f->position_frames = f->base_frames;
-}
-
-void xpa_front_begin(struct xpa_front *f) {
-    f->started = true;
-    f->positioned = false;
-    f->starved = false;
-    f->odd_positions = 0;
-    f->event_nsec = xpa_now_nsec();
-    f->stats.running = 1;
-    xpa_front_expect_jump(f);
-    xpa_front_trigger(f, XENSND_OP_TRIGGER_START);
-}
-
-void xpa_front_end(struct xpa_front *f) {
-    if (!f->started)
-        return;
-    f->started = false;
-    f->stats.running = 0;
-    /* Where a backend goes on is told by the position it sends at STOP; one that sends none goes
-     * on from where it is, or from 0: the first position after START shows which. */
-    f->base_frames = f->position_frames;
-    f->stopping = true;
-    xpa_front_trigger(f, XENSND_OP_TRIGGER_STOP);
+int xpa_front_send_request(struct xpa_front *f, struct xensnd_req *request) {
+    request->id = f->slow_id = f->next_id++;
+    f->slow_pending = true;
+    if (xpa_front_ring_push(&f->ring, request) < 0)
+        return -ETIMEDOUT;
+    flush_urgent(f);
+    return 0;
 }
 
 /* --- what the backend says --- */
 
-static void finish(struct xpa_front *f, const struct xpa_transfer *t) {
-    f->pending_frames -= t->frames;
-    if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP) {
-        xpa_front_read_positions(
-            f, xpa_now_nsec()); /* the one sent at STOP is in: see xpa_front_end */
-        f->stopping = false;
-        xpa_front_changed(f, XPA_FRONT_ANSWER,
-                          xpa_now_nsec()); /* whoever collects: a start may wait for it */
+/* 1: the answer to STOP was among those that are done with. */
+static int finish(struct xpa_front *f) {
+    int stopped = 0;
+    while (f->transfers_begin != f->transfers_end &&
+           f->transfers[f->transfers_begin % XPA_TRANSFERS].answered) {
+        const struct xpa_transfer *t = &f->transfers[f->transfers_begin++ % XPA_TRANSFERS];
+        f->pending_frames -= t->frames;
+        if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP)
+            stopped = 1;
     }
+    return stopped;
 }
 
-static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
+static int on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
     if (f->slow_pending && response->id == f->slow_id) {
         f->slow_pending = false;
         xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
-        return;
+        return 0;
     }
     for (uint32_t i = f->transfers_begin; i != f->transfers_end; i++) {
         struct xpa_transfer *t = &f->transfers[i % XPA_TRANSFERS];
@@ -166,49 +140,33 @@ static void on_answer(struct xpa_front *f, const struct xensnd_resp *response, u
             xpa_transport_add(&f->peer->transport, now_nsec - t->sent_nsec);
         if (response->status != 0) {
             f->stats.dropped_frames += t->frames;
-            if (t->operation == XENSND_OP_TRIGGER) {
-                xpa_front_break(f, response->status < 0 ? response->status : -EIO);
-                return;
-            }
+            if (t->operation == XENSND_OP_TRIGGER)
+                return response->status < 0 ? response->status : -EIO;
         }
         break;
     } /* an id that we do not know answers a request given up: nothing waits for it */
-    while (f->transfers_begin != f->transfers_end &&
-           f->transfers[f->transfers_begin % XPA_TRANSFERS].answered)
-        finish(f, &f->transfers[f->transfers_begin++ % XPA_TRANSFERS]);
+    return finish(f);
 }
 
-void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
+int xpa_front_answers(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_resp response;
-    if (f->broken || !f->attached)
-        return;
+    int happened = 0;
     uint32_t after;
     do {
-        int got = 0;
-        while (!f->broken && (got = xpa_front_ring_pop(&f->ring, &response)) > 0)
-            on_answer(f, &response, now_nsec);
-        if (f->broken)
-            return;
-        if (got < 0) {
-            xpa_front_break(f, got);
-            return;
+        int got;
+        while ((got = xpa_front_ring_pop(&f->ring, &response)) > 0) {
+            int result = on_answer(f, &response, now_nsec);
+            if (result < 0)
+                return result;
+            happened |= result;
         }
+        if (got < 0)
+            return got;
         /* A backend with our extension answers when its host takes. One without answers at once:
          * what is unanswered even now, a cycle later, somebody waits for. */
         bool late = !f->position_ext && f->transfers_begin != f->transfers_end;
         bool wake = f->slow_pending || f->awaited > 0 || late || f->direction == XPA_CAPTURE;
         after = wake ? 1 : QUIET_ANSWERS;
     } while (xpa_front_ring_rearm(&f->ring, after));
-}
-
-void xpa_front_send(struct xpa_front *f, struct xensnd_req *request) {
-    xpa_front_collect(f, xpa_now_nsec());
-    request->id = f->slow_id = f->next_id++;
-    f->slow_pending = true;
-    if (xpa_front_ring_push(&f->ring, request) < 0) {
-        xpa_front_break(f, -ETIMEDOUT);
-        return;
-    }
-    flush_urgent(f);
-    xpa_front_collect(f, xpa_now_nsec());
+    return happened;
 }

@@ -46,6 +46,8 @@ void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_ns
                        position);
 }
 
+void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
+
 bool xpa_front_time_ready(const struct xpa_front *f) { return xpa_clock_ready(&f->clock); }
 
 bool xpa_front_time_locked(const struct xpa_front *f) {
