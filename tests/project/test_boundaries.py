@@ -164,6 +164,33 @@ def wrong_includes(tree: Path) -> set[str]:
     return wrong
 
 
+FUNCTION = re.compile(r"^[a-zA-Z][^;{}()]*?\b(xpa_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
+
+
+def circles(folder: Path) -> set[str]:
+    """Files of a C room that call each other in a circle; x.c and x.h count as one file."""
+    texts: dict[str, str] = {}
+    for path in sorted(folder.glob("*.[ch]")):
+        text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        texts[path.stem] = texts.get(path.stem, "") + text
+    home = {name: file for file, text in texts.items() for name in FUNCTION.findall(text)}
+    called = {
+        file: {home[name] for name in re.findall(r"\bxpa_\w+", text) if name in home} - {file}
+        for file, text in texts.items()
+        if file != folder.name  # the room's header declares what all of them define
+    }
+    size = -1
+    while size != len(called):  # who calls nobody that is left, or is called by nobody, is in none
+        size = len(called)
+        wanted = set().union(*called.values()) if called else set()
+        called = {
+            file: others
+            for file, others in called.items()
+            if others & called.keys() and file in wanted
+        }
+    return set(called)
+
+
 def rooms_in_order() -> list[str]:
     """A line a room: its files, its lines, what it may use."""
     lines = ["Python:"]
@@ -197,6 +224,18 @@ def test_a_room_names_only_rooms_before_it() -> None:
     for number, room in enumerate(rooms):
         for token in PYTHON_ROOMS[room].split():
             assert room_of(dotted(token)) in rooms[:number], (room, token)
+
+
+@pytest.mark.parametrize("room", [room for room in C_ROOMS if room != "pipewire"])
+def test_files_of_a_c_room_call_each_other_one_way(room: str) -> None:
+    assert circles(ROOT / "pw_module" / "src" / room) == set()
+
+
+def test_a_circle_of_c_files_is_told(copy: Path) -> None:
+    room = copy / "pw_module" / "src" / "back"
+    file = room / "position.c"
+    file.write_text(file.read_text() + "\nvoid f(struct xpa_back *b) { xpa_back_stop(b); }\n")
+    assert circles(room) == {"position", "state"}
 
 
 @pytest.fixture
