@@ -2,7 +2,7 @@
  *
  * The position is read off the host's clock, not off what the host has taken: a guest that adds
  * nothing to it reads the true delay. Events are sent when the position is one frame past a period
- * boundary: the kernel's frontend tests "more than a period", strictly (PROTOCOL.md, CUR_POS (1)).
+ * boundary: the kernel's frontend tests "more than a period", strictly (packaging/doc/peers.md).
  */
 #include "back/back.h"
 

@@ -24,7 +24,7 @@ static void start(struct xpa_back *b) {
 
 /* STOP drops what was not heard. The position is rounded up to a multiple of the buffer and sent
  * once: the kernel's frontend keeps its pointer over STOP and START while ALSA starts again at
- * offset 0, and loses audio unless the two meet there (XEN.md, "Position over STOP/START"). */
+ * offset 0, and loses audio unless the two meet there (packaging/doc/peers.md, Positions). */
 int xpa_back_stop(struct xpa_back *b) {
     double position = xpa_back_position(b, xpa_now_nsec());
     uint64_t buffer = b->config.buffer_frames;

@@ -1,0 +1,54 @@
+"""Every document and source file that the project's own text names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = {".py", ".pyi", ".c", ".h", ".cdef", ".md", ".sh", ".toml", ".cfg", ".conf", ".rules", ".1"}
+PLACES = ("bridge", "pw_module", "packaging", "tests")
+FOREIGN = {"tests/project/test_documents.py"}
+MADE = {"source/README.md"}  # a name inside the lab's disk
+DOCUMENT = re.compile(r"[\w./-]*\b[\w-]+\.md\b")
+OWN_FILE = re.compile(r"\b(?:bridge|pw_module|tests|packaging)/[\w./-]+\.(?:py|c|h|cdef|svg|1)\b")
+
+
+def texts() -> list[Path]:
+    found = [ROOT / "README.md", ROOT / "Makefile"]
+    for place in PLACES:
+        found += [path for path in (ROOT / place).rglob("*") if path.suffix in TEXT]
+    return [path for path in found if path.relative_to(ROOT).as_posix() not in FOREIGN]
+
+
+def missing(text: str, file: Path) -> set[str]:
+    """What `text` names and is neither at that path, nor beside `file`, nor in packaging/doc."""
+    plain = text.replace("\\-", "-")
+    named = set(DOCUMENT.findall(plain)) | set(OWN_FILE.findall(plain))
+    return {
+        name
+        for name in named - MADE
+        if not any((base / name).exists() for base in (ROOT, file.parent, ROOT / "packaging/doc"))
+    }
+
+
+def test_what_the_text_names_is_there() -> None:
+    wrong = {}
+    for path in texts():
+        if found := missing(path.read_text(encoding="utf-8"), path):
+            wrong[path.relative_to(ROOT).as_posix()] = found
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("see PROTOCOL.md, CUR_POS", "PROTOCOL.md"),
+        ("(packaging/doc/none.md)", "packaging/doc/none.md"),
+        ("as pw_module/src/ring.c does", "pw_module/src/ring.c"),
+    ],
+)
+def test_a_name_without_a_file_is_told(text: str, name: str) -> None:
+    assert missing(text, ROOT / "README.md") == {name}
