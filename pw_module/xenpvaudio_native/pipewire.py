@@ -194,8 +194,8 @@ class GuestNode:
 
 
 class HostStream:
-    """One guest stream in the host's graph. Create it after BackStream.open was carried out, free
-    it before BackStream.close."""
+    """One guest stream in the host's graph. Create it after BackStream.open was queued (the data
+    loop carries it out before it knows of this one), free it before BackStream.close."""
 
     def __init__(
         self,

@@ -146,7 +146,7 @@ class Plane:
         return int(lib.xpa_plane_notice_fd(self.handle))
 
     def notices(self) -> Iterator[Notice]:
-        """All notices that wait now."""
+        """Notices until none waits, those that come meanwhile too."""
         lib.xpa_plane_clear_notice_fd(self.handle)
         while lib.xpa_plane_next_notice(self.handle, self._notice):
             n = self._notice

@@ -1,4 +1,4 @@
-"""A negotiated Config as the data plane wants it. Pure."""
+"""A negotiated Config as the data plane wants it: values only, but of the native package."""
 
 from __future__ import annotations
 

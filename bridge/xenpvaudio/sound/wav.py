@@ -1,4 +1,4 @@
-"""WAV files as values: the demo's input, and what it and the tests write. Pure bytes, any thread.
+"""WAV files as values: the demo's input, and what it and the tests write. Any thread.
 
 RIFF/WAVE as in Microsoft's "Multiple Channel Audio Data and WAVE Files": little-endian chunks, of
 which `fmt ` and `data` matter. The header is believed as far as it can be true: streaming writers

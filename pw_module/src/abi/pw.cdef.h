@@ -1,7 +1,8 @@
 /* abi/pw.cdef.h - what Python sees of the PipeWire side; plain declarations, read by C and by cffi.
  *
- * Every function here is called from Python's main thread and takes the lock of PipeWire's main
- * loop. What happened there waits as events; xpa_pw_fd is readable then. Audio runs on PipeWire's
+ * Every function here is called from Python's main thread. Those that touch PipeWire's own objects
+ * take the lock of its main loop; those that read a figure or take an event do not need it. What
+ * happened on that loop waits as events; xpa_pw_fd is readable then. Audio runs on PipeWire's
  * data loop, which also drives the plane.
  */
 
