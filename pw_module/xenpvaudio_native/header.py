@@ -46,13 +46,13 @@ def _struct(name: str) -> object:
 
 
 def sizeof(struct: str) -> int:
-    """The octets that `struct` takes, for example sizeof("xensnd_req")."""
+    """The bytes that `struct` takes, for example sizeof("xensnd_req")."""
     size: int = ffi.sizeof(_struct(struct))
     return size
 
 
 def offset(struct: str, field: str) -> int:
-    """Where `field` begins in `struct`, in octets; dots go into members: "op.open.buffer_sz"."""
+    """Where `field` begins in `struct`, in bytes; dots go into members: "op.open.buffer_sz"."""
     try:
         place: int = ffi.offsetof(_struct(struct), *field.split("."))
     except (KeyError, TypeError):
@@ -61,12 +61,12 @@ def offset(struct: str, field: str) -> int:
 
 
 def size(struct: str, field: str) -> int:
-    """The octets that `field` of `struct` takes; dots go into members."""
+    """The bytes that `field` of `struct` takes; dots go into members."""
     kind = _struct(struct)
     for part in field.split("."):
         members = dict(getattr(kind, "fields", None) or ())
         if part not in members:
             raise LookupError(f"struct {struct} has no field {field} in abi/sndif.cdef")
         kind = members[part].type
-    octets: int = ffi.sizeof(kind)
-    return octets
+    size_bytes: int = ffi.sizeof(kind)
+    return size_bytes

@@ -1,4 +1,4 @@
-"""PipeWire from the control plane's thread: Pipewire (a connection), GuestNode, HostStream.
+"""PipeWire from the control plane's thread: Pipewire (a connection), GuestNode, HostNode.
 
 PipeWire's main loop runs in a thread in C; what it reports waits for dispatch(): make the
 connection's fd a reader of the event loop. Audio runs on PipeWire's data loop, which also drives
@@ -193,7 +193,7 @@ class GuestNode:
             self.handle = ffi.NULL
 
 
-class HostStream:
+class HostNode:
     """One guest stream in the host's graph. Create it after BackStream.open was queued (the data
     loop carries it out before it knows of this one), free it before BackStream.close."""
 

@@ -59,8 +59,8 @@ class StreamFormat:
         config.channels = self.channels
         config.sample_bytes = self.sample_bytes
         config.sample_kind = self.sample_kind
-        for i, octet in enumerate(self.silence):
-            config.silence[i] = octet
+        for i, byte in enumerate(self.silence):
+            config.silence[i] = byte
         config.buffer_frames = self.buffer_frames
         config.period_frames = self.period_frames
         config.buffer = ffi.cast("void *", self.address)
@@ -160,10 +160,10 @@ class Plane:
             self.handle = ffi.NULL
 
 
-def guard_frames(rate: int, period_frames: int, *, capture: bool) -> int:
+def margin_frames(rate: int, period_frames: int, *, capture: bool) -> int:
     """How late a cycle may be at first: that part of a lead that is not the host's need."""
     direction = lib.XPA_CAPTURE if capture else lib.XPA_PLAYBACK
-    return int(lib.xpa_front_guard_frames(rate, period_frames, direction))
+    return int(lib.xpa_front_margin_frames(rate, period_frames, direction))
 
 
 class FrontStream:
@@ -285,7 +285,7 @@ class BackStream:
             raise UnavailableError("no memory for a stream")
 
     def watch(self) -> None:
-        """Before attach: BROKEN with -ENOTCONN once the octet that the frontend keeps set in the
+        """Before attach: BROKEN with -ENOTCONN once the byte that the frontend keeps set in the
         event page is cleared (liveness extension)."""
         lib.xpa_back_watch(self.handle)
 
@@ -304,9 +304,9 @@ class BackStream:
     def respond(self, packet: bytes) -> None:
         _check(lib.xpa_back_respond(self.handle, packet))
 
-    def set_trouble(self, jitter_nsec: int, stall_nsec: int, stall_every_nsec: int) -> None:
+    def inject_faults(self, jitter_nsec: int, stall_nsec: int, stall_every_nsec: int) -> None:
         """Position events reach the guest late, for experiments (abi/native.cdef.h)."""
-        _check(lib.xpa_back_set_trouble(self.handle, jitter_nsec, stall_nsec, stall_every_nsec))
+        _check(lib.xpa_back_inject_faults(self.handle, jitter_nsec, stall_nsec, stall_every_nsec))
 
     def set_tap(self, tap: Tap | None) -> None:
         _check(lib.xpa_back_set_tap(self.handle, tap.handle if tap else ffi.NULL))

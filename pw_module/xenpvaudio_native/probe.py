@@ -14,11 +14,11 @@ from .pipewire import Pipewire
 
 class Mark(NamedTuple):
     """`frame` was handled in the cycle that began at `cycle_nsec`; PipeWire says that it is heard
-    (capture: was at the microphone) at `told_nsec`. CLOCK_MONOTONIC."""
+    (capture: was at the microphone) at `published_nsec`. CLOCK_MONOTONIC."""
 
     frame: int
     cycle_nsec: int
-    told_nsec: int
+    published_nsec: int
 
 
 class Probe:
@@ -70,13 +70,13 @@ class Probe:
         room = ffi.new("struct xpa_probe_mark[]", frames // 16 + 16)
         direction = lib.XPA_CAPTURE if capture else lib.XPA_PLAYBACK
         count = lib.xpa_pw_probe_marks(self.handle, direction, room, len(room))
-        return [Mark(m.frame, m.cycle_nsec, m.told_nsec) for m in room[0:count]]
+        return [Mark(m.frame, m.cycle_nsec, m.published_nsec) for m in room[0:count]]
 
     def captured(self) -> array.array[float]:
         """What was captured so far."""
-        octets = self.captured_frames * self.channels * 4
+        size_bytes = self.captured_frames * self.channels * 4
         data: array.array[float] = array.array("f")
-        data.frombytes(bytes(ffi.buffer(lib.xpa_pw_probe_captured(self.handle), octets)))
+        data.frombytes(bytes(ffi.buffer(lib.xpa_pw_probe_captured(self.handle), size_bytes)))
         return data
 
     def free(self) -> None:

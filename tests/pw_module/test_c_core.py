@@ -33,7 +33,7 @@ PROGRAMS = [
     ("test_loop", ["base/loop.c"], THREAD),
     ("test_clock", ["time/clock.c"], MEMORY),
     ("test_converter", ["time/converter.c"], MEMORY),
-    ("test_guard", ["time/margin.c"], MEMORY),
+    ("test_margin", ["time/margin.c"], MEMORY),
     ("test_overdue", ["time/overdue.c"], MEMORY),
 ]
 
@@ -204,16 +204,16 @@ TWINS = {
         "test_converter", ["time/converter.c"], "", "time/converter.c",
         "ceil(step_frames - left)", "ceil(step_frames)",
     ),
-    "guard_stays": (
-        "test_guard", ["time/margin.c"], "", "time/margin.c",
+    "margin_stays": (
+        "test_margin", ["time/margin.c"], "", "time/margin.c",
         "if (g->frames <= g->base_frames ||", "if (g->frames > 0 ||",
     ),
-    "guard_comes_back_though_it_is_needed": (
-        "test_guard", ["time/margin.c"], "", "time/margin.c",
+    "margin_comes_back_though_it_is_needed": (
+        "test_margin", ["time/margin.c"], "", "time/margin.c",
         "if (frames > NEEDED_PART * half(g))", "if (frames > NEEDED_PART * g->frames)",
     ),
-    "guard_waits_no_longer_the_next_time": (
-        "test_guard", ["time/margin.c"], "", "time/margin.c",
+    "margin_waits_no_longer_the_next_time": (
+        "test_margin", ["time/margin.c"], "", "time/margin.c",
         "g->wait_nsec = 2 * (", "g->wait_nsec = (",
     ),
     "overdue_after_200_ms": (

@@ -383,11 +383,11 @@ TWINS = {
         "    if (xpa_front_ring_publish(&f->ring))\n"
         "        xpa_channel_notify(&f->request_channel);",
     ),
-    "guard_is_no_more_than_a_period": (
+    "margin_is_no_more_than_a_period": (
         "test_stream_front", "front/life.c",
         "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
     ),
-    "guard_of_a_capture_is_a_period": (
+    "margin_of_a_capture_is_a_period": (
         "test_stream_front", "front/life.c",
         "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
     ),
@@ -448,7 +448,7 @@ TWINS = {
         "p->streams > 0 && p->domain == domain", "p->streams > 0",
     ),
     "next_backend_finds_the_last_ones_clock": (
-        "test_front_time", "time/peer_clock.c", "        xpa_peer_begin(unused);", "",
+        "test_front_time", "time/peer_clock.c", "        xpa_peer_clock_begin(unused);", "",
     ),
     "stream_does_not_know_its_backend": (
         "test_stream_front", "front/life.c", "    f->backend_id = backend_id;", "",

@@ -1,7 +1,7 @@
 """The host half: serves every guest's vsnd devices through host outputs.
 
 Discovers devices under its own `backend/vsnd` by a XenStore watch. Each is a XenbusDevice on the
-BACKEND table, each of its streams a HostedStream. Which output, target, role and microphone a
+BACKEND table, each of its streams a BackendStream. Which output, target, role and microphone a
 guest has is the policy's word (config.py); what the guest writes is at most a request.
 """
 
@@ -19,13 +19,13 @@ from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_i
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Watch, XenStoreError
 from xenpvaudio.xenbus import states
-from xenpvaudio.xenbus.backoff import Patience
+from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.nodes import read_tree, write_nodes
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .outputs import Identity, Output, make_output
-from .stream import HostedStream
+from .stream import BackendStream
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ class BackendDevice(XenbusDevice):
         self._transports: dict[str, Transport] = {}
         self._change_told = False
         self._outputs: dict[OutputSpec, Output] = {}
-        self.streams: dict[str, HostedStream] = {}
-        self._patience = Patience(states.CLOSING_HOLD_NSEC / 1e9)
+        self.streams: dict[str, BackendStream] = {}
+        self._backoff = Backoff(states.CLOSING_HOLD_NSEC / 1e9)
 
     def timer_sec(self, action_state: XenbusState) -> float:
         if action_state is XenbusState.CLOSING:
-            return self._patience.hold_sec
+            return self._backoff.hold_sec
         return REOFFER_SEC if action_state is XenbusState.CLOSED else CONNECT_RETRY_SEC
 
     def own_changed(self) -> None:
@@ -147,7 +147,7 @@ class BackendDevice(XenbusDevice):
             await self._disconnect()
             raise
         self._transports = transports
-        self._patience.connected(asyncio.get_running_loop().time())
+        self._backoff.connected(asyncio.get_running_loop().time())
 
     def _compare(self) -> None:
         try:
@@ -163,7 +163,7 @@ class BackendDevice(XenbusDevice):
     async def _disconnect(self) -> None:
         streams, self.streams = self.streams, {}
         self._transports = {}
-        self._patience.ended(asyncio.get_running_loop().time())
+        self._backoff.ended(asyncio.get_running_loop().time())
         self._change_told = False
         for stream in streams.values():
             await stream.detach()
@@ -178,7 +178,7 @@ class BackendDevice(XenbusDevice):
 
     def _host(
         self, config: StreamConfig, transport: Transport, nodes: dict[str, str]
-    ) -> HostedStream:
+    ) -> BackendStream:
         policy = self.policy
         capture = config.direction is Direction.CAPTURE
         spec = policy.output
@@ -192,7 +192,7 @@ class BackendDevice(XenbusDevice):
             )
             spec = OutputSpec("null")
         limited = replace(config, buffer_bytes=min(config.buffer_bytes, policy.max_buffer_bytes))
-        return HostedStream(
+        return BackendStream(
             self._engine,
             self._domain,
             self._frontend_id,

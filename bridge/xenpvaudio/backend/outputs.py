@@ -18,7 +18,7 @@ from xenpvaudio.errors import UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sndif.volume import Mixer
-from xenpvaudio_native.pipewire import HostStream, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_format
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class _PipewirePort:
         self._mixer = mixer
         self._active = False
         self._id = engine.new_id()
-        self._host: HostStream | None = None
+        self._host: HostNode | None = None
         self._retry: asyncio.TimerHandle | None = None
         # First what can fail: a port that nobody got must not be connected when PipeWire returns,
         # since its stream may be freed by then.
@@ -124,7 +124,7 @@ class _PipewirePort:
 
     def _connect(self) -> None:
         assert self._engine.pipewire is not None
-        self._host = HostStream(
+        self._host = HostNode(
             self._engine.pipewire,
             self._stream,
             self._id,
@@ -233,7 +233,7 @@ class VirtualOutput:
         spec = self._spec
         if spec.jitter_sec or spec.stall_sec:
             figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
-            stream.set_trouble(*(round(seconds * 1e9) for seconds in figures))
+            stream.inject_faults(*(round(seconds * 1e9) for seconds in figures))
         return _VirtualPort(device, stream, lambda: self._taken.discard(place))
 
     def close(self) -> None:

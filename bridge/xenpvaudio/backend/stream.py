@@ -37,7 +37,7 @@ UNUSED_SEC = 5.0
 LINGER_SEC = 2.0
 
 
-class HostedStream:
+class BackendStream:
     """`transport`: ring-ref, event-channel, evt-ring-ref, evt-event-channel, as published."""
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Discovers devices under the domain's own `device/vsnd` by a XenStore watch, so cards may be plugged
 and unplugged at run time. Each card is a XenbusDevice on the FRONTEND table; each of its streams a
-GuestStream.
+FrontendStream.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xenpvaudio.xenbus.nodes import read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .link import FrontLink
-from .node import GuestStream
+from .node import FrontendStream
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class FrontendDevice(XenbusDevice):
         self._complaint_of_stream = ""
         self._recovery: asyncio.TimerHandle | None = None
         self._recovery_sec = 0.0
-        self._streams: dict[str, GuestStream] = {}
+        self._streams: dict[str, FrontendStream] = {}
         self._links: dict[str, FrontLink] = {}
 
     def timer_sec(self, action_state: XenbusState) -> float:
@@ -155,7 +155,7 @@ class FrontendDevice(XenbusDevice):
     def _opened(self) -> None:
         self._complaint_of_stream = ""
 
-    def _make_stream(self, config: StreamConfig) -> GuestStream:
+    def _make_stream(self, config: StreamConfig) -> FrontendStream:
         assert self._card is not None
         device = self._card.devices[config.device_index]
         several = len(self._card.devices) > 1
@@ -175,7 +175,7 @@ class FrontendDevice(XenbusDevice):
             "xenpv.device": f"{self._devid}/{config.path}",
             "xenpv.unique-id": config.unique_id,
         }
-        return GuestStream(
+        return FrontendStream(
             self._engine,
             config,
             self._settings,
@@ -193,7 +193,7 @@ class FrontendDevice(XenbusDevice):
         for stream in self._streams.values():
             stream.tick()
 
-    def streams(self) -> list[GuestStream]:
+    def streams(self) -> list[FrontendStream]:
         return list(self._streams.values())
 
 

@@ -77,7 +77,7 @@ class FrontLink:
             position_ext,
             backend_id,
         )
-        if liveness_ext:  # our kernel clears the octet, and says so, however this process ends
+        if liveness_ext:  # our kernel clears the byte, and says so, however this process ends
             self._pages[1].view[ALIVE_BYTE] = 1
             self._pages[1].set_unmap_notify(ALIVE_BYTE, self._channels[1].port)
 

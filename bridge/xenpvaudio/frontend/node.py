@@ -28,7 +28,7 @@ from xenpvaudio.sndif.hwparams import (
     refine,
 )
 from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, supports_format
-from xenpvaudio_native.plane import guard_frames
+from xenpvaudio_native.plane import margin_frames
 
 from .link import FrontLink
 
@@ -49,7 +49,7 @@ class Wanted:
     channels: int
 
 
-class GuestStream:
+class FrontendStream:
     """`name`: unique in this guest, for node.name; `title`: for people; `properties`: more."""
 
     def __init__(
@@ -233,8 +233,8 @@ class GuestStream:
         its positions say. A captured frame waits until the period's event has surely brought
         it."""
         if self.config.direction is Direction.CAPTURE:
-            guard = guard_frames(config.rate, config.period_frames, capture=True)
-            return config.period_frames + guard
+            margin = margin_frames(config.rate, config.period_frames, capture=True)
+            return config.period_frames + margin
         if self._settings.lead_frames:
             return min(self._settings.lead_frames, config.buffer_frames // 2)
         return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)

@@ -29,7 +29,7 @@ from xenpvaudio.config import OutputSpec
 from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 from xenpvaudio.testbed.testbed import SINK, SOURCE
 
-from .duplex import ask, choose_node, graph_nodes, told_delay_sec
+from .duplex import ask, choose_node, graph_nodes, published_delay_sec
 from .extras import require, require_picture
 from .latency import RATE, simulated
 
@@ -108,7 +108,7 @@ def _check(
             told: list[float] = []
 
             def ask_delay() -> None:
-                told[:] = [told_delay_sec(env, node) or 0.0 for node in (sink, source)]
+                told[:] = [published_delay_sec(env, node) or 0.0 for node in (sink, source)]
 
             def run(name: str, path: EchoPath, sounds: Path = speech) -> Tracks:
                 if not options.json:
@@ -148,7 +148,7 @@ def _delay_frames(tracks: Tracks) -> int:
 def _report(
     options: AecOptions,
     recorded: Mapping[str, list[Tracks]],
-    told_frames: int,
+    published_frames: int,
     found_frames: int | None,
 ) -> int:
     """told, found: how much later the card's echo is than the local loopback's."""
@@ -171,8 +171,10 @@ def _report(
     local, local_curves = judge("local", goal_db)
     card, card_curves = judge("card", goal_db)
     reasons = failures(card, local)
-    if found_frames is not None and abs(told_frames - found_frames) > _TOLD_WITHIN_FRAMES:
-        reasons.append(f"applications are told {told_frames} frames of delay, it is {found_frames}")
+    if found_frames is not None and abs(published_frames - found_frames) > _TOLD_WITHIN_FRAMES:
+        reasons.append(
+            f"applications are told {published_frames} frames of delay, it is {found_frames}"
+        )
     result = {
         "passed": not reasons,
         "failures": reasons,
@@ -182,7 +184,7 @@ def _report(
         "card": _rounded(card),
         "local": _rounded(local),
         "card_without_play_delay": _rounded(unaligned),
-        "told_delay_frames": told_frames,
+        "told_delay_frames": published_frames,
         "true_delay_frames": found_frames,
     }
     table = json.dumps(result) if options.json else _table(result, card, local, unaligned)

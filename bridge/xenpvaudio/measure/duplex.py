@@ -61,7 +61,7 @@ def graph_nodes(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {str(p["node.name"]): p for p in properties if "node.name" in p}
 
 
-def told_delay_sec(env: Mapping[str, str], name: str) -> float | None:
+def published_delay_sec(env: Mapping[str, str], name: str) -> float | None:
     """What a device tells in its ports' parameter Latency, beside whole quanta; None: nothing.
 
     Of its ports, not of its node: PipeWire 0.3.65 shows it at both, 1.4 at the ports only. A sink's

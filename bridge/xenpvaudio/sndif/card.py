@@ -255,7 +255,7 @@ class _Tree:
     def name(self, node: str, limit_bytes: int) -> str:
         value = self.text(node)
         if len(value.encode()) > limit_bytes:
-            raise self.error(node, f"a name has at most {limit_bytes} octets")
+            raise self.error(node, f"a name has at most {limit_bytes} bytes")
         return value
 
     def number(self, node: str, largest: int) -> int:

@@ -2,7 +2,7 @@
 
 Every number and string is read from Xen's public headers through the compiler
 (`xenpvaudio_native.header`); the only things stated here are what the headers do not say: how many
-octets a sample takes, libxl's spelling of the float formats, and our position extension.
+bytes a sample takes, libxl's spelling of the float formats, and our position extension.
 The packets that carry these words are in sndif/packets.py.
 """
 
@@ -24,9 +24,9 @@ RATE_MAX_LEN = value("XENSND_SAMPLE_RATE_MAX_LEN")
 PAGE_BYTES = value("XENSND_EVENT_PAGE_SIZE")
 
 # Each side writes "1" into its own directory if it understands the position extension
-# (PositionExt in sndif/packets.py); without both, those octets stay reserved.
+# (PositionExt in sndif/packets.py); without both, those bytes stay reserved.
 FEATURE_POSITION_EXT = "feature-position-ext"
-# The same for the liveness extension: this octet of each event page is 1 while the frontend lives.
+# The same for the liveness extension: this byte of each event page is 1 while the frontend lives.
 FEATURE_LIVENESS_EXT = "feature-liveness-ext"
 ALIVE_BYTE = offset("xensnd_event_page", "reserved")
 
@@ -189,9 +189,9 @@ class PcmFormat(IntEnum):
 
     @property
     def sample_bytes(self) -> int | None:
-        """Octets that one sample takes in the buffer; None if samples have no whole octets.
+        """Bytes that one sample takes in the buffer; None if samples have no whole bytes.
 
-        24 bits travel in the low three of four octets, as in the kernel's frontend, which maps
+        24 bits travel in the low three of four bytes, as in the kernel's frontend, which maps
         these formats to ALSA's of the same name.
         """
         return _SAMPLE_BYTES.get(self)
@@ -199,14 +199,14 @@ class PcmFormat(IntEnum):
     @property
     def silence(self) -> bytes:
         """One silent sample: zero, the middle of an unsigned range, or what a law calls zero."""
-        octets = bytearray(self.sample_bytes or 0)
+        data = bytearray(self.sample_bytes or 0)
         if self.name.endswith("_LAW"):
-            octets[0] = 0x7F if self is PcmFormat.MU_LAW else 0x55
+            data[0] = 0x7F if self is PcmFormat.MU_LAW else 0x55
         elif self.name.startswith("U"):
             bits = int(self.name[1:].partition("_")[0])
             order: Literal["little", "big"] = "big" if self.name.endswith("_BE") else "little"
-            octets[:] = (1 << (bits - 1)).to_bytes(len(octets), order)
-        return bytes(octets)
+            data[:] = (1 << (bits - 1)).to_bytes(len(data), order)
+        return bytes(data)
 
     @property
     def mask(self) -> int:

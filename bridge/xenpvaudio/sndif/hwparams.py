@@ -2,7 +2,7 @@
 
 XENSND_OP_HW_PARAM_QUERY is a question about a Space: "which of these could you do?". The answer
 must be a part of the question that is not empty. Some rules tie parameters together (the buffer's
-octets are frames x channels x width), so a Space, which is a box, cannot show them exactly.
+bytes are frames x channels x width), so a Space, which is a box, cannot show them exactly.
 `refine` answers with the smallest box around all combinations that are possible: it never excludes
 a possible one, asking again changes nothing, and nothing is left only if nothing is possible.
 

@@ -24,7 +24,7 @@ class Layout:
             self._codecs[attribute] = (header.offset(name, member), struct.Struct(code))
 
     def pack(self, values: Mapping[str, int]) -> bytearray:
-        """A packet with these members, all other octets zero."""
+        """A packet with these members, all other bytes zero."""
         data = bytearray(self.size)
         for attribute, number in values.items():
             place, codec = self._codecs[attribute]
@@ -38,7 +38,7 @@ class Layout:
 
     def unpack(self, data: bytes) -> dict[str, int]:
         if len(data) != self.size:
-            raise PeerProtocolError(f"struct {self.name} of {len(data)} octets, not {self.size}")
+            raise PeerProtocolError(f"struct {self.name} of {len(data)} bytes, not {self.size}")
         return {
             attribute: codec.unpack_from(data, place)[0]
             for attribute, (place, codec) in self._codecs.items()

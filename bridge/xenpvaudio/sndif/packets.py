@@ -1,9 +1,9 @@
-"""Packets of sndif as values: requests, responses, events, 64 octets each. Pure; any thread.
+"""Packets of sndif as values: requests, responses, events, 64 bytes each. Pure; any thread.
 
 Offsets and widths come from Xen's header through the compiler. Unpacking takes a private copy of a
 slot and raises PeerProtocolError only for what cannot be answered (a wrong length, an event or a
 response of no known kind); whether the values make sense is decided in sndif/stream_rules.py and
-sndif/hwparams.py, so that a peer gets a status and not silence. Reserved octets are not looked at:
+sndif/hwparams.py, so that a peer gets a status and not silence. Reserved bytes are not looked at:
 Linux's frontend leaves there what an earlier request put.
 """
 
@@ -64,7 +64,7 @@ _ANSWER = Layout(
 _CUR_POS = Layout(
     "xensnd_evt", {"id": "id", "type": "type", "position_bytes": "op.cur_pos.position"}
 )
-# The position extension, in the first reserved octets after the position.
+# The position extension, in the first reserved bytes after the position.
 _POSITION_EXT_PLACE = header.offset("xensnd_evt", "op.cur_pos") + header.sizeof(
     "xensnd_cur_pos_evt"
 )
@@ -219,7 +219,7 @@ _TRANSFERS = frozenset(
 
 
 def unpack_request(data: bytes) -> Request:
-    """A copied request slot of REQUEST_BYTES octets; PeerProtocolError for another length."""
+    """A copied request slot of REQUEST_BYTES bytes; PeerProtocolError for another length."""
     head = _REQUEST.unpack(data)
     number = head["id"]
     try:
@@ -315,7 +315,7 @@ def _position_ext_from(data: bytes) -> PositionExt:
 
 @dataclass(frozen=True, slots=True)
 class PositionEvent:
-    """XENSND_EVT_CUR_POS: octets played, or ready to be read, since OPEN."""
+    """XENSND_EVT_CUR_POS: bytes played, or ready to be read, since OPEN."""
 
     id: int
     position_bytes: int
@@ -360,24 +360,24 @@ def unpack_volumes(data: bytes, channels: int) -> tuple[int, ...]:
     """The volumes of `channels` channels, in steps of 0.001 dB."""
     need = channels * _VOLUME.size
     if len(data) < need:
-        raise PeerProtocolError(f"{len(data)} octets of volume for {channels} channels")
+        raise PeerProtocolError(f"{len(data)} bytes of volume for {channels} channels")
     return tuple(number for (number,) in _VOLUME.iter_unpack(data[:need]))
 
 
 def pack_mutes(channels: Sequence[bool]) -> bytes:
-    """One octet a channel: whether the mute (or unmute) is meant for it."""
+    """One byte a channel: whether the mute (or unmute) is meant for it."""
     return bytes(int(chosen) for chosen in channels)
 
 
 def unpack_mutes(data: bytes, channels: int) -> tuple[bool, ...]:
     """The channels that a mute or unmute is meant for."""
     if len(data) < channels:
-        raise PeerProtocolError(f"{len(data)} octets of mute for {channels} channels")
-    return tuple(bool(octet) for octet in data[:channels])
+        raise PeerProtocolError(f"{len(data)} bytes of mute for {channels} channels")
+    return tuple(bool(byte) for byte in data[:channels])
 
 
 def transfer_control_bytes(operation: Operation, channels: int) -> int:
-    """Octets that a volume or mute operation needs in the buffer; 0 for READ and WRITE."""
+    """Bytes that a volume or mute operation needs in the buffer; 0 for READ and WRITE."""
     if operation in (Operation.SET_VOLUME, Operation.GET_VOLUME):
         return channels * _VOLUME.size
     if operation in (Operation.MUTE, Operation.UNMUTE):

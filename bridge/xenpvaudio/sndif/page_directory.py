@@ -68,21 +68,21 @@ def walk(
     """
     remaining, _ = pages_needed(buffer_bytes)
     if remaining <= 0:
-        raise PeerProtocolError(f"a buffer of {buffer_bytes} octets has no pages")
+        raise PeerProtocolError(f"a buffer of {buffer_bytes} bytes has no pages")
     found: list[int] = []
     visited: set[int] = set()
     reference = gref_directory
     while remaining:
         if reference == NO_REF:
             raise PeerProtocolError(
-                f"the page directory ends {remaining} references short of {buffer_bytes} octets"
+                f"the page directory ends {remaining} references short of {buffer_bytes} bytes"
             )
         if reference in visited:
             raise PeerProtocolError(f"the page directory comes back to reference {reference}")
         visited.add(reference)
         page = read_page(reference)
         if len(page) != PAGE_BYTES:
-            raise LocalProtocolError(f"read {len(page)} octets of directory page {reference}")
+            raise LocalProtocolError(f"read {len(page)} bytes of directory page {reference}")
         count = min(remaining, REFS_PER_PAGE)
         refs = struct.unpack_from(f"={count}I", page, _REFS)
         if NO_REF in refs:

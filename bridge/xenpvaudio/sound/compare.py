@@ -90,13 +90,13 @@ def compare(
 ) -> Comparison:
     """Compares signals of whole frames of `frame_bytes`; what is left of a last frame is dropped.
 
-    silence: a frame of it, or what a frame of it repeats, such as a zero octet. Silent frames
+    silence: a frame of it, or what a frame of it repeats, such as a zero byte. Silent frames
     within `sent` match silence received there, those at its ends need no match. A frame that became
     silence counts as lost, with silence inserted. Time: memory speed where equal, linear otherwise.
     ValueError: `silence` does not fill a frame.
     """
     if frame_bytes <= 0 or not silence or frame_bytes % len(silence):
-        raise ValueError(f"{len(silence)} octets of silence do not fill a frame of {frame_bytes}")
+        raise ValueError(f"{len(silence)} bytes of silence do not fill a frame of {frame_bytes}")
     silence *= frame_bytes // len(silence)
     sent = bytes(sent[: len(sent) // frame_bytes * frame_bytes])
     received = bytes(received[: len(received) // frame_bytes * frame_bytes])

@@ -69,7 +69,7 @@ def speech_bytes(
     samples = array("h", bytes(2 * frames * channels))
     for channel in range(channels):
         level = scale * (1 - 0.03 * channel / channels)
-        tails = [_TAILS[octet & 7] for octet in chance.randbytes(frames)]
+        tails = [_TAILS[byte & 7] for byte in chance.randbytes(frames)]
         track = [int(value * level) + tail for value, tail in zip(wave, tails, strict=True)]
         if channel == 0:
             _tell_apart(track)

@@ -61,7 +61,7 @@ MAX_DATA_BYTES = _UNKNOWN_SIZE - 1 - 36
 class WavFile:
     """A WAV file's sound: `frames` interleaved frames of little-endian samples in `data`.
 
-    encoding: u8, s16, s24 (three octets a sample), s32, f32 or f64. channel_mask: the header's
+    encoding: u8, s16, s24 (three bytes a sample), s32, f32 or f64. channel_mask: the header's
     speaker bits, 0 if it has none.
     """
 
@@ -154,7 +154,7 @@ def _parse(content: bytes, name: str) -> tuple[_Format, memoryview]:
 
 def _parse_format(chunk: bytes, name: str) -> _Format:
     if len(chunk) < 16:
-        raise ConfigError(f"{name}: broken WAV header: format of {len(chunk)} octets")
+        raise ConfigError(f"{name}: broken WAV header: format of {len(chunk)} bytes")
     tag, channels, rate, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
     mask = 0
     if tag == _EXTENSIBLE:
@@ -176,7 +176,7 @@ def _parse_format(chunk: bytes, name: str) -> _Format:
         raise ConfigError(f"{name}: {bits}-bit {kind} samples are not read", hint=_convert(name))
     if block_bytes != SAMPLE_BYTES[encoding] * channels:
         raise ConfigError(
-            f"{name}: broken WAV header: {block_bytes} octets a frame, "
+            f"{name}: broken WAV header: {block_bytes} bytes a frame, "
             f"not {SAMPLE_BYTES[encoding] * channels}",
             hint=_convert(name),
         )
@@ -204,7 +204,7 @@ def write_wav(
         raise ConfigError(f"{path}: no WAV format: {encoding}, {channels} channels, {rate} Hz")
     size = len(data)
     if size % (width * channels):
-        raise ConfigError(f"{path}: {size} octets are no whole frames of {width * channels}")
+        raise ConfigError(f"{path}: {size} bytes are no whole frames of {width * channels}")
     try:
         header = wav_header(rate, channels, encoding, size, extensible=channels > 2)
         with open(path, "wb") as file:
@@ -237,7 +237,7 @@ def wav_header(
         fmt += struct.pack("<HHIH14s", 22, 8 * width, mask, _TAGS[encoding], _GUID_TAIL)
     riff_bytes = 4 + 8 + len(fmt) + 8 + data_bytes + data_bytes % 2
     if riff_bytes >= _UNKNOWN_SIZE:
-        raise ValueError(f"{data_bytes} octets are too many for a WAV file")
+        raise ValueError(f"{data_bytes} bytes are too many for a WAV file")
     header = struct.pack("<4sI4s4sI", b"RIFF", riff_bytes, b"WAVE", b"fmt ", len(fmt))
     return header + fmt + struct.pack("<4sI", b"data", data_bytes)
 
@@ -258,10 +258,10 @@ def to_float32(wav: WavFile, pipewire: tuple[int, int, int] = (0, 3, 65)) -> arr
     if wav.encoding == "s16":
         return array("f", [value / 32768 for value in _samples("h", data)])
     if wav.encoding == "s24":
-        # Into the upper three octets of four.
+        # Into the upper three bytes of four.
         wide = bytearray(len(data) // 3 * 4)
-        for octet in range(3):
-            wide[octet + 1 :: 4] = data[octet::3]
+        for byte in range(3):
+            wide[byte + 1 :: 4] = data[byte::3]
         return array("f", [value / 0x80000000 for value in _samples("i", wide)])
     if wav.encoding == "s32":
         if pipewire >= (1, 3, 81):

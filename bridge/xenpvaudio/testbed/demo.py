@@ -246,10 +246,10 @@ def _measure_delay(bed: Testbed, wav: WavFile, say: _Say) -> tuple[float | None,
         say("the delay could not be measured: the machine stalled meanwhile")
         return None, None
     told, true = [], []
-    for frame, cycle_nsec, told_nsec in settled:
+    for frame, cycle_nsec, published_nsec in settled:
         played = bed.loudspeaker.played_nsec(first + start + frame)
         if played is not None:
-            told.append((told_nsec - cycle_nsec) / 1e6)
+            told.append((published_nsec - cycle_nsec) / 1e6)
             true.append((played - cycle_nsec) / 1e6)
     return round(statistics.median(told), 3), round(statistics.median(true), 3)
 

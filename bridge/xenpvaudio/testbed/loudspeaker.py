@@ -1,6 +1,6 @@
 """The far end of a demo or test: reads what a recording sink (pwconf.pipe_sink) plays.
 
-A thread drains the FIFO and keeps every octet with its time of arrival. A chunk arrives a little
+A thread drains the FIFO and keeps every byte with its time of arrival. A chunk arrives a little
 after the graph cycle that played it, never before, so the earliest arrivals give the moment at
 which a frame left the host's graph.
 """
@@ -26,7 +26,7 @@ class Loudspeaker:
         self.frame_bytes = frame_bytes
         self.rate = rate
         self._data = bytearray()
-        self._arrivals: list[tuple[int, int]] = []  # (octets before the chunk, nsec)
+        self._arrivals: list[tuple[int, int]] = []  # (bytes before the chunk, nsec)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         os.mkfifo(fifo)
@@ -68,9 +68,9 @@ class Loudspeaker:
         reach = around_sec * self.rate
         with self._lock:
             starts = [
-                nsec - (octets / self.frame_bytes - frame) * 1e9 / self.rate
-                for octets, nsec in self._arrivals
-                if abs(octets / self.frame_bytes - frame) < reach
+                nsec - (end_bytes / self.frame_bytes - frame) * 1e9 / self.rate
+                for end_bytes, nsec in self._arrivals
+                if abs(end_bytes / self.frame_bytes - frame) < reach
             ]
         return round(min(starts)) if starts else None
 

@@ -213,7 +213,7 @@ class PipeWireSession:
             )
 
     def _make_folders(self) -> None:
-        # Sockets need short paths (108 octets with the terminating 0), a workdir may have a long
+        # Sockets need short paths (108 bytes with the terminating 0), a workdir may have a long
         # one.
         self.runtime_dir = Path(tempfile.mkdtemp(prefix="xpa-"))
         env = {

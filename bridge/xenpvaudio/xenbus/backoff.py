@@ -13,7 +13,7 @@ LONGEST_HOLD_SEC = 30.0
 
 
 @dataclass(slots=True)
-class Patience:
+class Backoff:
     """Of one device: `hold_sec` is how long it stays closed after its guest closed it."""
 
     first_hold_sec: float

@@ -86,7 +86,7 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
                               void *ring_page, void *event_page, struct xpa_channel requests,
                               struct xpa_channel events, int position_ext);
 void xpa_back_free(struct xpa_back *back);
-/* Before attach: the frontend keeps the first reserved octet of the event page set for as long as
+/* Before attach: the frontend keeps the first reserved byte of the event page set for as long as
  * it lives. If it is set at attach, and then cleared: XPA_NOTICE_BROKEN with -ENOTCONN. */
 void xpa_back_watch(struct xpa_back *back);
 int xpa_back_attach(struct xpa_back *back);
@@ -104,7 +104,7 @@ void xpa_front_free(struct xpa_front *front);
 int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);
 /* The part of a lead that is not the host's need: how late a cycle may be at first. */
-uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction);
+uint32_t xpa_front_margin_frames(uint32_t rate, uint32_t period_frames, int direction);
 int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames);
 int xpa_front_close(struct xpa_front *front);
 int xpa_front_request(struct xpa_front *front, const uint8_t *request);
@@ -120,6 +120,6 @@ void xpa_vdev_free(struct xpa_vdev *vdev);
 
 /* For experiments: events reach the guest late, by an exponential `jitter_nsec` on average (at most
  * four times that), and by up to `stall_nsec` once every `stall_every_nsec`. */
-int xpa_back_set_trouble(struct xpa_back *back, uint64_t jitter_nsec, uint64_t stall_nsec,
-                         uint64_t stall_every_nsec);
+int xpa_back_inject_faults(struct xpa_back *back, uint64_t jitter_nsec, uint64_t stall_nsec,
+                           uint64_t stall_every_nsec);
 int xpa_back_set_tap(struct xpa_back *back, struct xpa_tap *tap);

@@ -72,10 +72,10 @@ uint32_t xpa_pw_host_volumes(struct xpa_pw_host *host, float *volumes, uint32_t 
 void xpa_pw_host_free(struct xpa_pw_host *host);
 
 /* A measuring client. One mark a cycle: frame `frame`, handled in the cycle that began at
- * cycle_nsec, will be heard (or was at the microphone) at told_nsec, says PipeWire. */
+ * cycle_nsec, will be heard (or was at the microphone) at published_nsec, says PipeWire. */
 struct xpa_probe_mark {
     uint64_t frame, cycle_nsec;
-    int64_t told_nsec; /* of a clock that is wrong it may be anything */
+    int64_t published_nsec; /* of a clock that is wrong it may be anything */
 };
 
 struct xpa_pw_probe;

@@ -3,7 +3,7 @@
  * In order; each uses only those before it:
  * fault_injection.c  lateness on purpose, for experiments
  * position.c         what the guest's position is now, and when to tell it
- * data.c             frames: guest -> host (take), host -> guest (give)
+ * data.c             frames: guest -> host (pull), host -> guest (push)
  * state.c            stopped, running, paused: what triggers change
  * requests.c         the request ring: what the guest asks
  * host_start.c       START is answered when the host runs
@@ -28,7 +28,7 @@
 #include "time/timeline.h"
 
 /* Lateness made on purpose, see back/fault_injection.c. */
-struct xpa_trouble {
+struct xpa_fault_injection {
     uint64_t jitter_nsec, stall_nsec, stall_every_nsec;
     uint64_t due_nsec, random;
     int timer_fd;
@@ -50,7 +50,7 @@ struct xpa_back {
     struct xpa_source request_source, event_source, timer_source;
     int timer_fd;
     bool attached, broken;
-    bool watches; /* the frontend's octet is to stay set (liveness extension) */
+    bool watches; /* the frontend's byte is to stay set (liveness extension) */
     bool waiting; /* Python is answering a slow request: later ones wait for their turn */
     bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
     bool trigger_unread;
@@ -89,7 +89,7 @@ struct xpa_back {
     _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
     uint64_t host_seen_nsec; /* its last mark since OPEN; 0: none */
     _Atomic(struct xpa_tap *) tap;
-    struct xpa_trouble trouble;
+    struct xpa_fault_injection faults;
     struct xpa_stats stats;
     _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
 };
@@ -100,11 +100,11 @@ struct xpa_back {
 void xpa_back_collect(struct xpa_back *b);
 
 /* Fills `frames` frames for the host: guest data, then silence. Returns the guest frames. */
-uint32_t xpa_back_take(struct xpa_back *b, void *target, uint32_t frames);
+uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames);
 
 /* The same for a cycle that nobody will hear, because it comes too late: silence only, the guest's
  * frames stay for the next one. */
-void xpa_back_take_nothing(struct xpa_back *b, void *target, uint32_t frames);
+void xpa_back_pull_nothing(struct xpa_back *b, void *target, uint32_t frames);
 
 /* The host went on by `frames` without asking us. */
 void xpa_back_missed(struct xpa_back *b, uint32_t frames);
@@ -114,7 +114,7 @@ void xpa_back_missed(struct xpa_back *b, uint32_t frames);
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames);
 
 /* `frames` captured frames; `latency_nsec`: age of the newest when they were handed over. */
-void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec);
+void xpa_back_push(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec);
 
 /* --- between the files --- */
 
@@ -122,7 +122,7 @@ void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint
 
 /* fault_injection.c */
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
-void xpa_back_end_trouble(struct xpa_back *b);
+void xpa_back_end_faults(struct xpa_back *b);
 
 /* position.c */
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec);

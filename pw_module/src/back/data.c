@@ -116,7 +116,7 @@ int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_byt
     return 0;
 }
 
-uint32_t xpa_back_take(struct xpa_back *b, void *target, uint32_t frames) {
+uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
     uint64_t available = b->running && !b->paused ? b->written_frames - b->taken_frames : 0;
     uint32_t n = available < frames ? (uint32_t)available : frames;
     if (n > 0) {
@@ -149,7 +149,7 @@ void xpa_back_missed(struct xpa_back *b, uint32_t frames) {
         b->stats.xruns++;
 }
 
-void xpa_back_take_nothing(struct xpa_back *b, void *target, uint32_t frames) {
+void xpa_back_pull_nothing(struct xpa_back *b, void *target, uint32_t frames) {
     xpa_fill_silence(&b->config, target, frames);
     xpa_back_missed(b, frames);
     b->stats.held_cycles++;
@@ -168,7 +168,7 @@ static void keep_hold(struct xpa_back *b, uint64_t need_nsec) {
     b->hold_nsec = (uint64_t)(b->hold_frames * 1e9 / b->config.rate);
 }
 
-void xpa_back_give(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec) {
+void xpa_back_push(struct xpa_back *b, const void *source, uint32_t frames, uint64_t latency_nsec) {
     uint32_t kept = frames < b->store_frames ? frames : b->store_frames;
     if (b->running && !b->paused) {
         if (!b->timeline.valid)

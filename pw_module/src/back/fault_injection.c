@@ -13,7 +13,7 @@ enum { TIMER_COST_NSEC = 60000 };
 
 /* One-sided: exponential, cut at four times the mean. A small generator of its own: the same
  * sequence every time. */
-static uint64_t jitter(struct xpa_trouble *t) {
+static uint64_t jitter(struct xpa_fault_injection *t) {
     t->random = t->random * 6364136223846793005u + 1442695040888963407u;
     double uniform = ((double)(t->random >> 11) + 1.0) / 9007199254740993.0;
     double late = -log(uniform);
@@ -21,7 +21,7 @@ static uint64_t jitter(struct xpa_trouble *t) {
 }
 
 /* What is left of a stall that began at a multiple of its interval. */
-static uint64_t stall(const struct xpa_trouble *t, uint64_t now_nsec) {
+static uint64_t stall(const struct xpa_fault_injection *t, uint64_t now_nsec) {
     if (t->stall_every_nsec == 0)
         return 0;
     uint64_t into = now_nsec % t->stall_every_nsec;
@@ -29,7 +29,7 @@ static uint64_t stall(const struct xpa_trouble *t, uint64_t now_nsec) {
 }
 
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec) {
-    struct xpa_trouble *t = &b->trouble;
+    struct xpa_fault_injection *t = &b->faults;
     if (t->jitter_nsec == 0 && t->stall_every_nsec == 0) {
         xpa_channel_notify(&b->event_channel);
         return;
@@ -49,7 +49,7 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
     xpa_timer_ack(source->fd);
-    b->trouble.due_nsec = 0;
+    b->faults.due_nsec = 0;
     xpa_channel_notify(&b->event_channel);
 }
 
@@ -57,7 +57,7 @@ static void do_set(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     uint64_t figures[3];
     memcpy(figures, command->arg.packet, sizeof figures);
-    struct xpa_trouble *t = &b->trouble;
+    struct xpa_fault_injection *t = &b->faults;
     t->jitter_nsec = figures[0];
     t->stall_nsec = figures[1];
     t->stall_every_nsec = figures[2];
@@ -67,14 +67,14 @@ static void do_set(const struct xpa_command *command) {
     }
 }
 
-void xpa_back_end_trouble(struct xpa_back *b) {
-    if (b->trouble.added)
-        xpa_loop_remove(&b->plane->loop, &b->trouble.source);
-    b->trouble.added = false;
+void xpa_back_end_faults(struct xpa_back *b) {
+    if (b->faults.added)
+        xpa_loop_remove(&b->plane->loop, &b->faults.source);
+    b->faults.added = false;
 }
 
-int xpa_back_set_trouble(struct xpa_back *b, uint64_t jitter_nsec, uint64_t stall_nsec,
-                         uint64_t stall_every_nsec) {
+int xpa_back_inject_faults(struct xpa_back *b, uint64_t jitter_nsec, uint64_t stall_nsec,
+                           uint64_t stall_every_nsec) {
     struct xpa_command c = {.func = do_set, .object = b};
     uint64_t figures[3] = {jitter_nsec, stall_nsec, stall_every_nsec};
     memcpy(c.arg.packet, figures, sizeof figures);

@@ -16,7 +16,7 @@ static void detach_sources(struct xpa_back *b) {
     xpa_loop_remove(loop, &b->request_source);
     xpa_loop_remove(loop, &b->event_source);
     xpa_loop_remove(loop, &b->timer_source);
-    xpa_back_end_trouble(b);
+    xpa_back_end_faults(b);
     b->attached = false;
 }
 
@@ -209,8 +209,8 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
     b->request_channel = requests;
     b->event_channel = events;
     b->timer_fd = xpa_timer_create();
-    b->trouble.timer_fd = xpa_timer_create();
-    if (b->timer_fd < 0 || b->trouble.timer_fd < 0) {
+    b->faults.timer_fd = xpa_timer_create();
+    if (b->timer_fd < 0 || b->faults.timer_fd < 0) {
         free(b);
         return NULL;
     }
@@ -224,7 +224,7 @@ void xpa_back_free(struct xpa_back *b) {
     if (!b)
         return;
     close(b->timer_fd);
-    close(b->trouble.timer_fd);
+    close(b->faults.timer_fd);
     free(b->store);
     free(b->retired_store);
     free(b);

@@ -83,7 +83,7 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
     if (!b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
         return false;
     uint64_t before = b->host_frames;
-    xpa_back_take(b, v->scratch, v->quantum_frames);
+    xpa_back_pull(b, v->scratch, v->quantum_frames);
     xpa_back_mark(b, nsec, before);
     if (!v->loopback)
         return true;
@@ -108,7 +108,7 @@ static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_fram
     } else {
         xpa_fill_silence(&b->config, v->scratch, v->quantum_frames);
     }
-    xpa_back_give(b, v->scratch, v->quantum_frames, 0);
+    xpa_back_push(b, v->scratch, v->quantum_frames, 0);
     xpa_back_mark(b, nsec, b->host_frames);
 }
 

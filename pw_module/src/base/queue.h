@@ -26,7 +26,7 @@ struct xpa_queue {
     char pad2[60];
 };
 
-/* mem holds capacity * message_bytes octets and outlives the queue. 0, or -EINVAL when capacity is
+/* mem holds capacity * message_bytes bytes and outlives the queue. 0, or -EINVAL when capacity is
  * not a power of two or message_bytes is 0. */
 static inline int xpa_queue_init(struct xpa_queue *q, void *mem, uint32_t capacity,
                                  uint32_t message_bytes) {
@@ -44,7 +44,7 @@ static inline void *xpa_queue_slot(const struct xpa_queue *q, uint32_t index) {
     return q->mem + (size_t)(index & (q->capacity - 1)) * q->message_bytes;
 }
 
-/* Producer: copy message_bytes octets in. false: full, nothing was done. */
+/* Producer: copy message_bytes bytes in. false: full, nothing was done. */
 static inline bool xpa_queue_push(struct xpa_queue *q, const void *m) {
     /* relaxed: only this thread writes tail */
     uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);

@@ -67,25 +67,25 @@ struct xpa_front {
     uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
     struct xpa_config config;
     uint32_t frame_bytes;
-    uint32_t told_frames;     /* latency as last reported to Python */
-    uint32_t asked_frames;    /* the lead as opened with */
-    uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
-    double offset_frames;     /* a follower's distance is so much more than wanted */
-    double resampler_frames;  /* PipeWire's resampler on this node holds so much */
-    struct xpa_guard guard;   /* the part of the lead that is ours, beside the host's need */
-    uint64_t base_frames;     /* position at which the next start begins */
-    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
-    uint64_t pending_frames;  /* of those: not answered yet */
-    uint64_t read_frames;     /* capture: passed on to the graph */
-    uint64_t position_frames; /* newest */
-    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
-    bool starved;             /* the backend ran out of our frames */
+    uint32_t published_frames; /* latency as last reported to Python */
+    uint32_t asked_frames;     /* the lead as opened with */
+    uint32_t lead_frames;      /* wanted: frames ahead of the position when a cycle starts */
+    double offset_frames;      /* a follower's distance is so much more than wanted */
+    double resampler_frames;   /* PipeWire's resampler on this node holds so much */
+    struct xpa_margin margin;  /* the part of the lead that is ours, beside the host's need */
+    uint64_t base_frames;      /* position at which the next start begins */
+    uint64_t written_frames;   /* playback: handed over; capture: READ requested */
+    uint64_t pending_frames;   /* of those: not answered yet */
+    uint64_t read_frames;      /* capture: passed on to the graph */
+    uint64_t position_frames;  /* newest */
+    uint64_t event_nsec;       /* when it arrived; at first: when the stream was started */
+    bool starved;              /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
     bool timed; /* the clock runs in the backend's time, not in ours */
     uint32_t backend_id;
-    struct xpa_peer *peer; /* in the plane, or, if all there are taken, our own */
-    struct xpa_peer own_peer;
+    struct xpa_peer_clock *peer; /* in the plane, or, if all there are taken, our own */
+    struct xpa_peer_clock own_peer;
     uint64_t timed_nsec; /* when a transfer was last timed */
 
     void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);

@@ -157,9 +157,9 @@ static void do_attach(const struct xpa_command *command) {
     if (result == 0)
         result = xpa_loop_add(loop, &f->event_source);
     f->attached = true;
-    f->peer = xpa_peer_join(f->plane->peers, XPA_PLANE_PEERS, f->backend_id);
+    f->peer = xpa_peer_clock_join(f->plane->peers, XPA_PLANE_PEERS, f->backend_id);
     if (!f->peer)
-        f->peer = xpa_peer_join(&f->own_peer, 1, f->backend_id);
+        f->peer = xpa_peer_clock_join(&f->own_peer, 1, f->backend_id);
     if (result < 0)
         end(f, result);
 }
@@ -195,7 +195,7 @@ struct opening {
 /* A period, and never less than what processors need to wake up in turn (backend, graph, client,
  * and we again). Captured frames wait for the event at their period's end anyway: a quarter of a
  * period beside that. */
-uint32_t xpa_front_guard_frames(uint32_t rate, uint32_t period_frames, int direction) {
+uint32_t xpa_front_margin_frames(uint32_t rate, uint32_t period_frames, int direction) {
     uint32_t least = rate / 400;
     uint32_t usual = direction == XPA_CAPTURE ? period_frames / 4 : period_frames;
     return usual > least ? usual : least;
@@ -207,10 +207,10 @@ static void do_open(const struct xpa_command *command) {
     memcpy(&o, command->arg.packet, sizeof o);
     f->config = o.config;
     f->frame_bytes = o.config.channels * o.config.sample_bytes;
-    f->lead_frames = f->told_frames = f->asked_frames = o.lead_frames;
-    xpa_guard_open(&f->guard, o.config.rate,
-                   xpa_front_guard_frames(o.config.rate, o.config.period_frames, f->direction));
-    f->asked_frames += f->guard.frames - f->guard.base_frames;
+    f->lead_frames = f->published_frames = f->asked_frames = o.lead_frames;
+    xpa_margin_open(&f->margin, o.config.rate,
+                    xpa_front_margin_frames(o.config.rate, o.config.period_frames, f->direction));
+    f->asked_frames += f->margin.frames - f->margin.base_frames;
     f->base_frames = f->written_frames = f->read_frames = 0;
     f->position_frames = 0;
     f->stopping = f->started = false;

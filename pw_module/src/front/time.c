@@ -22,15 +22,15 @@ void xpa_front_time_init(struct xpa_front *f, bool timed) {
 
 /* True if `their_nsec` can be what the backend's clock showed when it sent what we have now. */
 static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
-    uint64_t ours = xpa_peer_ours(f->peer, their_nsec);
+    uint64_t ours = xpa_peer_clock_ours(f->peer, their_nsec);
     return ours < now_nsec + FUTURE_NSEC && now_nsec < ours + PAST_NSEC;
 }
 
-/* The extension's octets are the peer's: any time may stand there. */
+/* The extension's bytes are the peer's: any time may stand there. */
 void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
     bool timed = their_nsec > XPA_MAX_AGE_NSEC && their_nsec < UINT64_MAX / 4;
     if (timed) {
-        xpa_peer_mark(f->peer, now_nsec, their_nsec);
+        xpa_peer_clock_mark(f->peer, now_nsec, their_nsec);
         timed = credible(f, their_nsec, now_nsec);
     }
     if (timed != f->timed)
@@ -56,11 +56,11 @@ bool xpa_front_time_locked(const struct xpa_front *f) {
 
 uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames) {
     uint64_t nsec = xpa_clock_time_at(&f->clock, position_frames);
-    return f->timed ? xpa_peer_ours(f->peer, nsec) : nsec;
+    return f->timed ? xpa_peer_clock_ours(f->peer, nsec) : nsec;
 }
 
 double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec) {
-    return xpa_clock_position_at(&f->clock, f->timed ? xpa_peer_theirs(f->peer, nsec) : nsec);
+    return xpa_clock_position_at(&f->clock, f->timed ? xpa_peer_clock_theirs(f->peer, nsec) : nsec);
 }
 
 double xpa_front_nsec_per_frame(const struct xpa_front *f) {

@@ -152,7 +152,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
                  (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
-        xpa_lead_used(n, (double)f->guard.frames - left, xpa_now_nsec());
+        xpa_lead_used(n, (double)f->margin.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
         memset(data->data, 0, (size_t)frames * frame_bytes);

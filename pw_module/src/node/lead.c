@@ -18,11 +18,11 @@ static const double TOLD_WITHIN_FRAMES = 0.52;
 static const double SHRINKS_PPM = 300;
 enum { SHRINK_FRAMES = 4 };
 
-/* The host's need as last seen, and our own guard: how late a cycle may be. */
+/* The host's need as last seen, and our own margin: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
         return f->asked_frames;
-    return (uint32_t)ceil(f->host_frames_max) + f->guard.frames;
+    return (uint32_t)ceil(f->host_frames_max) + f->margin.frames;
 }
 
 /* Never less than a period: a starved position runs ahead to the end of its period, and frames put
@@ -43,7 +43,7 @@ void xpa_lead_renew(struct xpa_pw_node *n) {
 /* The sound is broken just now, so a longer lead costs no break of its own. */
 void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    uint32_t more = xpa_guard_grow(&f->guard, now_nsec);
+    uint32_t more = xpa_margin_grow(&f->margin, now_nsec);
     uint32_t there = SPA_MIN(more, n->surplus_frames);
     if (more == 0)
         return;
@@ -55,8 +55,8 @@ void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
 
 void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    xpa_guard_used(&f->guard, frames, now_nsec);
-    uint32_t less = xpa_guard_ease(&f->guard, now_nsec);
+    xpa_margin_used(&f->margin, frames, now_nsec);
+    uint32_t less = xpa_margin_ease(&f->margin, now_nsec);
     f->asked_frames -= less;
     n->surplus_frames += less;
 }
@@ -123,11 +123,11 @@ void xpa_lead_note_resampler(struct xpa_pw_node *n) {
  * waited `lead` here, and before that as long as the host says. */
 void xpa_lead_tell(struct xpa_front *f) {
     double exact = f->lead_frames + host_age(f) + f->offset_frames + f->resampler_frames;
-    if (exact != floor(exact) && fabs(exact - f->told_frames) <= TOLD_WITHIN_FRAMES)
+    if (exact != floor(exact) && fabs(exact - f->published_frames) <= TOLD_WITHIN_FRAMES)
         return;
     uint32_t frames = (uint32_t)lround(fmax(exact, 0));
-    if (frames == f->told_frames)
+    if (frames == f->published_frames)
         return;
-    f->told_frames = frames;
+    f->published_frames = frames;
     xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)frames, NULL);
 }

@@ -9,9 +9,9 @@ uint32_t xpa_lead_wanted(const struct xpa_front *f);
 void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames);
 /* ... and it becomes that at once: while no frames are under way, or the distance is new anyway. */
 void xpa_lead_renew(struct xpa_pw_node *n);
-/* A cycle was later than the guard. */
+/* A cycle was later than the margin. */
 void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec);
-/* A cycle is over that needed so much of the guard. One that was not needed for long halves, and
+/* A cycle is over that needed so much of the margin. One that was not needed for long halves, and
  * what the lead has of it is a surplus. */
 void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec);
 /* The driver's next cycle is `step_frames` long: it gives back some of a surplus. */

@@ -97,9 +97,9 @@ static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct p
     bool unheard = h->overtaken || (h->position && too_late(h, xpa_now_nsec()));
     h->overtaken = false;
     if (unheard)
-        xpa_back_take_nothing(b, data->data, frames);
+        xpa_back_pull_nothing(b, data->data, frames);
     else
-        xpa_back_take(b, data->data, frames);
+        xpa_back_pull(b, data->data, frames);
     if (time && time->rate.denom) {
         double ahead = (double)(time->buffered + time->queued) / h->rate +
                        (double)time->delay * time->rate.num / time->rate.denom;
@@ -123,7 +123,7 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     uint64_t age = nsec_of(fmax(behind, 0), 1.0);
     uint64_t now = xpa_now_nsec(),
              since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
-    xpa_back_give(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
+    xpa_back_push(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
     xpa_back_mark(b, (uint64_t)time->now - age, b->host_frames);
 }
 

@@ -38,7 +38,7 @@ static void mark(struct side *s, int sign) {
     s->marks[s->mark_count++] = (struct xpa_probe_mark){
         .frame = s->done_frames,
         .cycle_nsec = (uint64_t)t.now,
-        .told_nsec = t.now + sign * llround(away * 1e9),
+        .published_nsec = t.now + sign * llround(away * 1e9),
     };
 }
 

@@ -32,7 +32,7 @@ struct xpa_plane {
     struct xpa_loop loop;
     uint32_t event_wake; /* the batch in which a frontend stream last had an event, and when */
     uint64_t event_nsec;
-    struct xpa_peer peers[XPA_PLANE_PEERS]; /* backends that have streams with us */
+    struct xpa_peer_clock peers[XPA_PLANE_PEERS]; /* backends that have streams with us */
     struct xpa_queue commands, notices;
     int command_fd, notice_fd;
     struct xpa_source command_source;

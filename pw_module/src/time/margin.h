@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct xpa_guard {
+struct xpa_margin {
     uint32_t rate;
     uint32_t base_frames; /* never less */
     uint32_t frames;
@@ -21,13 +21,13 @@ struct xpa_guard {
     bool halved;          /* since it grew */
 };
 
-/* A stream is opened: what the guard grew to lasts as long as it did. */
-void xpa_guard_open(struct xpa_guard *g, uint32_t rate, uint32_t base_frames);
+/* A stream is opened: what the margin grew to lasts as long as it did. */
+void xpa_margin_open(struct xpa_margin *g, uint32_t rate, uint32_t base_frames);
 /* It did not last. How many frames more it is from now on. */
-uint32_t xpa_guard_grow(struct xpa_guard *g, uint64_t now_nsec);
+uint32_t xpa_margin_grow(struct xpa_margin *g, uint64_t now_nsec);
 /* A cycle needed so much of it. */
-void xpa_guard_used(struct xpa_guard *g, double frames, uint64_t now_nsec);
+void xpa_margin_used(struct xpa_margin *g, double frames, uint64_t now_nsec);
 /* How many frames less it is from now on. */
-uint32_t xpa_guard_ease(struct xpa_guard *g, uint64_t now_nsec);
+uint32_t xpa_margin_ease(struct xpa_margin *g, uint64_t now_nsec);
 
 #endif

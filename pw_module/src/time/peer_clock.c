@@ -9,16 +9,17 @@ static const double DRIFT_PPB = 10e3;
 /* A correction takes so long, but for one that is larger than a leap. */
 static const double SLEW_NSEC = 1e9, LEAP_NSEC = 100e3;
 
-void xpa_peer_begin(struct xpa_peer *p) {
+void xpa_peer_clock_begin(struct xpa_peer_clock *p) {
     struct xpa_clock_config config = {.rate = 1e9, .late_only = true, .drift_ppb = DRIFT_PPB};
     xpa_clock_init(&p->clock, &config);
     p->transport = (struct xpa_transport){0};
     p->slew_nsec = 0;
 }
 
-struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t domain) {
-    struct xpa_peer *unused = NULL;
-    for (struct xpa_peer *p = peers; p < peers + count; p++) {
+struct xpa_peer_clock *xpa_peer_clock_join(struct xpa_peer_clock *peers, uint32_t count,
+                                           uint32_t domain) {
+    struct xpa_peer_clock *unused = NULL;
+    for (struct xpa_peer_clock *p = peers; p < peers + count; p++) {
         if (p->streams > 0 && p->domain == domain) {
             p->streams++;
             return p;
@@ -27,7 +28,7 @@ struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t 
             unused = p;
     }
     if (unused) {
-        xpa_peer_begin(unused);
+        xpa_peer_clock_begin(unused);
         unused->domain = domain;
         unused->streams = 1;
     }
@@ -35,24 +36,24 @@ struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t 
 }
 
 /* What is left of the last correction. */
-static int64_t slew(const struct xpa_peer *p, uint64_t their_nsec) {
+static int64_t slew(const struct xpa_peer_clock *p, uint64_t their_nsec) {
     double since = (double)(int64_t)(their_nsec - p->slew_from_nsec) / SLEW_NSEC;
     return (int64_t)(p->slew_nsec * (1 - fmin(fmax(since, 0), 1)));
 }
 
-uint64_t xpa_peer_ours(const struct xpa_peer *p, uint64_t their_nsec) {
+uint64_t xpa_peer_clock_ours(const struct xpa_peer_clock *p, uint64_t their_nsec) {
     return xpa_clock_time_at(&p->clock, (double)their_nsec) + (uint64_t)slew(p, their_nsec);
 }
 
-uint64_t xpa_peer_theirs(const struct xpa_peer *p, uint64_t our_nsec) {
+uint64_t xpa_peer_clock_theirs(const struct xpa_peer_clock *p, uint64_t our_nsec) {
     double nsec = xpa_clock_position_at(&p->clock, our_nsec);
     uint64_t their_nsec = nsec > 0 ? (uint64_t)nsec : 0;
     return their_nsec - (uint64_t)slew(p, their_nsec);
 }
 
-void xpa_peer_mark(struct xpa_peer *p, uint64_t now_nsec, uint64_t their_nsec) {
+void xpa_peer_clock_mark(struct xpa_peer_clock *p, uint64_t now_nsec, uint64_t their_nsec) {
     bool known = xpa_clock_ready(&p->clock);
-    uint64_t before = known ? xpa_peer_ours(p, their_nsec) : 0;
+    uint64_t before = known ? xpa_peer_clock_ours(p, their_nsec) : 0;
     xpa_clock_mark(&p->clock, now_nsec - xpa_transport_nsec(&p->transport), their_nsec);
     uint64_t after = xpa_clock_time_at(&p->clock, (double)their_nsec);
     double leap_nsec = known ? (double)(int64_t)(before - after) : 0;

@@ -12,7 +12,7 @@
 #include "time/clock.h"
 #include "time/round_trip.h"
 
-struct xpa_peer {
+struct xpa_peer_clock {
     /* what was told before the clock last knew better; fades, so that time never leaps */
     double slew_nsec;
     uint64_t slew_from_nsec; /* of the backend's clock */
@@ -23,13 +23,14 @@ struct xpa_peer {
 };
 
 /* One more stream of `domain`: its peer, begun if it is the first. NULL: all belong to others. */
-struct xpa_peer *xpa_peer_join(struct xpa_peer *peers, uint32_t count, uint32_t domain);
+struct xpa_peer_clock *xpa_peer_clock_join(struct xpa_peer_clock *peers, uint32_t count,
+                                           uint32_t domain);
 
-void xpa_peer_begin(struct xpa_peer *p);
+void xpa_peer_clock_begin(struct xpa_peer_clock *p);
 /* What was sent at `their_nsec` arrived at `now_nsec`. */
-void xpa_peer_mark(struct xpa_peer *p, uint64_t now_nsec, uint64_t their_nsec);
+void xpa_peer_clock_mark(struct xpa_peer_clock *p, uint64_t now_nsec, uint64_t their_nsec);
 /* Only after a first mark. */
-uint64_t xpa_peer_ours(const struct xpa_peer *p, uint64_t their_nsec);
-uint64_t xpa_peer_theirs(const struct xpa_peer *p, uint64_t our_nsec);
+uint64_t xpa_peer_clock_ours(const struct xpa_peer_clock *p, uint64_t their_nsec);
+uint64_t xpa_peer_clock_theirs(const struct xpa_peer_clock *p, uint64_t our_nsec);
 
 #endif

@@ -1,6 +1,6 @@
 /* xen/position_ext.h - the position extension's fields in an event, for both halves.
  *
- * Our proposal (packaging/doc/position-extension.md): they lie in octets of CUR_POS that Xen's
+ * Our proposal (packaging/doc/position-extension.md): they lie in bytes of CUR_POS that Xen's
  * header reserves, right behind the position, and only if both ends asked for it. Python reads the
  * offsets from this struct, too. Pure; any thread.
  */

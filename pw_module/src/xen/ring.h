@@ -1,9 +1,9 @@
 /*
  * The two kinds of shared ring of sndif, both ends of each. No thread of their own, no system call.
  *
- * Request ring (one page, 32 slots of 64 octets): Xen's generic ring of xen/io/ring.h as sndif.h
+ * Request ring (one page, 32 slots of 64 bytes): Xen's generic ring of xen/io/ring.h as sndif.h
  * declares it with DEFINE_RING_TYPES(xen_sndif, ...). A response takes the slot of the oldest
- * unanswered request. Event ring (one page, 63 slots of 64 octets): sndif.h, "Back to front events
+ * unanswered request. Event ring (one page, 63 slots of 64 bytes): sndif.h, "Back to front events
  * delivery"; the backend produces, the frontend consumes, there is no hold-off.
  *
  * Threads: one end belongs to one thread at a time; the other end is another domain (or thread).
@@ -99,7 +99,7 @@ void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t inde
 int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt);
 /* The same for `count` events in a row, shown at once: all of them or none. */
 int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, uint32_t count);
-/* Backend: whether the octet that a frontend with the liveness extension keeps set is set. */
+/* Backend: whether the byte that a frontend with the liveness extension keeps set is set. */
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r);
 /* Frontend: copy the next event out: 1 copied, 0 none, -EPROTO more than 63 events unread. */
 int xpa_evt_ring_pop(struct xpa_evt_ring *r, struct xensnd_evt *out);

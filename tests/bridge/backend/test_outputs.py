@@ -31,7 +31,7 @@ def test_a_port_that_could_not_connect_is_not_connected_when_pipewire_returns(
 
     async def body() -> None:
         engine = Engine(None)
-        monkeypatch.setattr(outputs, "HostStream", refuse)
+        monkeypatch.setattr(outputs, "HostNode", refuse)
         engine.pipewire, engine.pipewire_up = cast(Pipewire, object()), True
         stream = cast(BackStream, object())
         with pytest.raises(UnavailableError):

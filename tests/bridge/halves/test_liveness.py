@@ -2,7 +2,7 @@
 PipeWire, on the simulated hypervisor.
 
 The frontend is a process of its own, the backend lives here. XenStore's state node says nothing of
-the death, so whatever the backend does comes from the octet in the event page.
+the death, so whatever the backend does comes from the byte in the event page.
 """
 
 from __future__ import annotations

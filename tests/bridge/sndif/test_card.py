@@ -70,12 +70,14 @@ def test_the_headers_example_is_parsed_verbatim() -> None:
     s8, u8 = PcmFormat.S8, PcmFormat.U8
     all_formats = (s8, u8, PcmFormat.S16_LE, PcmFormat.S16_BE)
     play, capture = Direction.PLAYBACK, Direction.CAPTURE
-    octets = 262144
+    size_bytes = 262144
     assert list(card.streams) == [
-        StreamConfig(0, 0, play, "0", (s8, u8), all_rates, Interval(1, 5), octets),
-        StreamConfig(0, 1, capture, "1", all_formats, all_rates, Interval(1, 2), octets),
-        StreamConfig(1, 0, capture, "2", all_formats, (8000, 32000, 44100), Interval(1, 2), octets),
-        StreamConfig(2, 0, play, "3", all_formats, all_rates, Interval(1, 2), octets),
+        StreamConfig(0, 0, play, "0", (s8, u8), all_rates, Interval(1, 5), size_bytes),
+        StreamConfig(0, 1, capture, "1", all_formats, all_rates, Interval(1, 2), size_bytes),
+        StreamConfig(
+            1, 0, capture, "2", all_formats, (8000, 32000, 44100), Interval(1, 2), size_bytes
+        ),
+        StreamConfig(2, 0, play, "3", all_formats, all_rates, Interval(1, 2), size_bytes),
     ]
 
 
@@ -186,9 +188,9 @@ MISTAKES = [
     ({"n0__0__type": "x"}, 'vsnd/0/0/type = "x"', "playback"),
     ({"n0__0__type": "P"}, 'vsnd/0/0/type = "P"', "playback"),
     ({"n0__0__type": None}, "vsnd/0/0/type is missing", '"p" (playback)'),
-    ({"short_name": "é" * 17}, "vsnd/short-name", "at most 32 octets"),
-    ({"long_name": "n" * 81}, "vsnd/long-name", "at most 80 octets"),
-    ({"n0__name": "n" * 81}, "vsnd/0/name", "at most 80 octets"),
+    ({"short_name": "é" * 17}, "vsnd/short-name", "at most 32 bytes"),
+    ({"long_name": "n" * 81}, "vsnd/long-name", "at most 80 bytes"),
+    ({"n0__name": "n" * 81}, "vsnd/0/name", "at most 80 bytes"),
     ({"n0__name": "\x1b[31m"}, 'vsnd/0/name = "\\x1b[31m"', "control characters"),
     ({"n0__0__unique_id": "a\nb"}, 'vsnd/0/0/unique-id = "a\\nb"', "control characters"),
     ({"n0__sample_rates": "8000"}, 'vsnd/0/sample-rates = "8000"', "vsnd/sample-rates"),

@@ -118,7 +118,7 @@ def test_framed_formats_leave_out_the_compressed_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "octets"),
+    ("name", "size_bytes"),
     [
         ("S16_LE", "0000"),
         ("U8", "80"),
@@ -133,8 +133,8 @@ def test_framed_formats_leave_out_the_compressed_ones() -> None:
         ("MPEG", ""),
     ],
 )
-def test_silence_is_the_middle_of_the_range(name: str, octets: str) -> None:
-    assert PcmFormat[name].silence.hex() == octets
+def test_silence_is_the_middle_of_the_range(name: str, size_bytes: str) -> None:
+    assert PcmFormat[name].silence.hex() == size_bytes
 
 
 def test_masks_name_formats_and_skip_foreign_bits() -> None:

@@ -161,7 +161,7 @@ def test_at_least_two_periods_a_buffer() -> None:
     assert reply.buffer_frames.min == 1400
 
 
-def test_period_is_at_least_64_octets() -> None:
+def test_period_is_at_least_64_bytes() -> None:
     space = from_stream_config(STREAM)
     assert space.period_frames.min == 2  # 8 channels of 32 bits
     reply = answer(replace(space, channels=fixed(1), formats=S16.mask), STREAM)
@@ -198,7 +198,7 @@ def test_a_stream_on_which_nothing_is_possible_is_a_config_error(config: StreamC
 
 
 def test_query_and_answer_count_buffer_and_period_in_frames() -> None:
-    """sndif counts octets in OPEN, frames in HW_PARAM_QUERY."""
+    """sndif counts bytes in OPEN, frames in HW_PARAM_QUERY."""
     config = replace(STREAM, formats=(F32,), channels=fixed(8), buffer_bytes=64 * 1024)
     assert from_stream_config(config).buffer_frames.max == 64 * 1024 // (4 * 8)
 
@@ -336,7 +336,7 @@ def test_choose_may_start_from_a_narrower_space() -> None:
         assert end.value.rate == 96000
 
 
-def test_octets_of_a_config_are_frames_times_channels_times_width() -> None:
+def test_bytes_of_a_config_are_frames_times_channels_times_width() -> None:
     config = Config(S24, 48000, 6, 256, 1024)
     assert (config.frame_bytes, config.period_bytes, config.buffer_bytes) == (24, 6144, 24576)
 

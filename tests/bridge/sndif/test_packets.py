@@ -1,4 +1,4 @@
-"""packets.py against the octet diagrams of sndif.h, whose places are typed here a second time."""
+"""packets.py against the byte diagrams of sndif.h, whose places are typed here a second time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def padded(head: bytes) -> bytes:
     return head + bytes(64 - len(head))
 
 
-def test_packets_are_64_octets() -> None:
+def test_packets_are_64_bytes() -> None:
     assert (REQUEST_BYTES, RESPONSE_BYTES, EVENT_BYTES) == (64, 64, 64)
 
 
@@ -82,7 +82,7 @@ def test_the_listed_requests_cover_every_operation() -> None:
     assert {request.operation for request, _ in REQUESTS} == set(Operation)
 
 
-def test_linux_frontend_leaves_reserved_octets_dirty_and_is_understood() -> None:
+def test_linux_frontend_leaves_reserved_bytes_dirty_and_is_understood() -> None:
     clean = TransferRequest(1, Operation.WRITE, 512, 128)
     filled = bytearray(b"\xff" * 64)
     filled[0:3], filled[8:16] = clean.pack()[0:3], clean.pack()[8:16]
@@ -106,11 +106,11 @@ def test_unknown_format_and_trigger_are_passed_on_to_the_checks() -> None:
 @pytest.mark.parametrize("size", [0, 63, 65, 4096])
 def test_slots_of_another_size_are_refused(size: int) -> None:
     data = bytes(size)
-    with pytest.raises(PeerProtocolError, match=f"of {size} octets, not 64"):
+    with pytest.raises(PeerProtocolError, match=f"of {size} bytes, not 64"):
         unpack_request(data)
-    with pytest.raises(PeerProtocolError, match=f"of {size} octets"):
+    with pytest.raises(PeerProtocolError, match=f"of {size} bytes"):
         unpack_response(data)
-    with pytest.raises(PeerProtocolError, match=f"of {size} octets"):
+    with pytest.raises(PeerProtocolError, match=f"of {size} bytes"):
         unpack_event(data, position_ext=False)
 
 
@@ -221,13 +221,13 @@ def test_volumes_are_signed_thousandths_of_a_decibel() -> None:
     data = pack_volumes([0, -6000, 1000])
     assert data == struct.pack("=iii", 0, -6000, 1000)
     assert unpack_volumes(data + b"rest of the buffer", 3) == (0, -6000, 1000)
-    with pytest.raises(PeerProtocolError, match="8 octets of volume for 3 channels"):
+    with pytest.raises(PeerProtocolError, match="8 bytes of volume for 3 channels"):
         unpack_volumes(data[:8], 3)
     with pytest.raises(LocalProtocolError):
         pack_volumes([2**31])
 
 
-def test_mutes_choose_channels_one_octet_each() -> None:
+def test_mutes_choose_channels_one_byte_each() -> None:
     assert pack_mutes([True, False]) == b"\x01\x00"
     assert unpack_mutes(b"\x00\x7f\x00", 2) == (False, True)
     with pytest.raises(PeerProtocolError):

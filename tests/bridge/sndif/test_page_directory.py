@@ -37,7 +37,7 @@ def test_a_page_holds_1023_references_after_the_next_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "expected"),
+    ("size_bytes", "expected"),
     [
         (1, (1, 1)),
         (4096, (1, 1)),
@@ -47,8 +47,8 @@ def test_a_page_holds_1023_references_after_the_next_one() -> None:
         (2**32 - 1, (2**20, 1026)),
     ],
 )
-def test_pages_are_counted_up(octets: int, expected: tuple[int, int]) -> None:
-    assert pages_needed(octets) == expected
+def test_pages_are_counted_up(size_bytes: int, expected: tuple[int, int]) -> None:
+    assert pages_needed(size_bytes) == expected
 
 
 def test_directory_pages_are_linked_in_order() -> None:
@@ -60,11 +60,11 @@ def test_directory_pages_are_linked_in_order() -> None:
 
 
 @given(st.integers(1, 3 * REFS_PER_PAGE), st.integers(1, PAGE))
-def test_walk_returns_what_build_was_given(count: int, last_octets: int) -> None:
+def test_walk_returns_what_build_was_given(count: int, last_bytes: int) -> None:
     refs = [2**32 - 1 - number for number in range(count)]
     directory = list(range(1, 1 + pages_needed(count * PAGE)[1]))
     guest = Guest(dict(zip(directory, build(refs, directory), strict=True)))
-    assert walk(directory[0], (count - 1) * PAGE + last_octets, guest) == tuple(refs)
+    assert walk(directory[0], (count - 1) * PAGE + last_bytes, guest) == tuple(refs)
     assert guest.reads == directory
 
 
@@ -118,12 +118,12 @@ def test_directory_reference_0_is_refused_without_reading() -> None:
 
 
 def test_empty_buffer_has_no_directory() -> None:
-    with pytest.raises(PeerProtocolError, match="0 octets"):
+    with pytest.raises(PeerProtocolError, match="0 bytes"):
         walk(8, 0, Guest({}))
 
 
 def test_a_page_of_the_wrong_size_is_our_bug() -> None:
-    with pytest.raises(LocalProtocolError, match="read 4095 octets"):
+    with pytest.raises(LocalProtocolError, match="read 4095 bytes"):
         walk(8, PAGE, Guest({8: bytes(PAGE - 1)}))
 
 

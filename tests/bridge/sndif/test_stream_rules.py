@@ -295,7 +295,7 @@ def test_what_choose_ends_with_can_be_opened(
 
 # --- offset and length ----------------------------------------------------------------------------
 
-OPENED = Config(PcmFormat.S16_LE, 48000, 2, 1024, 4096)  # 16384 octets, frames of 4
+OPENED = Config(PcmFormat.S16_LE, 48000, 2, 1024, 4096)  # 16384 bytes, frames of 4
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_silence_is_what_the_format_says() -> None:
 
 
 def test_zeros_that_are_no_whole_frame_are_no_silence() -> None:
-    # Four zero octets across two frames: taking them out would join the two to one.
+    # Four zero bytes across two frames: taking them out would join the two to one.
     sent = [b"\1\2\0\0", b"\0\0\3\4", *frames_of(50)]
     assert compared(sent, [*sent[:1], SILENCE, *sent[1:]]).inserted_silence == 1
     assert faults(compared(sent, [b"\1\2\3\4", *sent[2:]])) == (1, 0, 0, 1)

@@ -51,7 +51,7 @@ def pcm_format(
 @pytest.mark.parametrize("encoding", SAMPLE_BYTES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
 def test_what_was_written_is_read(tmp_path: Path, encoding: str, channels: int) -> None:
-    # Odd numbers of octets too: u8 and s24 need padding.
+    # Odd numbers of bytes too: u8 and s24 need padding.
     data = bytes(n % 251 for n in range(7 * SAMPLE_BYTES[encoding] * channels))
     path = tmp_path / "test.wav"
     write_wav(path, 44100, channels, encoding, data)
@@ -158,7 +158,7 @@ def refusal(tmp_path: Path, content: bytes) -> str:
         (riff(), "no format"),
         (riff(chunk(b"fmt ", S16_STEREO)), "no data"),
         (riff(chunk(b"data", SOUND)), "no format before"),
-        (riff(chunk(b"fmt ", S16_STEREO[:14]), chunk(b"data", SOUND)), "14 octets"),
+        (riff(chunk(b"fmt ", S16_STEREO[:14]), chunk(b"data", SOUND)), "14 bytes"),
         (riff(chunk(b"fmt ", S16_STEREO), chunk(b"data", b"")), "holds no sound"),
         (riff(chunk(b"fmt ", S16_STEREO), chunk(b"data", SOUND[:3])), "holds no sound"),
         (
@@ -180,7 +180,7 @@ def test_no_wav_file_is_one_clear_line(tmp_path: Path, content: bytes, words: st
         (pcm_format(rate=768001), "768001 Hz"),
         (pcm_format(bits=12, block=4), "12-bit integer"),
         (pcm_format(tag=3, bits=16), "16-bit float"),
-        (pcm_format(block=3), "3 octets a frame"),
+        (pcm_format(block=3), "3 bytes a frame"),
         (pcm_format(tag=2, bits=4, block=512), "Microsoft ADPCM"),
         (pcm_format(tag=6, bits=8), "A-law"),
         (pcm_format(tag=0x55, bits=0), "MP3"),

@@ -100,9 +100,9 @@ def error_frames(made: Testbed, quantum: int) -> float:
     told = np.array(json.loads(client.stdout)["marks"], dtype=np.float64)
     microphone = Marks(json.loads(output)["capture_marks"], int(told[0, 1]), RATE)
     lag = np.median([block.lag for block in track.blocks])
-    frames, told_nsec = told[:, 0], told[:, 2] - int(told[0, 1])
+    frames, published_nsec = told[:, 0], told[:, 2] - int(told[0, 1])
     _, heard_nsec = microphone.at(frames + track.lag_at(frames + lag))
-    errors = (told_nsec - heard_nsec) * RATE * 1e-9 + PATH_FRAMES
+    errors = (published_nsec - heard_nsec) * RATE * 1e-9 + PATH_FRAMES
     known = np.isfinite(errors) & (frames > RATE)  # without the first second
     assert np.count_nonzero(known) > 20 * (SECONDS - 2)
     mean = float(np.mean(errors[known]))

@@ -227,14 +227,14 @@ static void test_random_pages_never_hurt(void) {
         for (int i = 0; i < 60; i++) {
             union xen_sndif_sring_entry *slots = ring->ring;
             for (int slot = 0; slot < 32; slot++) {
-                uint8_t *octets = (uint8_t *)&slots[slot];
+                uint8_t *bytes = (uint8_t *)&slots[slot];
                 for (int at = 0; at < 24; at++)
-                    octets[at] = (uint8_t)random_u64(&seed);
-                octets[2] = (uint8_t)random_below(&seed, 11);
+                    bytes[at] = (uint8_t)random_u64(&seed);
+                bytes[2] = (uint8_t)random_below(&seed, 11);
                 for (int at = 8; at < 16; at++)
-                    octets[at] &= at % 4 == 1 ? 0x0f : at % 4 ? 0 : 0xfc;
-                if (octets[2] == XENSND_OP_TRIGGER)
-                    octets[8] = (uint8_t)random_below(&seed, 4);
+                    bytes[at] &= at % 4 == 1 ? 0x0f : at % 4 ? 0 : 0xfc;
+                if (bytes[2] == XENSND_OP_TRIGGER)
+                    bytes[8] = (uint8_t)random_below(&seed, 4);
             }
             ring->req_prod += random_below(&seed, 12);
             xpa_channel_notify(&r->link->requests[GUEST]);
@@ -494,7 +494,7 @@ static void test_cycles_that_nobody_hears_move_nothing(void) {
         uint64_t before = r->back->taken_frames;
         memset(silence, 1, sizeof silence);
         if (i % 2)
-            xpa_back_take_nothing(r->back, silence, 50);
+            xpa_back_pull_nothing(r->back, silence, 50);
         else
             xpa_back_missed(r->back, 50);
         CHECK_EQ(r->back->taken_frames, before);
@@ -798,9 +798,9 @@ static void test_close_while_start_waits_answers_and_goes_on(void) {
     rig_free(r); /* detached while it waits */
 }
 
-/* Liveness extension: the guest's kernel clears the octet and sends an event. Whoever never set it
+/* Liveness extension: the guest's kernel clears the byte and sends an event. Whoever never set it
  * (Linux' frontend, after ours was killed and left its node behind) is not watched. */
-static void test_cleared_octet(bool asked, bool set, bool noticed) {
+static void test_cleared_byte(bool asked, bool set, bool noticed) {
     struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
     struct xensnd_event_page *page = (void *)&r->link->event_page;
     xpa_back_detach(r->back);
@@ -828,9 +828,9 @@ static void test_cleared_octet(bool asked, bool set, bool noticed) {
 }
 
 static void test_cleared_octet_ends_a_stream_that_is_watched(void) {
-    test_cleared_octet(true, true, true);
-    test_cleared_octet(true, false, false);
-    test_cleared_octet(false, true, false);
+    test_cleared_byte(true, true, true);
+    test_cleared_byte(true, false, false);
+    test_cleared_byte(false, true, false);
 }
 
 int main(void) {

@@ -13,7 +13,7 @@ enum { RATE = 48000 };
 static const double WAY_SEC = 20e-6;
 
 struct world {
-    struct xpa_peer peer;
+    struct xpa_peer_clock peer;
     struct xpa_front play, capture;
     uint64_t random;
     double device_ppm, drift_ppm; /* of the device and of our clock, by the backend's */
@@ -30,7 +30,7 @@ static void world_init(struct world *w, bool says_when) {
                         .late_msec = 0.5,
                         .their_start_nsec = says_when ? 987654321000000ull : 0,
                         .our_start_nsec = 1234567890123ull};
-    xpa_peer_begin(&w->peer);
+    xpa_peer_clock_begin(&w->peer);
     for (int i = 0; i < 16; i++)
         xpa_transport_add(&w->peer.transport, (uint64_t)(2e9 * WAY_SEC));
     struct xpa_front *both[] = {&w->play, &w->capture};
@@ -167,8 +167,8 @@ static void test_a_suspended_guest_goes_on(void) {
     CHECK(f.worst_frames < 2, "off by %f frames", f.worst_frames);
 }
 
-/* The octets are the backend's: whatever stands there, time goes on near the events. */
-static void test_garbage_in_the_octets(void) {
+/* The bytes are the backend's: whatever stands there, time goes on near the events. */
+static void test_garbage_in_the_bytes(void) {
     struct world w;
     world_init(&w, true);
     run(&w, 0, 5, 10);
@@ -186,15 +186,16 @@ static void test_garbage_in_the_octets(void) {
 /* Streams of one backend share what they learn; of two, never: their clocks have nothing in common.
  */
 static void test_each_backend_has_its_own_clock(void) {
-    struct xpa_peer peers[2] = {0};
-    struct xpa_peer *first = xpa_peer_join(peers, 2, 0), *second = xpa_peer_join(peers, 2, 8);
+    struct xpa_peer_clock peers[2] = {0};
+    struct xpa_peer_clock *first = xpa_peer_clock_join(peers, 2, 0),
+                          *second = xpa_peer_clock_join(peers, 2, 8);
     CHECK(first && second && first != second, "shared by two backends");
-    xpa_peer_mark(first, 1000000, 5000000);
-    CHECK(xpa_peer_join(peers, 2, 0) == first, "not shared by two streams");
+    xpa_peer_clock_mark(first, 1000000, 5000000);
+    CHECK(xpa_peer_clock_join(peers, 2, 0) == first, "not shared by two streams");
     CHECK(xpa_clock_ready(&first->clock), "the second stream forgot what the first had learnt");
-    CHECK(!xpa_peer_join(peers, 2, 16), "there were two only");
+    CHECK(!xpa_peer_clock_join(peers, 2, 16), "there were two only");
     first->streams -= 2;
-    CHECK(xpa_peer_join(peers, 2, 16) == first, "not used again");
+    CHECK(xpa_peer_clock_join(peers, 2, 16) == first, "not used again");
     CHECK(!xpa_clock_ready(&first->clock), "another backend's clock was kept");
 }
 
@@ -205,6 +206,6 @@ int main(void) {
     test_very_late_events();
     test_a_later_stream_is_there_at_once();
     test_a_suspended_guest_goes_on();
-    test_garbage_in_the_octets();
+    test_garbage_in_the_bytes();
     return check_close();
 }

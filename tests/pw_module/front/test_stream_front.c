@@ -273,7 +273,7 @@ static void test_a_backend_may_say_when_it_sent_an_event(void) {
         CHECK(off >= -50000 && off <= 50000, "off by %ld ns", (long)off);
         sim_now -= late_nsec;
     }
-    CHECK(t->front->timed, "the octets were not read");
+    CHECK(t->front->timed, "the bytes were not read");
     bench_free(t);
 }
 
@@ -295,7 +295,7 @@ static void test_a_stream_that_starves_from_the_start_has_a_clock(void) {
 }
 
 /* At 64 frames a period lasts 1.3 ms: less than a wake-up may take. */
-static void test_guard_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
+static void test_margin_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);
     const uint32_t periods[] = {64, 512, 64, 512, 64};
     const uint32_t guards[] = {120, 512, 120, 512, 480}, asked[] = {300, 300, 300, 300, 660};
@@ -306,26 +306,26 @@ static void test_guard_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
         xpa_front_close(t->front);
         xpa_front_open(t->front, &config, 300);
         sim_settle(t->plane);
-        CHECK_EQ(t->front->guard.frames, guards[i]);
+        CHECK_EQ(t->front->margin.frames, guards[i]);
         CHECK_EQ(t->front->asked_frames, asked[i]);
         /* it grows at xruns: that stays, where it is more */
-        while (i == 2 && xpa_guard_grow(&t->front->guard, sim_now) > 0)
+        while (i == 2 && xpa_margin_grow(&t->front->margin, sim_now) > 0)
             continue;
     }
     bench_free(t);
 }
 
 /* A captured frame waits a period for its event anyway: what a late one may take is beside that. */
-static void test_guard_of_a_capture_is_a_quarter_period(void) {
+static void test_margin_of_a_capture_is_a_quarter_period(void) {
     struct bench *t = bench_new(XPA_CAPTURE);
     struct xpa_config config = t->front->config;
     config.rate = 48000;
     config.period_frames = 1024;
-    t->front->guard = (struct xpa_guard){.grown_nsec = 10000000};
+    t->front->margin = (struct xpa_margin){.grown_nsec = 10000000};
     xpa_front_close(t->front);
     xpa_front_open(t->front, &config, 1280);
     sim_settle(t->plane);
-    CHECK_EQ(t->front->guard.frames, 480);
+    CHECK_EQ(t->front->margin.frames, 480);
     CHECK_EQ(t->front->asked_frames, 1280 + 480 - 256);
     bench_free(t);
 }
@@ -498,7 +498,7 @@ static void test_random_answers_and_events_never_hurt(void) {
         start(t, 300);
         for (int i = 0; i < 80; i++) {
             for (uint32_t at = 64; at < TEST_PAGE_BYTES; at += 1 + random_below(&seed, 40))
-                t->link->event_page.octets[at] = (uint8_t)random_below(&seed, 4);
+                t->link->event_page.bytes[at] = (uint8_t)random_below(&seed, 4);
             for (uint32_t at = 0; at < 32; at++) {
                 union xen_sndif_sring_entry *slot = ring->ring + at;
                 if (random_below(&seed, 3) == 0)
@@ -710,8 +710,8 @@ int main(void) {
     test_a_gap_that_the_backend_tells_is_no_slower_clock();
     test_a_backend_may_say_when_it_sent_an_event();
     test_a_stream_that_starves_from_the_start_has_a_clock();
-    test_guard_is_a_period_or_2_5_ms_or_what_it_grew_to();
-    test_guard_of_a_capture_is_a_quarter_period();
+    test_margin_is_a_period_or_2_5_ms_or_what_it_grew_to();
+    test_margin_of_a_capture_is_a_quarter_period();
     test_stop_is_known_when_it_is_answered();
     test_only_transfers_wait_for_the_host();
     test_no_answer_is_awaited_twice();

@@ -307,7 +307,7 @@ static void test_a_lead_that_grew_comes_back_unheard(void) {
         uint32_t before = w->front->lead_frames;
         sim_run(w->plane, 5 * SIM_MSEC);
         CHECK(before - w->front->lead_frames <= 4, "%u at once", before - w->front->lead_frames);
-        CHECK_EQ(w->front->told_frames, w->front->lead_frames);
+        CHECK_EQ(w->front->published_frames, w->front->lead_frames);
         steps += before != w->front->lead_frames;
         double late = (double)(w->position.clock.nsec - nsec) * RATE / 1e9 -
                       (double)(w->position.clock.position - position);

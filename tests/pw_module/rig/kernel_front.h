@@ -76,8 +76,8 @@ static inline void kernel_update(struct kernel_front *k) {
 
 static inline void kernel_application(struct kernel_front *k);
 
-static inline void kernel_position(struct kernel_front *k, uint64_t octets) {
-    uint64_t frame = octets / RIG_FRAME_BYTES, step = frame - k->backend_frame;
+static inline void kernel_position(struct kernel_front *k, uint64_t bytes) {
+    uint64_t frame = bytes / RIG_FRAME_BYTES, step = frame - k->backend_frame;
     k->backend_frame = frame;
     k->pointer = (k->pointer + step) % k->buffer;
     k->since_period += step;

@@ -102,12 +102,12 @@ static inline void rig_tick(struct sim_actor *actor) {
     b->host_frames = before; /* as if it had been open for ever: one number for host and log */
     r->log_frames += r->quantum_frames;
     if (r->direction == XPA_PLAYBACK) {
-        xpa_back_take(b, r->log + before, r->quantum_frames);
+        xpa_back_pull(b, r->log + before, r->quantum_frames);
         xpa_back_mark(b, nsec + r->latency_nsec, before);
     } else { /* handed over when the last of them is `latency` old */
         for (uint32_t i = 0; i < r->quantum_frames; i++)
             r->log[before + i] = ++r->next_captured;
-        xpa_back_give(b, r->log + before, r->quantum_frames, r->latency_nsec);
+        xpa_back_push(b, r->log + before, r->quantum_frames, r->latency_nsec);
         xpa_back_mark(b, nsec - r->latency_nsec, r->log_frames);
     }
 }

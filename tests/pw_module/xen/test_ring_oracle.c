@@ -1,7 +1,7 @@
 /*
  * Xen's own ring macros as the oracle. The same random operations run on two pages: on one both
  * ends are Xen's macros, on the other one or both ends are ours. After every operation the pages
- * must be equal octet by octet, and so must every answer, notify decisions included.
+ * must be equal byte by byte, and so must every answer, notify decisions included.
  */
 #include "check.h"
 #include "pages.h"
@@ -212,7 +212,7 @@ static void pages_stay_equal(bool our_front, bool our_back, uint32_t index, uint
             CHECK(memcmp(&req, &req2, sizeof req) == 0, "step %d: requests differ", step);
             CHECK(memcmp(&resp, &resp2, sizeof resp) == 0, "step %d: responses differ", step);
             at = pages_differ(&reference_page, &tested_page);
-            CHECK(at < 0, "step %d: operation %u: pages differ at octet %d", step, operation, at);
+            CHECK(at < 0, "step %d: operation %u: pages differ at byte %d", step, operation, at);
             CHECK_EQ(front_free(&tested), front_free(&reference));
             if (check_failed > failed_before)
                 return; /* all that follows would differ as well */

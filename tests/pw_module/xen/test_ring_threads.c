@@ -50,10 +50,10 @@ static bool wait_for(int fd) {
 static uint8_t pattern(uint32_t n) { return (uint8_t)(n * 37 + 11); }
 
 static bool whole(const void *slot, uint32_t n, size_t from) {
-    const uint8_t *octets = slot;
+    const uint8_t *bytes = slot;
 
     for (size_t i = from; i < 64; i++)
-        if (octets[i] != pattern(n))
+        if (bytes[i] != pattern(n))
             return false;
     return true;
 }
