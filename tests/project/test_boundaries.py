@@ -45,7 +45,14 @@ C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire"]
 C_HALVES = {"front", "back"}
 
 # Values in, values out: no I/O, no clock, no threads.
-PURE = ("errors", "sndif", "xenbus.states", "xenbus.backoff", "testbed.graph_dump")
+PURE = (
+    "errors",
+    "sndif",
+    "xenbus.states",
+    "xenbus.versions",
+    "xenbus.backoff",
+    "testbed.graph_dump",
+)
 # fmt: off
 IMPURE = {
     "asyncio", "fcntl", "io", "logging", "mmap", "multiprocessing", "os", "pathlib", "random",

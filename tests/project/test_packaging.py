@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import configparser
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from xenpvaudio import cli
-from xenpvaudio.config import DomainPolicy, FrontendSettings, Policy, load_policy
+from xenpvaudio.config import DomainPolicy, load_policy
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import (
@@ -32,14 +31,8 @@ from xenpvaudio.sndif.codes import (
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
-MANUAL = PACKAGING / "man" / "xen-pv-audio.1"
 UNITS = sorted((PACKAGING / "systemd").rglob("*.service"))
 XL_FILES = sorted((PACKAGING / "xl").glob("*.cfg"))
-
-
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(action.choices)
 
 
 # -- systemd
@@ -301,109 +294,6 @@ def test_policy_example_names_every_key_with_its_default() -> None:
         assert re.search(rf"^{spec.name.replace('_', '-')} = ", default_table, re.MULTILINE)
     assert policy.of("desktop").microphone
     assert not policy.of("another").microphone
-
-
-# -- the manual
-
-
-def manual_sections(macro: str) -> dict[str, str]:
-    """The source between a .SH or .SS and the next heading, by heading."""
-    found: dict[str, str] = {}
-    text = MANUAL.read_text(encoding="utf-8").replace(r"\-", "-")
-    for block in re.split(r"^\.(?=S[HS] )", text, flags=re.MULTILINE)[1:]:
-        heading, _, body = block.partition("\n")
-        kind, _, title = heading.partition(" ")
-        if kind == macro:
-            found[title.strip()] = body
-    return found
-
-
-def tags(body: str) -> list[str]:
-    """The tag line after each .TP."""
-    return [line for line in re.findall(r"^\.TP\n(.*)$", body, re.MULTILINE)]
-
-
-def manual_options(body: str) -> set[str]:
-    return {
-        option for tag in tags(body) for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", tag)
-    }
-
-
-def parser_options(parser: argparse.ArgumentParser) -> set[str]:
-    options = {option for action in parser._actions for option in action.option_strings}
-    return options - {"-h", "--help"}
-
-
-def test_manual_has_every_command_and_no_other() -> None:
-    commands = set(subcommands(cli._parser()))
-    described = set(manual_sections("SS")) - {"options without a command"}
-    assert described == commands
-    synopsis = manual_sections("SH")["SYNOPSIS"]
-    assert set(re.findall(r"^\.B xen-pv-audio ([a-z-]+)$", synopsis, re.MULTILINE)) >= commands
-
-
-@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
-def test_manual_has_every_option_of_the_command_and_no_other(command: str) -> None:
-    body = manual_sections("SS").get(command, "")
-    assert manual_options(body) == parser_options(subcommands(cli._parser())[command])
-
-
-def test_manual_has_the_options_without_a_command() -> None:
-    body = manual_sections("SS")["options without a command"]
-    assert manual_options(body) - {"-h", "--help"} == parser_options(cli._parser())
-
-
-@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
-def test_manual_gives_each_number_its_default(command: str) -> None:
-    body = manual_sections("SS").get(command, "")
-    entries = {
-        tag: text for tag, text in re.findall(r"^\.TP\n(.*)\n((?:(?!\.TP).*\n?)*)", body, re.M)
-    }
-    defaults: dict[str, object] = {}
-    if command == "frontend":
-        defaults = {
-            f"--{spec.name.replace('_', '-')}": spec.default
-            for spec in fields(FrontendSettings)
-            if not isinstance(spec.default, bool)
-        }
-    for action in subcommands(cli._parser())[command]._actions:
-        number = action.default
-        if isinstance(number, (int, float)) and not isinstance(number, bool):
-            defaults[action.option_strings[0]] = number
-    for option, number in defaults.items():
-        (text,) = (text for tag, text in entries.items() if option in tag.replace('"', " ").split())
-        assert f"(default {number:g})" in text, option
-
-
-def test_manual_has_every_policy_key_and_no_other() -> None:
-    named = {tag.removeprefix(".B ") for tag in tags(manual_sections("SH")["POLICY FILE"])}
-    assert named == {spec.name.replace("_", "-") for spec in fields(DomainPolicy)}
-
-
-def test_policy_in_the_manual_loads(tmp_path: Path) -> None:
-    example = re.search(r"^\.nf\n\.RS\n(.*?)^\.RE", manual_sections("SH")["EXAMPLES"], re.M | re.S)
-    assert example
-    path = tmp_path / "backend.toml"
-    path.write_text(example[1])
-    policy = load_policy(path)
-    assert isinstance(policy, Policy)
-    assert policy.of("work").microphone and not policy.default.microphone
-
-
-def test_command_lines_of_the_manuals_examples_are_accepted() -> None:
-    lines = [tag for tag in tags(manual_sections("SH")["EXAMPLES"]) if "xen-pv-audio" in tag]
-    assert lines
-    for line in lines:
-        cli._parser().parse_args(line.removeprefix(".B xen-pv-audio ").split())
-
-
-def test_manual_is_formatted_without_a_warning() -> None:
-    groff = shutil.which("groff")
-    if groff is None:
-        pytest.skip("groff is not here")
-    command = [groff, "-man", "-Tutf8", "-ww", "-z", str(MANUAL)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- documents

@@ -18,7 +18,7 @@ from xenpvaudio.errors import ConfigError, PeerGoneError, PeerProtocolError, Xen
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Watch, XenStoreError
-from xenpvaudio.xenbus import states
+from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.nodes import read_tree, write_nodes
@@ -105,7 +105,7 @@ class BackendDevice(XenbusDevice):
     def _offer(self) -> None:
         # After the state is written: the guest's xl waits for that.
         asyncio.get_running_loop().call_soon(self._check_card)
-        offered = {Key.VERSIONS: states.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
+        offered = {Key.VERSIONS: versions.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
         if self._position_ext:
             offered[FEATURE_POSITION_EXT] = "1"
         if not write_nodes(self.store, self.directory, offered):
@@ -133,7 +133,7 @@ class BackendDevice(XenbusDevice):
 
     def _read(self) -> tuple[Card, dict[str, Transport], dict[str, str]]:
         nodes = read_tree(self.store, self.peer)
-        states.check_version(nodes.get(Key.VERSION))
+        versions.check_version(nodes.get(Key.VERSION))
         card = self._card(nodes)
         transports = {stream.path: read_transport(nodes, stream.path) for stream in card.streams}
         return card, transports, nodes

@@ -16,9 +16,9 @@ from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Txn, Watch, XenStoreError
-from xenpvaudio.xenbus import states
+from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.device import XenbusDevice
-from xenpvaudio.xenbus.nodes import read_tree
+from xenpvaudio.xenbus.nodes import parse_domid, read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .link import FrontLink
@@ -48,7 +48,7 @@ class FrontendDevice(XenbusDevice):
         self._domain = domain
         self._devid = devid
         self._settings = settings
-        self._backend_id = states.parse_domid(
+        self._backend_id = parse_domid(
             store.read(f"{directory}/{states.BACKEND_ID}"), f"{directory}/{states.BACKEND_ID}"
         )
         self._position_ext = self._liveness_ext = False
@@ -81,8 +81,7 @@ class FrontendDevice(XenbusDevice):
             self._streams.clear()
 
     def _read_config(self) -> None:
-        versions = self.store.get(f"{self.peer}/{Key.VERSIONS}")
-        states.choose_version(versions)
+        versions.choose_version(self.store.get(f"{self.peer}/{Key.VERSIONS}"))
         self._position_ext = self.store.get(f"{self.peer}/{FEATURE_POSITION_EXT}") == "1"
         self._liveness_ext = self.store.get(f"{self.peer}/{FEATURE_LIVENESS_EXT}") == "1"
         card = parse_card(read_tree(self.store, self.directory), where=self.directory)
@@ -120,7 +119,7 @@ class FrontendDevice(XenbusDevice):
         if self._liveness_ext:
             nodes[FEATURE_LIVENESS_EXT] = "1"
         if self.store.get(f"{self.peer}/{Key.VERSIONS}") is not None:
-            nodes[Key.VERSION] = states.OFFERED_VERSIONS
+            nodes[Key.VERSION] = versions.OFFERED_VERSIONS
 
         def write(tx: Txn) -> None:
             for path, text in nodes.items():

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from .silence import MAX_STEP_FRAMES, find_silence, silence_end, silence_start
+
 _WINDOW_FRAMES = 16
 _MAX_INDEX_ENTRIES = 500_000
-_MAX_STEP_FRAMES = 1 << 16
 # More foreign frames than these are another signal: not worth a look one by one.
 _MAX_SINGLE_FRAMES = 1_000_000
 
@@ -69,10 +70,10 @@ class _Sound:
         parts = []
         frames = offset = 0
         while offset < len(signal):
-            start = _find_silence(signal, silence, offset)
+            start = find_silence(signal, silence, offset)
             parts.append(signal[offset:start])
             frames += (start - offset) // self.frame_bytes
-            offset = _silence_end(signal, silence, start)
+            offset = silence_end(signal, silence, start)
             if offset > start:
                 self.runs.append((frames, (offset - start) // self.frame_bytes))
         self.data = b"".join(parts)
@@ -105,16 +106,16 @@ def compare(
 
 def _compare_at_once(sent: bytes, received: bytes, silence: bytes) -> Comparison | None:
     """The good case: equal but for silence before and after."""
-    sent_start = _silence_end(sent, silence, 0)
-    received_start = _silence_end(received, silence, 0)
-    core_bytes = _silence_start(sent, silence, sent_start) - sent_start
+    sent_start = silence_end(sent, silence, 0)
+    received_start = silence_end(received, silence, 0)
+    core_bytes = silence_start(sent, silence, sent_start) - sent_start
     received_end = received_start + core_bytes
     # Never a copy of what differs at once.
     head = min(core_bytes, 4096)
     if (
         not core_bytes
         or not received.startswith(sent[sent_start : sent_start + head], received_start)
-        or _silence_end(received, silence, received_end) != len(received)
+        or silence_end(received, silence, received_end) != len(received)
         or not received.startswith(sent[sent_start : sent_start + core_bytes], received_start)
     ):
         return None
@@ -188,7 +189,7 @@ class _Matcher:
             a, b = (i + done) * width, (j + done) * width
             if done + step <= room and sent[a : a + step * width] == received[b : b + step * width]:
                 done += step
-                step = min(2 * step, _MAX_STEP_FRAMES) if growing else step // 2
+                step = min(2 * step, MAX_STEP_FRAMES) if growing else step // 2
             else:
                 growing = False
                 step //= 2
@@ -387,36 +388,3 @@ def _position(sound: _Sound, frame: int) -> int:
     """Where sounding frame number `frame` is in the whole signal."""
     silent = bisect_right(sound.runs, frame, key=lambda run: run[0])
     return frame + sum(frames for _, frames in sound.runs[:silent])
-
-
-def _find_silence(signal: bytes, silence: bytes, offset: int) -> int:
-    """Offset of the next silent frame, or the signal's end."""
-    width = len(silence)
-    while (hit := signal.find(silence, offset)) >= 0:
-        if hit % width == 0:
-            return hit
-        offset = hit + width - hit % width
-    return len(signal)
-
-
-def _silence_end(signal: bytes, silence: bytes, offset: int) -> int:
-    """Where the silence that begins at `offset` ends, if any does: steps double, then halve."""
-    step, growing = silence, True
-    while len(step) >= len(silence):
-        if signal.startswith(step, offset):
-            offset += len(step)
-            growing = growing and len(step) < len(silence) * _MAX_STEP_FRAMES
-            step = step * 2 if growing else step
-        else:
-            growing = False
-            step = step[: len(step) // 2]
-    return offset
-
-
-def _silence_start(signal: bytes, silence: bytes, floor: int) -> int:
-    """Where the silence at the signal's end begins, at `floor` at the earliest."""
-    width = len(silence)
-    end = len(signal)
-    while end > floor and signal.endswith(silence, floor, end):
-        end -= width
-    return end

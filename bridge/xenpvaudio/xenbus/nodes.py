@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xenpvaudio.errors import ConfigError
 from xenpvaudio.xen.api import Nodes, NotFoundError, Txn, XenStore
 
 from .states import STATE, XenbusState
@@ -56,3 +57,11 @@ def write_nodes(store: XenStore, directory: str, nodes: Mapping[str, str]) -> bo
 def write_state(store: XenStore, directory: str, state: XenbusState) -> bool:
     """As write_nodes(), the state."""
     return write_nodes(store, directory, {STATE: str(int(state))})
+
+
+def parse_domid(text: str, where: str) -> int:
+    """The number of a domain, 0 to 32751 (xen/public/xen.h, DOMID_FIRST_RESERVED); ConfigError
+    names the node."""
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) < 0x7FF0:
+        return int(text)
+    raise ConfigError(f"{where} = {text[:32]!a} is no domain's number")

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from typing import TypeAlias
 
-from xenpvaudio.errors import ConfigError, LocalProtocolError, PeerProtocolError
-from xenpvaudio.sndif.codes import LIST_SEPARATOR, PROTOCOL_VERSION
+from xenpvaudio.errors import LocalProtocolError, PeerProtocolError
 from xenpvaudio_native.header import value
 
 # XenStore nodes that every xenbus device has.
@@ -185,14 +184,6 @@ def parse_state(text: str | None) -> XenbusState:
     raise PeerProtocolError(f"{text[:32]!a} is no xenbus state")
 
 
-def parse_domid(text: str, where: str) -> int:
-    """The number of a domain, 0 to 32751 (xen/public/xen.h, DOMID_FIRST_RESERVED); ConfigError
-    names the node."""
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) < 0x7FF0:
-        return int(text)
-    raise ConfigError(f"{where} = {text[:32]!a} is no domain's number")
-
-
 def is_offline(online: str | None) -> bool:
     """Whether the toolstack wants the backend gone, by the content of the `online` node.
 
@@ -200,40 +191,6 @@ def is_offline(online: str | None) -> bool:
     overwritten by a step under way, the 0 stays.
     """
     return online == "0"
-
-
-OFFERED_VERSIONS = str(PROTOCOL_VERSION)
-
-
-def choose_version(versions: str | None) -> int:
-    """The frontend's choice from the backend's `versions`; a missing node means version 2.
-
-    Neither libxl nor libxenbe nor snd_be writes it. PeerProtocolError: not a list of numbers, or
-    nothing in it that we speak (version 1 has neither queries nor position events).
-    """
-    if versions is None:
-        return PROTOCOL_VERSION
-    offered = [_version(item.strip(), "versions") for item in versions.split(LIST_SEPARATOR)]
-    if PROTOCOL_VERSION not in offered:
-        raise PeerProtocolError(
-            f"the backend offers sndif version {versions}, this frontend speaks {PROTOCOL_VERSION}"
-        )
-    return PROTOCOL_VERSION
-
-
-def check_version(version: str | None) -> int:
-    """The backend's check of the frontend's `version`, which is never required: missing means 2."""
-    if version is None:
-        return PROTOCOL_VERSION
-    if _version(version.strip(), "version") != PROTOCOL_VERSION:
-        raise PeerProtocolError(f"the frontend chose sndif version {version}, not offered here")
-    return PROTOCOL_VERSION
-
-
-def _version(item: str, node: str) -> int:
-    if not (item.isascii() and item.isdecimal() and len(item) < 6):
-        raise PeerProtocolError(f"{node}: {item[:32]!a} is no version")
-    return int(item)
 
 
 def render(table: Table) -> str:

@@ -1,0 +1,46 @@
+"""What the tests of the simulated hypervisor share."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from xenpvaudio.xen.api import Channel
+from xenpvaudio.xen.sim import (
+    SimDomain,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def at_once(fn: Callable[..., None], *args: object) -> None:
+    fn(*args)
+
+
+def wait_for(channel: Channel) -> int:
+    """Events, once there are some."""
+    assert select.select([channel.fd], [], [], 10)[0], "no event"
+    return channel.ack()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+# ---- events ----
+
+
+def bound(host: SimDomain, guest: SimDomain) -> tuple[Channel, Channel]:
+    """(guest's end, host's end), nothing pending."""
+    offered = guest.channels.bind_unbound(0)
+    taken = host.channels.bind_interdomain(1, offered.port)
+    taken.ack()
+    return offered, taken

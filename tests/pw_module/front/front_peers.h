@@ -1,0 +1,199 @@
+/* Backends that are slow, foreign or broken, before a frontend stream. Part of test_stream_front.c.
+ */
+#ifndef XPA_FRONT_PEERS_H
+#define XPA_FRONT_PEERS_H
+
+#include "front_bench.h"
+
+static void test_unanswered_transfer_ends_the_stream_after_3_seconds(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    start(t, 300);
+    t->silent = true;
+    xpa_front_put(t->front, NULL, 100);
+    sim_run(t->plane, 2900 * SIM_MSEC);
+    xpa_front_check(t->front);
+    sim_settle(t->plane);
+    CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 0);
+    sim_run(t->plane, 200 * SIM_MSEC);
+    xpa_front_check(t->front);
+    sim_settle(t->plane);
+    CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 1);
+    CHECK_EQ(t->broken_code, -ETIMEDOUT);
+    CHECK_EQ(xpa_front_room(t->front), 0);
+    xpa_front_put(t->front, NULL, 10); /* nothing more is sent */
+    xpa_front_end(t->front);
+    CHECK_EQ(t->changes[XPA_FRONT_CLOSED], 1);
+    bench_free(t);
+}
+
+static void test_slow_backend_leaves_room_for_pythons_request(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    struct xensnd_req request = {.operation = XENSND_OP_GET_VOLUME};
+    start(t, 300);
+    xpa_front_collect(t->front, sim_now);
+    t->silent = true;
+    uint32_t sent = 0;
+    for (; xpa_front_room(t->front) > 0 && sent < 100; sent++)
+        xpa_front_put(t->front, NULL, 1);
+    CHECK(sent > 20 && sent < 32, "%u transfers under way", sent);
+    xpa_front_request(t->front, (const uint8_t *)&request);
+    sim_settle(t->plane);
+    xpa_front_end(t->front);
+    sim_settle(t->plane);
+    CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 0);
+    t->silent = false;
+    for (uint32_t i = 2; i < t->request_count; i++)
+        answer(t, &t->requests[i], i == t->request_count - 2 ? -77 : 0);
+    sim_settle(t->plane);
+    CHECK_EQ(t->notices[XPA_NOTICE_RESPONSE], 1);
+    CHECK_EQ(t->answer.status, -77);
+    CHECK(!t->front->stopping, "still stopping");
+    bench_free(t);
+}
+
+static void test_foreign_status_codes_are_errors(void) {
+    static const int statuses[] = {5, -22, 0x7fffffff, -1000000};
+    for (int i = 0; i < 4; i++) {
+        struct bench *t = bench_new(XPA_PLAYBACK);
+        start(t, 300);
+        t->status = statuses[i];
+        xpa_front_put(t->front, NULL, 100); /* a lost transfer is counted, no more */
+        sim_settle(t->plane);
+        xpa_front_collect(t->front, sim_now);
+        CHECK_EQ(t->front->stats.dropped_frames, 100);
+        CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 0);
+        xpa_front_end(t->front); /* a trigger that fails is not */
+        sim_settle(t->plane);
+        CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 1);
+        CHECK(t->broken_code < 0, "code %d", t->broken_code);
+        bench_free(t);
+    }
+}
+
+static void test_impossible_indices_break_only_the_stream(void) {
+    for (int kind = 0; kind < 3; kind++) {
+        struct bench *t = bench_new(kind == 2 ? XPA_CAPTURE : XPA_PLAYBACK);
+        struct xen_sndif_sring *ring = (void *)&t->link->ring_page;
+        struct xensnd_event_page *page = (void *)&t->link->event_page;
+        start(t, 300);
+        sim_settle(t->plane);
+        if (kind == 1)
+            page->in_prod += 64;
+        else
+            ring->rsp_prod += 5;
+        xpa_channel_notify(&t->link->requests[HOST]);
+        xpa_channel_notify(&t->link->events[HOST]);
+        sim_settle(t->plane);
+        CHECK_EQ(t->notices[XPA_NOTICE_BROKEN], 1);
+        CHECK_EQ(t->broken_code, -EPROTO);
+        CHECK_EQ(t->changes[XPA_FRONT_CLOSED], 1);
+        bench_free(t);
+    }
+}
+
+static void test_random_answers_and_events_never_hurt(void) {
+    uint64_t seed = 11;
+    for (int round = 0; round < 300; round++) {
+        struct bench *t = bench_new(round % 2);
+        struct xensnd_event_page *page = (void *)&t->link->event_page;
+        struct xen_sndif_sring *ring = (void *)&t->link->ring_page;
+        uint8_t data[BYTES];
+        t->silent = round % 3 == 0;
+        start(t, 300);
+        for (int i = 0; i < 80; i++) {
+            for (uint32_t at = 64; at < TEST_PAGE_BYTES; at += 1 + random_below(&seed, 40))
+                t->link->event_page.bytes[at] = (uint8_t)random_below(&seed, 4);
+            for (uint32_t at = 0; at < 32; at++) {
+                union xen_sndif_sring_entry *slot = ring->ring + at;
+                if (random_below(&seed, 3) == 0)
+                    slot->rsp.id = (uint16_t)random_below(&seed, 60);
+            }
+            page->in_prod += random_below(&seed, 5);
+            xpa_channel_notify(&t->link->events[HOST]);
+            if (random_below(&seed, 4) == 0) {
+                ring->rsp_prod += random_below(&seed, 2);
+                xpa_channel_notify(&t->link->requests[HOST]);
+            }
+            sim_run(t->plane, SIM_MSEC * random_below(&seed, 9));
+            struct xpa_front *f = t->front;
+            xpa_front_collect(f, sim_now);
+            if (f->direction == XPA_PLAYBACK) {
+                uint32_t room = xpa_front_room(f);
+                CHECK(room <= BUFFER, "room %u", room);
+                xpa_front_put(f, data, random_below(&seed, room + 1));
+            } else {
+                xpa_front_ask(f);
+                uint32_t ready = xpa_front_ready(f);
+                CHECK(ready <= BUFFER, "ready %u", ready);
+                xpa_front_get(f, data, ready);
+            }
+            if (random_below(&seed, 20) == 0)
+                xpa_front_end(f);
+            else if (!f->started && !f->stopping && !f->broken)
+                start(t, 10);
+        }
+        bench_free(t);
+    }
+}
+
+/* --- positions --- */
+
+static void test_late_and_repeated_positions_are_ignored(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    start(t, 900);
+    pass(t, PERIOD);
+    position(t, 251);
+    pass(t, PERIOD);
+    position(t, 501);
+    position(t, 251);
+    position(t, 501);
+    CHECK_EQ(t->front->position_frames, 501);
+    CHECK_EQ(delay(t), 399);
+    pass(t, PERIOD);
+    position(t, 751); /* 63 lost ones would change nothing */
+    CHECK_EQ(delay(t), 149);
+    bench_free(t);
+}
+
+static void test_garbage_is_not_believed(void) {
+    static const uint64_t garbage[] = {1ull << 40, 1ull << 60, 5000000, ~0ull / 4, 300000};
+    for (int first = 0; first < 2; first++)
+        for (int i = 0; i < 5; i++) {
+            struct bench *t = bench_new(XPA_PLAYBACK);
+            start(t, 900);
+            pass(t, PERIOD);
+            if (!first)
+                position(t, 251);
+            position(t, garbage[i]);
+            pass(t, PERIOD);
+            position(t, 501);
+            CHECK_EQ(t->front->position_frames, 501);
+            CHECK_EQ(t->front->written_frames, 900);
+            CHECK(!t->front->starved, "starved by garbage");
+            bench_free(t);
+        }
+}
+
+/* A backend that means it (it counts anew in the middle) is followed, at the distance as before. */
+static void test_insisting_backend_is_followed(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    uint64_t at = 1;
+    start(t, 900);
+    for (int i = 0; i < 20; i++) {
+        pass(t, PERIOD);
+        position(t, at += PERIOD);
+        xpa_front_collect(t->front, sim_now);
+        xpa_front_put(t->front, NULL, PERIOD);
+        sim_settle(t->plane);
+    }
+    int64_t before = delay(t);
+    for (uint64_t anew = 1; anew < 12; anew++) {
+        pass(t, PERIOD);
+        position(t, anew * PERIOD + 1);
+    }
+    CHECK_EQ(t->front->position_frames, 11 * PERIOD + 1);
+    CHECK_EQ(delay(t), before - 3 * PERIOD); /* three more periods were heard, nothing written */
+    bench_free(t);
+}
+
+#endif

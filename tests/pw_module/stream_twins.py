@@ -1,0 +1,296 @@
+"""Copies of the streams' sources with one rule left out: each must be noticed by a test."""
+
+from __future__ import annotations
+
+# (program, file, what is changed, into what). Each text occurs exactly once.
+TWINS = {
+    "node_waits_200_ms_for_a_lost_cycle": (
+        "test_pw_cycle", "time/overdue.c",
+        "uint64_t patience = most(", "uint64_t patience = 200000000 + most(",
+    ),
+    "node_waits_for_no_client": (
+        "test_pw_cycle", "node/graph.c",
+        "xpa_overdue_start(&n->cycle, now_nsec, returns);", "(void)returns;",
+    ),
+    "node_forgets_that_a_lost_cycle_comes_back": (
+        "test_pw_cycle", "node/graph.c",
+        "n->cycle.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
+        "n->version < RECOVERS_LATER_BEFORE ? 1 : 1",
+    ),
+    "node_tells_the_time_of_a_lost_cycle_again": (
+        "test_pw_cycle", "node/drive.c",
+        "frame += xpa_graph_now(n).step_frames;", "frame += 0;",
+    ),
+    "node_hurries_while_the_converter_needs_nothing": (
+        "test_pw_cycle", "node/graph.c",
+        "n->served = n->processed != before;", "n->served = before <= n->processed;",
+    ),
+    "node_gives_what_was_asked_for_after_the_last_cycle": (
+        "test_pw_cycle", "node/graph.c",
+        "n->rate_match->size = xpa_graph_need(n, q);", "n->rate_match->size += 0;",
+    ),
+    "node_gives_the_lead_back_at_once": (
+        "test_pw_cycle", "node/lead.c",
+        "SPA_MIN(n->surplus_frames, SHRINK_FRAMES)", "n->surplus_frames",
+    ),
+    "node_keeps_a_lead_that_grew": (
+        "test_pw_cycle", "node/lead.c",
+        "    n->surplus_frames += less;", "",
+    ),
+    "node_shrinks_the_lead_under_a_follower": (
+        "test_pw_cycle", "node/lead.c",
+        "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
+    ),
+    "events_exactly_a_period_apart": (
+        "test_stream_kernel", "back/position.c",
+        "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",
+        "b->next_event_frames = (b->reported_frames / period + 1) * period;",
+    ),
+    "id_taken_by_an_event_that_was_not_queued": (
+        "test_stream_kernel", "back/position.c",
+        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->event_id++;",
+    ),
+    "ids_since_the_connection_alone": (
+        "test_stream_kernel", "back/position.c",
+        "b->position_ext || since_open == b->event_id ? 1 : 2;", "1;",
+    ),
+    "ids_since_open_alone": (
+        "test_stream_kernel", "back/position.c",
+        "slots[0].id = b->event_id;", "slots[0].id = since_open;",
+    ),
+    "ids_do_not_begin_anew_at_open": (
+        "test_stream_kernel", "back/life.c", "b->open_event_id = b->event_id;", "",
+    ),
+    "half_of_a_position_is_queued": (
+        "test_stream_kernel", "xen/ring.c", "if (unread + i >= (", "if (unread >= (",
+    ),
+    "known_frontend_gets_every_position_twice": (
+        "test_stream_back", "back/position.c", "b->position_ext || since_open", "since_open",
+    ),
+    "stop_does_not_round_up": (
+        "test_stream_kernel", "back/state.c",
+        "((uint64_t)ceil(position) + buffer - 1) / buffer * buffer", "(uint64_t)ceil(position)",
+    ),
+    "stop_restarts_at_0": (
+        "test_stream_kernel", "back/state.c",
+        "((uint64_t)ceil(position) + buffer - 1) / buffer * buffer", "0 * buffer",
+    ),
+    "starved_position_stops_at_the_last_frame": (
+        "test_stream_kernel", "back/position.c",
+        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->written_frames;",
+    ),
+    "backend_keeps_a_gap_to_itself": (
+        "test_stream_back", "back/position.c",
+        "b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5", "false",
+    ),
+    "frontend_takes_a_gap_for_a_slower_clock": (
+        "test_stream_front", "front/position.c",
+        "f->starved || ext.age_nsec & XPA_AFTER_GAP", "f->starved",
+    ),
+    "starved_position_runs_for_ever": (
+        "test_stream_back", "back/position.c",
+        "guest = fmin(guest, starved_limit(b));", "",
+    ),
+    "starved_by_silence_long_over": (
+        "test_stream_back", "back/position.c",
+        "xpa_timeline_in_gap(&b->timeline, b->host_frames);", "b->timeline.gap_count > 0;",
+    ),
+    "timer_looks_at_a_time_that_has_passed": (
+        "test_stream_back", "back/position.c",
+        "if (host > (double)b->host_frames)", "if (0)",
+    ),
+    "position_of_what_was_taken_instead_of_heard": (
+        "test_stream_kernel", "back/position.c",
+        "return heard < limit ? heard : limit;", "return limit;",
+    ),
+    "capture_position_ahead_of_data": (
+        "test_stream_back", "back/position.c",
+        "return heard < limit ? heard : limit;", "return heard + 2000;",
+    ),
+    "broken_event_ring_goes_unnoticed": (
+        "test_stream_back", "back/position.c",
+        "return result == -ENOSPC ? 0 : result;", "return 0;",
+    ),
+    "write_past_the_end": (
+        "test_stream_back", "back/data.c",
+        "length_bytes > buffer_bytes - offset_bytes", "offset_bytes + length_bytes > buffer_bytes",
+    ),
+    "write_of_half_a_frame": (
+        "test_stream_back", "back/data.c",
+        "if (offset_bytes % b->frame_bytes || length_bytes % b->frame_bytes)", "if (0)",
+    ),
+    "write_into_a_full_fifo": (
+        "test_stream_back", "back/data.c", "        return -ENOSPC;", "        (void)0;",
+    ),
+    "prepare_without_stop_appends": (
+        "test_stream_kernel", "back/data.c", "        back = buffer;", "        back = 0;",
+    ),
+    "suspended_guest_goes_on_where_it_was": (
+        "test_stream_kernel", "back/requests.c",
+        "if (xpa_back_prepared_anew(b, offset_bytes, length_bytes))", "if (0)",
+    ),
+    "rewind_forgets_what_was_taken": (
+        "test_stream_back", "back/data.c",
+        "uint32_t skip = late < frames ? (uint32_t)late : frames;", "uint32_t skip = 0;",
+    ),
+    "silence_moves_the_position": (
+        "test_stream_back", "time/timeline.c", "guest -= into < length ? into : length;", "",
+    ),
+    "overflowing_timeline_is_early": (
+        "test_timeline", "time/timeline.c", "        join_oldest(t);", "        fold_oldest(t);",
+    ),
+    "slow_request_is_overtaken": (
+        "test_stream_back", "back/requests.c",
+        "b->waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
+    ),
+    "triggers_flood_the_notices": (
+        "test_stream_back", "back/requests.c", "return b->trigger_unread;", "return false;",
+    ),
+    "late_answer_makes_linux_deaf": (
+        "test_stream_back", "back/requests.c",
+        "xpa_back_ring_publish(&b->ring) || insist", "xpa_back_ring_publish(&b->ring)",
+    ),
+    "start_does_not_wait_for_the_host": (
+        "test_stream_back", "back/host_start.c",
+        "b->host_seen_nsec == 0 || now_nsec", "false && now_nsec",
+    ),
+    "start_waits_for_ever": (
+        "test_stream_back", "back/host_start.c",
+        "HOST_START_NSEC = 1500000000", "HOST_START_NSEC = 4000000000",
+    ),
+    "broken_stream_is_not_left_alone": (
+        "test_stream_back", "back/life.c",
+        "    b->broken = true;\n"
+        "    if (b->open && b->running)\n"
+        "        (void)xpa_back_stop(b); /* whatever it meets, the stream has ended */\n"
+        "    detach_sources(b);\n",
+        "",
+    ),
+    "dead_frontend_is_not_looked_for": (
+        "test_stream_back", "back/life.c",
+        "if (result == 0 && b->watches && ", "if (0 && ",
+    ),
+    "octet_that_nobody_asked_about_counts": (
+        "test_stream_back", "back/life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
+    ),
+    "octet_that_was_never_set_counts": (
+        "test_stream_back", "back/life.c",
+        "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
+    ),
+    "loopback_without_its_quantum": (
+        "test_stream_pair", "back/vdev.c",
+        "uint64_t behind = v->quantum_frames + v->delay_frames;",
+        "uint64_t behind = v->delay_frames;",
+    ),
+    "late_positions_are_believed": (
+        "test_stream_front", "front/position.c",
+        "return position >= from && position - from <=", "return true || position - from <=",
+    ),
+    "garbage_is_believed": (
+        "test_stream_front", "front/position.c",
+        "return position >= from && position - from <=", "return position >= from || from <",
+    ),
+    "restart_at_0_goes_unnoticed": (
+        "test_stream_front", "front/position.c", "        move_base(f, 0);", "        (void)0;",
+    ),
+    "insisting_backend_is_ignored": (
+        "test_stream_front", "front/position.c", "++f->odd_positions < ODD_POSITIONS", "true",
+    ),
+    "late_answer_wakes_nobody": (
+        "test_stream_front", "front/requests.c",
+        "f->awaited > 0 || late ||", "f->awaited > 0 ||",
+    ),
+    "trigger_waits_for_the_host": (
+        "test_stream_front", "front/requests.c",
+        "    xpa_front_ring_publish(&f->ring);\n    xpa_channel_notify(&f->request_channel);",
+        "    if (xpa_front_ring_publish(&f->ring))\n"
+        "        xpa_channel_notify(&f->request_channel);",
+    ),
+    "margin_is_no_more_than_a_period": (
+        "test_stream_front", "front/life.c",
+        "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
+    ),
+    "margin_of_a_capture_is_a_period": (
+        "test_stream_front", "front/life.c",
+        "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
+    ),
+    "lead_forgets_that_it_grew": (
+        "test_stream_front", "time/margin.c",
+        "g->frames = grown > base_frames ? grown : base_frames;",
+        "g->frames = grown > 0 ? base_frames : base_frames;",
+    ),
+    "answer_is_awaited_twice": (
+        "test_stream_front", "front/requests.c",
+        "if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)",
+        "if (newest->answered)",
+    ),
+    "answer_to_a_trigger_wakes_nobody": (
+        "test_stream_front", "front/requests.c", "f->awaited > 0 || late ||", "late ||",
+    ),
+    "stuck_host_is_blamed_unasked": (
+        "test_stream_front", "front/life.c",
+        "        xpa_front_urge(f);\n}", "        (void)now;\n}",
+    ),
+    "any_frontend_waits_for_the_host": (
+        "test_stream_back", "back/requests.c",
+        "return b->position_ext && taken_by_host ?", "return taken_by_host ?",
+    ),
+    "stopped_stream_wants_to_hear_of_nothing": (
+        "test_stream_back", "back/requests.c",
+        "b->direction == XPA_PLAYBACK && b->running && !b->paused;",
+        "b->direction == XPA_PLAYBACK;",
+    ),
+    "every_write_is_told": (
+        "test_stream_back", "back/requests.c", "? QUIET_REQUESTS : 1;", "? 1 : 1;",
+    ),
+    "full_ring_is_not_told": (
+        "test_stream_back", "back/requests.c",
+        "QUIET_REQUESTS = XPA_RING_SLOTS / 2", "QUIET_REQUESTS = XPA_RING_SLOTS + 1",
+    ),
+    "way_of_an_event_is_added": (
+        "test_stream_front", "front/time.c",
+        "- xpa_transport_nsec(&f->peer->transport),", "+ xpa_transport_nsec(&f->peer->transport),",
+    ),
+    "events_count_when_they_arrive": (
+        "test_front_time", "front/time.c",
+        "bool timed = their_nsec > XPA_MAX_AGE_NSEC &&", "bool timed = false &&",
+    ),
+    "any_time_is_believed": (
+        "test_front_time", "front/time.c", "        timed = credible(f, their_nsec, now_nsec);", "",
+    ),
+    "time_leaps_when_it_is_known_better": (
+        "test_front_time", "time/peer_clock.c", "fabs(leap_nsec) < LEAP_NSEC ? leap_nsec : 0", "0",
+    ),
+    "way_of_any_event_is_added": (
+        "test_front_time", "time/peer_clock.c",
+        "now_nsec - xpa_transport_nsec(&p->transport)",
+        "now_nsec + xpa_transport_nsec(&p->transport)",
+    ),
+    "backends_share_a_clock": (
+        "test_front_time", "time/peer_clock.c",
+        "p->streams > 0 && p->domain == domain", "p->streams > 0",
+    ),
+    "next_backend_finds_the_last_ones_clock": (
+        "test_front_time", "time/peer_clock.c", "        xpa_peer_clock_begin(unused);", "",
+    ),
+    "stream_does_not_know_its_backend": (
+        "test_stream_front", "front/life.c", "    f->backend_id = backend_id;", "",
+    ),
+    "event_does_not_say_when_it_was_sent": (
+        "test_stream_back", "back/position.c", ".time_low_nsec = (uint32_t)now_nsec,", "",
+    ),
+    "frontend_does_not_read_when_it_was_sent": (
+        "test_stream_front", "front/position.c",
+        "xpa_front_time_sent(f, sent_nsec, now_nsec);", "(void)sent_nsec;",
+    ),
+    "transfers_take_every_slot": (
+        "test_stream_front", "front/requests.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
+    ),
+    "starvation_goes_unnoticed": (
+        "test_stream_front", "front/position.c",
+        "f->direction == XPA_PLAYBACK && position > f->written_frames;", "false;",
+    ),
+    "unread_capture_is_kept": (
+        "test_stream_front", "front/data.c", "    f->read_frames = oldest;", "",
+    ),
+}  # fmt: skip
