@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_FILES = 14
+MOST_LINES = 400
 
 # Room: what it may import, beside itself and `errors`. A name stands for all below it; a file
 # belongs to the longest name that fits. Whoever is named comes first.
@@ -346,6 +348,35 @@ def test_each_room_says_what_it_holds_and_may_use() -> None:
     for room in C_ROOMS:
         said = (ROOT / "pw_module" / "src" / room / "README.md").read_text()
         assert "May use: " in said, room
+
+
+SOURCES = (".py", ".pyi", ".c", ".h", ".cdef")
+
+
+def sources(*places: str) -> list[Path]:
+    return [
+        path
+        for place in places
+        for path in sorted((ROOT / place).rglob("*"))
+        if path.suffix in SOURCES and path.name != "_native.c"
+    ]
+
+
+def test_no_file_is_too_long_to_be_read() -> None:
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in sources("bridge", "pw_module", "tests")
+    }
+    longest = sorted(lengths.items(), key=lambda item: -item[1])
+    print(longest[:5])
+    assert [item for item in longest if item[1] > MOST_LINES] == []
+
+
+def test_no_folder_holds_more_than_can_be_seen_at_once() -> None:
+    held: dict[Path, int] = {}
+    for path in sources("bridge", "pw_module", "tests"):
+        held[path.parent] = held.get(path.parent, 0) + 1
+    assert {str(folder): n for folder, n in held.items() if n > MOST_FILES} == {}
 
 
 if __name__ == "__main__":
