@@ -317,8 +317,9 @@ def test_liveness_extension_is_described_where_it_is() -> None:
     assert [int(end) - 4 for end in rows] == [ALIVE_BYTE]
 
 
-def test_picture_is_well_formed() -> None:
-    document = xml.dom.minidom.parse(str(PACKAGING / "doc" / "path.svg"))
+@pytest.mark.parametrize("picture", ["path.svg", "rooms.svg"])
+def test_picture_is_well_formed(picture: str) -> None:
+    document = xml.dom.minidom.parse(str(PACKAGING / "doc" / picture))
     assert document.documentElement is not None
     assert document.documentElement.tagName == "svg"
 
