@@ -67,6 +67,7 @@ PROGRAMS = {
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
+
 def _pipewire_headers() -> list[str]:
     found = ["pkg-config", "--cflags", "libpipewire-0.3"]
     done = subprocess.run(found, capture_output=True, text=True, check=False)
@@ -163,7 +164,16 @@ TWINS = {
     ),
     "node_waits_for_no_client": (
         "test_pw_cycle", "pw_graph.c",
-        "xpa_overdue_start(&n->cycle, now_nsec);", "(void)now_nsec;",
+        "xpa_overdue_start(&n->cycle, now_nsec, returns);", "(void)returns;",
+    ),
+    "node_forgets_that_a_lost_cycle_comes_back": (
+        "test_pw_cycle", "pw_graph.c",
+        "n->cycle.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
+        "n->version < RECOVERS_LATER_BEFORE ? 1 : 1",
+    ),
+    "node_tells_the_time_of_a_lost_cycle_again": (
+        "test_pw_cycle", "pw_drive.c",
+        "frame += xpa_graph_now(n).step_frames;", "frame += 0;",
     ),
     "node_hurries_while_the_converter_needs_nothing": (
         "test_pw_cycle", "pw_graph.c",

@@ -11,14 +11,22 @@ enum { FORGETS = 1024 };
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec) {
+void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec, uint32_t returns) {
     o->running = true;
+    o->lost = o->answered = false;
+    o->returns = returns;
     o->started_nsec = now_nsec;
     o->again_nsec = 0;
 }
 
+void xpa_overdue_forget(struct xpa_overdue *o) { o->running = o->lost = false; }
+
 void xpa_overdue_end(struct xpa_overdue *o, uint64_t now_nsec) {
+    o->lost = false;
     if (!o->running)
+        return;
+    o->answered = true;
+    if (--o->returns > 0)
         return;
     o->running = false;
     o->slow_nsec -= o->slow_nsec / FORGETS;
@@ -46,5 +54,6 @@ uint64_t xpa_overdue_look(struct xpa_overdue *o, uint64_t now_nsec, uint64_t las
         return o->again_nsec;
     }
     o->running = false;
+    o->lost = !o->answered;
     return 0;
 }

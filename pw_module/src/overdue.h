@@ -18,12 +18,19 @@
 
 struct xpa_overdue {
     bool running;
+    bool lost;        /* the last one was given up, nothing of it came */
+    bool answered;    /* process() came for it, but is to come again */
+    uint32_t returns; /* so often process() is still to come until it is over */
     uint64_t started_nsec;
     uint64_t slow_nsec;  /* so long a cycle took lately */
     uint64_t again_nsec; /* 0, or when the next look is due after the first */
 };
 
-void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec);
+/* `returns`: so often process() will come until it is over. */
+void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec, uint32_t returns);
+/* No cycle runs, or none that anybody waits for. */
+void xpa_overdue_forget(struct xpa_overdue *o);
+/* process() came. */
 void xpa_overdue_end(struct xpa_overdue *o, uint64_t now_nsec);
 /* When to look again, if nothing comes before. 0: no cycle runs, or it is given up.
  * `lasts_nsec`: until then nothing is missing, even if it does not come back.

@@ -24,7 +24,8 @@ static void start(struct xpa_pw_node *n) {
         xpa_front_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
     xpa_front_begin(f);
     n->running = true;
-    n->draining = n->cycle.running = false;
+    n->draining = false;
+    xpa_overdue_forget(&n->cycle);
     n->rate = f->config.rate;
     n->converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
     xpa_follow_reset(n);
@@ -33,7 +34,8 @@ static void start(struct xpa_pw_node *n) {
 static void stop(struct xpa_pw_node *n) {
     if (xpa_node_usable(n))
         xpa_front_end(n->front);
-    n->running = n->draining = n->cycle.running = false;
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
     xpa_node_arm(n, 0);
 }
 
@@ -57,7 +59,8 @@ static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
 }
 
 static void resume_from_drain(struct xpa_pw_node *n) {
-    n->draining = n->cycle.running = false;
+    n->draining = false;
+    xpa_overdue_forget(&n->cycle);
     xpa_follow_reset(n);
     xpa_node_arm(n, 0);
 }
@@ -239,7 +242,8 @@ void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
         SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
     }
     if (was != n->driving) {
-        n->cycle.running = n->drifted = false;
+        n->drifted = false;
+        xpa_overdue_forget(&n->cycle);
         xpa_follow_reset(n);
         n->doubt_sec = 0;
         /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */

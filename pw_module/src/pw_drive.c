@@ -109,6 +109,9 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
     xpa_front_collect(f, now_nsec);
     if (!xpa_node_usable(n) || !frames_there(n, &q))
         return false;
+    /* what was lost comes back just before this cycle's frames */
+    if (n->cycle.lost && xpa_graph_recovers(n))
+        frame += xpa_graph_now(n).step_frames;
     run(n, &q, frame, now_nsec);
     return true;
 }

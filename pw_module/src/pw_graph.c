@@ -69,6 +69,14 @@ void xpa_graph_converted(struct xpa_pw_node *n, const struct xpa_quantum *q) {
     xpa_converter_ran(&n->converter, q->step_frames, resamples(n, q));
 }
 
+/* What node_ready() of PipeWire's impl-node.c does: up to 0.3.70 the daemon wakes the driver for
+ * the cycle before, since 1.1.81 the library runs its process() at once; in between neither. */
+enum { RECOVERS_LATER_BEFORE = 3071, RECOVERS_AT_ONCE_SINCE = 1001081 };
+
+bool xpa_graph_recovers(const struct xpa_pw_node *n) {
+    return n->version < RECOVERS_LATER_BEFORE || n->version >= RECOVERS_AT_ONCE_SINCE;
+}
+
 void xpa_graph_trigger(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
     uint64_t before = n->processed;
     n->triggered_nsec = now_nsec;
@@ -78,10 +86,11 @@ void xpa_graph_trigger(struct xpa_pw_node *n, const struct xpa_quantum *q, uint6
             n->rate_match->size = xpa_graph_need(n, q);
         xpa_graph_converted(n, q);
     }
+    uint32_t returns = n->cycle.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1;
     /* Capture: process() comes in here, and nothing tells the end of the cycle. Playback: process()
-     * is the end, and is called in here for the cycle before, if that was given up (1.2). */
+     * is the end, and may be called in here for the cycle before: see xpa_graph_recovers. */
     pw_stream_trigger_process(n->stream);
     n->served = n->processed != before;
     if (n->direction == XPA_PLAYBACK)
-        xpa_overdue_start(&n->cycle, now_nsec);
+        xpa_overdue_start(&n->cycle, now_nsec, returns);
 }

@@ -34,6 +34,8 @@ uint32_t xpa_graph_need(const struct xpa_pw_node *n, const struct xpa_quantum *q
 /* Capture: the converter ran, or runs now, for a cycle of that length. */
 void xpa_graph_converted(struct xpa_pw_node *n, const struct xpa_quantum *q);
 
+/* Playback: a trigger first brings the frames of the cycle before, if that is not over. */
+bool xpa_graph_recovers(const struct xpa_pw_node *n);
 /* Starts the cycle that the clock tells of. */
 void xpa_graph_trigger(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec);
 

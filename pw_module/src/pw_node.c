@@ -39,7 +39,7 @@ static int do_set_wanted(struct spa_loop *loop, bool async, uint32_t seq, const 
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)size;
     n->wanted = *(const bool *)data;
-    n->cycle.running = false;
+    xpa_overdue_forget(&n->cycle);
     xpa_node_update(n, xpa_now_nsec());
     return 0;
 }
@@ -234,7 +234,8 @@ static void do_bind(const struct xpa_command *command) {
     if (n->front)
         n->front->on_change = NULL;
     n->front = f;
-    n->running = n->draining = n->cycle.running = false;
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
     f->on_change = xpa_node_on_change;
     f->change_data = n;
     xpa_node_update(n, xpa_now_nsec());

@@ -14,7 +14,7 @@ static uint64_t links_nsec = START - 2 * SEC / 3;
  * from `stall` on, for `stalled`. When the cycle was given up, or 0. */
 static uint64_t run(struct xpa_overdue *o, uint64_t done, uint64_t stall, uint64_t stalled) {
     uint64_t now = START;
-    xpa_overdue_start(o, now);
+    xpa_overdue_start(o, now, 1);
     for (int i = 0; i < 30; i++) {
         uint64_t at = xpa_overdue_look(o, now, START + AHEAD, QUANTUM, links_nsec);
         if (at == 0)
@@ -66,7 +66,7 @@ static void test_a_slow_client_is_not_a_lost_one(void) {
     CHECK(run(&o, NEVER, NEVER, 0) >= START + AHEAD, "it was not given the time that it takes");
     o.slow_nsec = 0;
     for (int i = 0; i < 100000; i++) { /* what was slow once is forgotten */
-        xpa_overdue_start(&o, START);
+        xpa_overdue_start(&o, START, 1);
         xpa_overdue_end(&o, START + (i == 0 ? 20 * MSEC : MSEC / 2));
     }
     CHECK(run(&o, NEVER, NEVER, 0) < START + AHEAD, "slow for ever");
@@ -77,6 +77,24 @@ static void test_a_client_that_stood_still_with_us_is_given_a_moment(void) {
     CHECK_EQ(run(&o, START + 20 * MSEC + MSEC / 2, START + MSEC, 20 * MSEC), 0);
 }
 
+/* A cycle that was started after a lost one is over when both have come; it is no lost one itself
+ * if one of them has. */
+static void test_a_cycle_after_a_lost_one_comes_back_twice(void) {
+    struct xpa_overdue o = {0};
+    run(&o, NEVER, NEVER, 0);
+    CHECK(o.lost, "it came back");
+    xpa_overdue_start(&o, START, 2);
+    xpa_overdue_end(&o, START + MSEC);
+    CHECK(o.running && !o.lost, "it was one");
+    xpa_overdue_end(&o, START + 2 * MSEC);
+    CHECK(!o.running && !o.lost, "it was three");
+    xpa_overdue_start(&o, START, 2);
+    xpa_overdue_end(&o, START + MSEC);
+    for (uint64_t at = START; at; at = xpa_overdue_look(&o, at, START, QUANTUM, START))
+        continue;
+    CHECK(!o.running && !o.lost, "one came back, and it was lost");
+}
+
 static void test_whatever_happens_two_quanta_are_the_end(void) {
     uint64_t seed = 5;
     for (int i = 0; i < 100000; i++) {
@@ -85,7 +103,7 @@ static void test_whatever_happens_two_quanta_are_the_end(void) {
         uint64_t ahead = random_below(&seed, 2) ? 0 : random_below(&seed, (uint32_t)quantum);
         uint64_t links = random_below(&seed, 2) ? 0 : START;
         uint64_t lasts = START + ahead - random_below(&seed, 3) * MSEC;
-        xpa_overdue_start(&o, now);
+        xpa_overdue_start(&o, now, 1);
         for (uint64_t at; (at = xpa_overdue_look(&o, now, lasts, quantum, links)) != 0;)
             now = at;
         CHECK(now <= START + 2 * quantum, "%d us, quantum %d", (int)((now - START) / 1000),
@@ -100,6 +118,7 @@ int main(void) {
     test_a_late_client_is_waited_for();
     test_a_slow_client_is_not_a_lost_one();
     test_a_client_that_stood_still_with_us_is_given_a_moment();
+    test_a_cycle_after_a_lost_one_comes_back_twice();
     test_whatever_happens_two_quanta_are_the_end();
     return check_close();
 }

@@ -62,7 +62,12 @@ def test_a_recorder_that_wants_less_latency_costs_the_others_none(tmp_path: Path
 
 @despite_stalls
 def test_latency_that_a_stall_cost_comes_back_and_nobody_hears_it(tmp_path: Path) -> None:
-    with Testbed(card_nodes(formats=["s16_le"])) as bed:
+    # the guard of a period of 1024 is more than the 10 ms that it may grow to
+    with Testbed(
+        card_nodes(formats=["s16_le"]),
+        quantum_frames=256,
+        frontend_args=["--period-frames", "256"],
+    ) as bed:
         bed.wait_for_node(SINK)
         assert bed.frontend is not None and bed.loudspeaker is not None
         samples = noise((BACK_SEC + 10) * RATE, 2)
