@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interop.changes.silence import write_silence
 from interop.sound import eventually
 from xenpvaudio.testbed import pwconf
 from xenpvaudio.testbed.graph_dump import named_node
@@ -106,8 +107,6 @@ def link(session: PipeWireSession, out: str, into: str) -> None:
 
 @contextmanager
 def place(folder: Path) -> Iterator[Place]:
-    from interop.changes.silence import write_silence
-
     with Testbed(
         card_nodes(rates=[RATE], formats=["s16_le"]),
         rate=RATE,

@@ -16,7 +16,7 @@ import numpy as np
 
 from interop.changes.change import Change
 from interop.changes.counting import Track
-from interop.changes.place import DEVICES, HOST_QUANTUM_FRAMES, OURS, RATE, Place, now_nsec, place
+from interop.changes.place import DEVICES, HOST_QUANTUM_FRAMES, RATE, Place, now_nsec, place
 from interop.changes.player import Player, noise, player, write_noise
 from witness import Witness
 from xenpvaudio.measure.correlate import Floats
@@ -194,6 +194,3 @@ def _make(here: Place, change: Change, moments: list[_Moment]) -> str:
     moments.append(undone or _moment(here))
     moments.append(_moment(here))
     return failure
-
-
-__all__ = ["OURS", "Counts", "Delay", "Seen", "record"]

@@ -44,7 +44,9 @@ def another_driver(bed: Testbed) -> Iterator[None]:
         keeper.stdin.write(
             b"create-node adapter { factory.name=support.null-audio-sink node.name=boss"
             b" media.class=Audio/Sink audio.channels=2 audio.position=[FL FR]"
-            b" node.group=xen-pv-audio-probe priority.driver=30000 node.always-process=true }\n"
+            b" node.group=xen-pv-audio-probe priority.driver=30000 node.always-process=true"
+            # WirePlumber 0.5 would make it the default sink, and move the probe's stream there
+            b" priority.session=1 }\n"
         )
         keeper.stdin.flush()
         yield
