@@ -70,8 +70,9 @@ def test_a_late_event_stops_no_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyP
         missed[name] = run(tmp_path, monkeypatch, name, changes, *sizes)[0]
     print(missed)
     assert missed["short"] > 100
-    assert missed["stays"] < missed["short"] / 3
+    # Between the two twins lies no fixed ratio: how late a slow machine is decides there.
     assert missed["true"] < missed["stays"] / 3
+    assert missed["true"] < missed["short"] / 3
 
 
 def test_a_late_event_costs_no_captured_frames(
