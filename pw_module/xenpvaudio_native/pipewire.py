@@ -52,6 +52,10 @@ class PwEvent:
         return self.kind is PwEventKind.STATE and self.args[0] in gone
 
     @property
+    def streaming(self) -> bool:
+        return self.kind is PwEventKind.STATE and self.args[0] == StreamState.STREAMING
+
+    @property
     def loss(self) -> str:
         """Of a lost_node, for people."""
         return f"PipeWire gave its node up ({self.text or 'it was destroyed'}): making a new one"

@@ -94,6 +94,7 @@ class _PipewirePort:
         self._id = engine.new_id()
         self._host: HostNode | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._complaint = ""
         # First what can fail: a port that nobody got must not be connected when PipeWire returns,
         # since its stream may be freed by then.
         if engine.pipewire_up:
@@ -159,10 +160,18 @@ class _PipewirePort:
             linear, muted = self._host.volumes()
             if not muted and len(linear) == self._config.channels:
                 self._mixer.host_changed(linear)
+        elif event.streaming:
+            self._complaint = ""
         elif event.lost_node and self._retry is None:
-            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, event.loss)
+            self._complain(event.loss)
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+
+    def _complain(self, why: str) -> None:
+        """Once, until sound flows again: a host without a device has every node refused."""
+        if why != self._complaint:
+            self._complaint = why
+            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, why)
 
     def _connect_again(self) -> None:
         self._disconnect()
@@ -171,7 +180,7 @@ class _PipewirePort:
         try:
             self._connect()
         except UnavailableError as error:
-            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, error)
+            self._complain(str(error))
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
 

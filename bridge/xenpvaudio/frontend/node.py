@@ -78,6 +78,7 @@ class FrontendStream:
         self.opened: Config | None = None
         self._wanted: Wanted | None = None
         self._node_retry: asyncio.TimerHandle | None = None
+        self._node_complaint = ""
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -329,9 +330,13 @@ class FrontendStream:
 
     def _event(self, event: PwEvent) -> None:
         if event.lost_node and self.node is not None and self._node_retry is None:
-            log.warning("%s: %s", self.where, event.loss)
+            if event.loss != self._node_complaint:  # once, until sound flows again
+                self._node_complaint = event.loss
+                log.warning("%s: %s", self.where, event.loss)
             loop = asyncio.get_running_loop()
             self._node_retry = loop.call_later(NODE_RETRY_SEC, self._make_node_again)
+        if event.streaming:
+            self._node_complaint = ""
         if event.kind is not PwEventKind.FORMAT:
             return
         number, rate, channels = event.args

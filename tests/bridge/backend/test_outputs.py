@@ -14,7 +14,7 @@ from xenpvaudio.errors import UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sndif.volume import Mixer
-from xenpvaudio_native.pipewire import Pipewire
+from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind, StreamState
 from xenpvaudio_native.plane import BackStream
 
 CONFIG = Config(PcmFormat.S16_LE, 48000, 2, 256, 4096)
@@ -44,5 +44,45 @@ def test_a_port_that_could_not_connect_is_not_connected_when_pipewire_returns(
         assert not engine._event_owners
         engine.pipewire = None
         engine.close()
+
+    asyncio.run(body())
+
+
+def test_a_node_that_is_refused_again_and_again_is_complained_about_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host without any device: the session manager gives up each node that asks for one."""
+
+    class Host:
+        def __init__(self, *arguments: Any) -> None: ...
+        def set_active(self, active: bool) -> None: ...
+        def set_volumes(self, linear: Any) -> None: ...
+        def set_mute(self, mute: bool) -> None: ...
+        def free(self) -> None: ...
+
+    async def body() -> None:
+        engine = Engine(None)
+        monkeypatch.setattr(outputs, "HostNode", Host)
+        engine.pipewire, engine.pipewire_up = cast(Pipewire, object()), True
+        port = PipewireOutput(engine).open(
+            cast(BackStream, object()), CONFIG, Identity("work", "vsnd/0 0/0", False), Mixer(2)
+        )
+        assert isinstance(port, outputs._PipewirePort)
+
+        def state(number: int, text: str = "") -> PwEvent:
+            return PwEvent(PwEventKind.STATE, port._id, (number, 0, 0), text)
+
+        lines = []
+        for _ in range(3):
+            port._event(state(StreamState.ERROR, "no target node available"))
+            port._connect_again()
+            lines.append(len(caplog.messages))
+        port._event(state(StreamState.STREAMING))
+        port._event(state(StreamState.ERROR, "no target node available"))
+        lines.append(len(caplog.messages))
+        port.close()
+        engine.pipewire = None
+        engine.close()
+        assert lines == [1, 1, 1, 2]
 
     asyncio.run(body())
