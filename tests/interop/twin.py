@@ -66,10 +66,8 @@ class Twins:
                 f"{change.original!r} is {count} times in {change.file}: update the twin",
                 pytrace=False,
             )
-        place = self._directory / f"{name}-src"
-        place.mkdir(exist_ok=True)
-        mutated = place / change.file
-        mutated.parent.mkdir(exist_ok=True)
+        mutated = self._directory / f"{name}-src" / change.file
+        mutated.parent.mkdir(parents=True, exist_ok=True)
         mutated.write_text(text.replace(change.original, change.changed))
         return mutated
 

@@ -253,7 +253,13 @@ TWINS = {
     ),
     "events_count_when_they_arrive": (
         "test_front_time", "front/time.c",
-        "bool timed = their_nsec > XPA_MAX_AGE_NSEC &&", "bool timed = false &&",
+        "bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC &&", "bool timed = false &&",
+    ),
+    "what_the_host_holds_is_learnt": (
+        "test_front_time", "front/time.c", "f->direction == XPA_CAPTURE ? f->host_frames", "0 ? 1",
+    ),
+    "follower_hears_how_long_the_host_holds": (
+        "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",
     ),
     "any_time_is_believed": (
         "test_front_time", "front/time.c", "        timed = credible(f, their_nsec, now_nsec);", "",

@@ -3,11 +3,20 @@
  * With a backend that says when it sent its events (position extension), the stream's clock runs in
  * the backend's time, where events are never late, and time/peer_clock.h translates. With any other
  * one it runs in ours, and follows the earliest events.
+ *
+ * A captured frame can be read when it is as old as the host says. That age steps when the host's
+ * need does, while the microphone goes on evenly: so the clock runs at the microphone, and the age
+ * is added to what it answers. A step is true at once then; no clock must learn it first.
  */
+#include <math.h>
+
 #include "front/front.h"
 
 /* The backend's clock is not believed to be further off than this: then it is not used. */
 static const uint64_t FUTURE_NSEC = 10000000, PAST_NSEC = 3000000000;
+
+/* No frame is held longer: more is a backend's mistake. */
+static const uint64_t MAX_HELD_NSEC = 1000000000;
 
 /* The backend's events tell of its own clock for the device, which is a line already. */
 static const double THEIR_NOISE_NSEC = 2000;
@@ -28,7 +37,7 @@ static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t no
 
 /* The extension's bytes are the peer's: any time may stand there. */
 void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
-    bool timed = their_nsec > XPA_MAX_AGE_NSEC && their_nsec < UINT64_MAX / 4;
+    bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC && their_nsec < UINT64_MAX / 4;
     if (timed) {
         xpa_peer_clock_mark(f->peer, now_nsec, their_nsec);
         timed = credible(f, their_nsec, now_nsec);
@@ -37,12 +46,19 @@ void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_
         xpa_front_time_init(f, timed);
 }
 
+/* How long a captured frame takes from the microphone until it can be read. */
+static uint64_t held_nsec(const struct xpa_front *f) {
+    double nsec = f->direction == XPA_CAPTURE ? f->host_frames * 1e9 / f->config.rate : 0;
+    return (uint64_t)fmin(nsec, (double)MAX_HELD_NSEC);
+}
+
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec) {
+    uint64_t past_nsec = age_nsec + held_nsec(f);
     if (f->timed)
-        xpa_clock_mark(&f->clock, their_nsec - age_nsec, position);
+        xpa_clock_mark(&f->clock, their_nsec - past_nsec, position);
     else
-        xpa_clock_mark(&f->clock, now_nsec - age_nsec - xpa_transport_nsec(&f->peer->transport),
+        xpa_clock_mark(&f->clock, now_nsec - past_nsec - xpa_transport_nsec(&f->peer->transport),
                        position);
 }
 
@@ -55,12 +71,14 @@ bool xpa_front_time_locked(const struct xpa_front *f) {
 }
 
 uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames) {
-    uint64_t nsec = xpa_clock_time_at(&f->clock, position_frames);
+    uint64_t nsec = xpa_clock_time_at(&f->clock, position_frames) + held_nsec(f);
     return f->timed ? xpa_peer_clock_ours(f->peer, nsec) : nsec;
 }
 
 double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec) {
-    return xpa_clock_position_at(&f->clock, f->timed ? xpa_peer_clock_theirs(f->peer, nsec) : nsec);
+    if (f->timed)
+        nsec = xpa_peer_clock_theirs(f->peer, nsec);
+    return xpa_clock_position_at(&f->clock, nsec - held_nsec(f));
 }
 
 double xpa_front_nsec_per_frame(const struct xpa_front *f) {

@@ -77,6 +77,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
     if (n->direction == XPA_CAPTURE && n->running) {
         xpa_front_ask(f);
+        xpa_follow_held(n);
         xpa_lead_tell(f);
     }
     if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&

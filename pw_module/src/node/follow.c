@@ -100,6 +100,15 @@ static bool absorb(struct xpa_pw_node *n, double more_frames) {
     return true;
 }
 
+void xpa_follow_held(struct xpa_pw_node *n) {
+    struct xpa_front *f = n->front;
+    double more_frames = f->host_frames - n->held_frames, lead = f->lead_frames - more_frames;
+    n->held_frames = f->host_frames;
+    if (n->synced && more_frames != 0 && lead >= f->config.period_frames &&
+        lead <= f->config.buffer_frames / 2.0)
+        xpa_lead_set(f, (uint32_t)lead);
+}
+
 /* True: the distance is another one from this cycle on: the resampler took what it holds, or
  * (capture) cycles of another length ask for frames of another age. */
 static bool distance_moved(struct xpa_pw_node *n) {

@@ -84,6 +84,7 @@ struct xpa_pw_node {
     bool synced;
     uint64_t follow_quantum; /* of the cycle before, and how far off the distance was there */
     double error_frames;
+    double held_frames;   /* by the host, as last seen */
     double doubt_sec;     /* when, by follow_sec, the distance to our own clock was set anew */
     uint32_t fill_cycles; /* until the resampler, just started, is full */
     bool drifted;         /* from a driver that seemed to have our clock */

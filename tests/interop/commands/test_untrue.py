@@ -31,8 +31,8 @@ TOLD_TOO_MUCH = Change(
 )
 HEARD_TOO_LATE = Change(
     "front/time.c",
-    "their_nsec - age_nsec, position",
-    "their_nsec - age_nsec + (f->direction == XPA_PLAYBACK ? 5000000 : 0), position",
+    "their_nsec - past_nsec, position",
+    "their_nsec - past_nsec + (f->direction == XPA_PLAYBACK ? 5000000 : 0), position",
 )
 DRIFT_UNCORRECTED = Change(
     "time/clock.c", "c->slope_ppb += gain_slope * error;", "(void)gain_slope;"
@@ -99,7 +99,7 @@ def test_a_delay_that_is_wrong_by_5_ms_fails_and_is_named(
     change: Change, twins: Twins, true_one: dict[str, str]
 ) -> None:
     passes(true_one)
-    found = latency(twins.make(change.file.removesuffix(".c"), change))
+    found = latency(twins.make(change.file.removesuffix(".c").replace("/", "-"), change))
     assert not found["passed"]
     assert found["error_median_frames"] == pytest.approx(WRONG_FRAMES, abs=2)
     assert any(re.match(r"the error's median is \+2[34]\d\.", why) for why in found["failures"])

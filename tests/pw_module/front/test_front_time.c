@@ -37,6 +37,7 @@ static void world_init(struct world *w, bool says_when) {
     for (int i = 0; i < 2; i++) {
         both[i]->config = (struct xpa_config){.rate = RATE, .period_frames = w->period_frames};
         both[i]->peer = &w->peer;
+        both[i]->direction = i == 0 ? XPA_PLAYBACK : XPA_CAPTURE;
         xpa_front_time_init(both[i], false);
     }
 }
@@ -183,6 +184,41 @@ static void test_garbage_in_the_bytes(void) {
     }
 }
 
+/* An event of captured `frames`, which can be read `held_frames` after the microphone had them. */
+static void captured(struct world *w, uint64_t frames, uint32_t held_frames) {
+    double rate = RATE * (1 + w->device_ppm * 1e-6);
+    double readable = (double)frames / rate + (double)held_frames / RATE;
+    uint64_t sent = w->their_start_nsec ? theirs(w, readable + 10e-6) : 0;
+    uint64_t now = ours(w, readable + 10e-6 + WAY_SEC);
+    w->capture.host_frames = held_frames;
+    xpa_front_time_sent(&w->capture, sent, now);
+    xpa_front_time_mark(&w->capture, frames, 10000, sent, now);
+}
+
+/* The host needs longer from now on, or not so long any more: captured frames can be read so much
+ * later or earlier at once, and no clock has to learn it. */
+static void test_the_age_of_captured_frames_steps(void) {
+    const uint32_t held[] = {100, 134, 500, 2000, 100};
+    for (int says_when = 0; says_when < 2; says_when++) {
+        struct world w;
+        world_init(&w, says_when);
+        double allowed = says_when ? 0.5 : 3;
+        for (uint64_t n = 1; n < 30ull * RATE / w.period_frames; n++) {
+            uint64_t frames = n * w.period_frames;
+            uint32_t now_held = held[frames / (6ull * RATE)];
+            captured(&w, frames, now_held);
+            if (frames < 5ull * RATE)
+                continue;
+            double sec = (double)frames / RATE + 0.05;
+            double readable = true_frames(&w, sec) - now_held * (1 + w.device_ppm * 1e-6);
+            double error = xpa_front_position_at(&w.capture, ours(&w, sec)) - readable;
+            CHECK(fabs(error) < allowed, "off by %f frames at %f s", error, sec);
+            double at = (double)(int64_t)(xpa_front_time_at(&w.capture, readable) - ours(&w, sec));
+            CHECK(fabs(at) < allowed * 1e9 / RATE, "off by %f ns at %f s", at, sec);
+        }
+    }
+}
+
 /* Streams of one backend share what they learn; of two, never: their clocks have nothing in common.
  */
 static void test_each_backend_has_its_own_clock(void) {
@@ -207,5 +243,6 @@ int main(void) {
     test_a_later_stream_is_there_at_once();
     test_a_suspended_guest_goes_on();
     test_garbage_in_the_bytes();
+    test_the_age_of_captured_frames_steps();
     return check_close();
 }

@@ -343,6 +343,43 @@ static void test_a_lead_stays_while_the_cards_other_stream_follows(void) {
     world_free(w);
 }
 
+/* The host holds captured frames longer, then less long again: a source that follows its card's
+ * other stream reads on frame by frame, and what applications are told stays. */
+static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
+    static const int STEPS[] = {95, -95, 34, -34, 20};
+    enum { QUANTUM = 1024 };
+    struct world *w = world_new(XPA_CAPTURE, QUANTUM);
+    struct spa_io_clock own = {.id = 1};
+    w->position.clock.id = 2;
+    xpa_node_set_io(&w->node, SPA_IO_Clock, &own);
+    CHECK(!w->node.driving, "it drives");
+    uint64_t read = 0, resyncs = 0, begin = sim_now;
+    uint32_t told = 0;
+    for (int i = 1; i < 1000; i++) {
+        w->position.clock.nsec = begin + (uint64_t)(i * QUANTUM * 1e9 / RATE);
+        while (sim_now < w->position.clock.nsec) {
+            sim_run(w->plane, SIM_MSEC);
+            CHECK(told == 0 || w->front->published_frames == told, "told %u instead of %u",
+                  w->front->published_frames, told);
+        }
+        w->outer.requested = QUANTUM;
+        xpa_node_process(&w->node);
+        if (i == 100) {
+            told = w->front->published_frames;
+            resyncs = w->front->stats.resyncs;
+        } else if (i > 100) {
+            CHECK_EQ(w->front->read_frames, read + QUANTUM);
+            CHECK_EQ(w->front->stats.resyncs, resyncs);
+        }
+        read = w->front->read_frames;
+        if (i > 100 && i % 150 == 0) {
+            w->back->hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
+            w->back->hold_nsec = (uint64_t)(w->back->hold_frames * 1e9 / RATE);
+        }
+    }
+    world_free(w);
+}
+
 int main(void) {
     test_a_lost_cycle_is_not_heard();
     test_late_clients_lose_no_frame();
@@ -350,5 +387,6 @@ int main(void) {
     test_a_source_goes_on_while_the_converter_needs_nothing();
     test_a_lead_that_grew_comes_back_unheard();
     test_a_lead_stays_while_the_cards_other_stream_follows();
+    test_a_follower_does_not_hear_how_long_the_host_holds();
     return check_close();
 }
