@@ -11,9 +11,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from pw_module.ahead import ahead, chosen
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -38,6 +43,8 @@ PROGRAMS = [
 ]
 
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+
+Done = subprocess.CompletedProcess[str]
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -70,7 +77,7 @@ def compile_program(
     return program
 
 
-def run_program(program: Path) -> subprocess.CompletedProcess[str]:
+def run_program(program: Path, **env: str) -> Done:
     # The limit only ends a hang; nothing is timed. The first data race ends a program: gcc 14's
     # sanitizer needs milliseconds to report one, and a twin has 60000.
     return subprocess.run(
@@ -79,7 +86,7 @@ def run_program(program: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=300,
-        env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"},
+        env={**os.environ, **env, "TSAN_OPTIONS": "halt_on_error=1"},
     )
 
 
@@ -244,11 +251,10 @@ TWINS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_c_program_catches_its_twin(twin: str, tmp_path: Path) -> None:
+def run_twin(twin: str, folder: Path) -> Done:
     name, sources, sanitizer, file, original, changed = TWINS[twin]
-    mutated = tmp_path / "src"
-    mutated.mkdir()
+    mutated = folder / twin / "src"
+    mutated.mkdir(parents=True)
     for source in {*sources, file}:
         text = (SOURCES / source).read_text()
         if source == file:
@@ -256,5 +262,20 @@ def test_c_program_catches_its_twin(twin: str, tmp_path: Path) -> None:
             text = text.replace(original, changed)
         (mutated / source).parent.mkdir(exist_ok=True)
         (mutated / source).write_text(text)
-    done = run_program(compile_program(name, sources, sanitizer, tmp_path, mutated))
-    assert done.returncode != 0, f"{name} did not notice"
+    program = compile_program(name, sources, sanitizer, folder / twin, mutated)
+    return run_program(program, CHECK_ONCE="1")
+
+
+@pytest.fixture(scope="module")
+def twins(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Done]]]:
+    folder = tmp_path_factory.mktemp("twins")
+    names = [item.callspec.params["twin"] for item in chosen(request, test_twin_is_caught)]
+    with ahead({name: partial(run_twin, name, folder) for name in names}) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_twin_is_caught(twin: str, twins: dict[str, Future[Done]]) -> None:
+    assert twins[twin].result().returncode != 0, f"{TWINS[twin][0]} did not notice"

@@ -8,13 +8,20 @@ copy of the source without it must be caught.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pw_module.ahead import ahead, chosen
 from pw_module.stream_twins import TWINS
 from xenpvaudio.sndif.codes import Trigger
 from xenpvaudio.sndif.stream_rules import BACKEND_PCM, Asked, PcmState
@@ -90,6 +97,8 @@ PIPEWIRE = _pipewire_headers()
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
 
+Done = subprocess.CompletedProcess[str]
+
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
@@ -100,13 +109,13 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compile_object(source: Path, target: Path, *flags: str) -> Path:
+    """Two threads may make the same one: the later one replaces it."""
     if not target.exists():
-        includes = [*INCLUDES, *PIPEWIRE]
-        command = ["cc", *CFLAGS, *flags, *includes, "-c", str(source)]
-        done = subprocess.run(
-            [*command, "-o", str(target)], capture_output=True, text=True, check=False
-        )
+        made = target.with_suffix(f".{threading.get_ident()}.o")
+        command = ["cc", *CFLAGS, *flags, *INCLUDES, *PIPEWIRE, "-c", str(source), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        made.replace(target)
     return target
 
 
@@ -133,7 +142,8 @@ def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) ->
                     SOURCES / source, objects / f"{source.replace('/', '-')}{suffix}", *flags
                 )
             )
-    program = (objects if twin is None else twin.parent) / f"{name}-{sanitizer}"
+    made = tempfile.mkdtemp(dir=objects) if twin is None else twin.parent
+    program = Path(made) / f"{name}-{sanitizer}"
     wraps = [f"-Wl,--wrap={function}" for function in wrapped]
     command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), "-lm", "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -141,9 +151,27 @@ def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) ->
     return program
 
 
-def run(program: Path) -> subprocess.CompletedProcess[str]:
+def run(program: Path, **env: str) -> Done:
     # the limit only ends a hang; nothing is timed
-    return subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **env},
+    )
+
+
+@pytest.fixture(scope="module")
+def programs(request: pytest.FixtureRequest, objects: Path) -> Iterator[dict[str, Future[Done]]]:
+    def job(name: str, sanitizer: str) -> Done:
+        return run(build(name, sanitizer, objects))
+
+    wanted = [item.callspec.params for item in chosen(request, test_stream_program_passes)]
+    jobs = {"{name} {sanitizer}".format(**p): partial(job, **p) for p in wanted}
+    with ahead(jobs) as futures:
+        yield futures
 
 
 @pytest.mark.parametrize(
@@ -151,8 +179,10 @@ def run(program: Path) -> subprocess.CompletedProcess[str]:
     [*((name, MEMORY) for name in PROGRAMS), ("test_stream_threads", THREAD)],
     ids=lambda value: value.split(",")[0],
 )
-def test_stream_program_passes(name: str, sanitizer: str, objects: Path) -> None:
-    done = run(build(name, sanitizer, objects))
+def test_stream_program_passes(
+    name: str, sanitizer: str, programs: dict[str, Future[Done]]
+) -> None:
+    done = programs[f"{name} {sanitizer}"].result()
     print(done.stdout[-2000:])
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     closing = CLOSING.search(done.stdout)
@@ -180,13 +210,26 @@ def test_triggers_in_c_follow_the_table_in_python(objects: Path) -> None:
     assert len(seen) == len(PcmState) * (len(names) + 1)
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_stream_program_catches_its_twin(twin: str, objects: Path, tmp_path: Path) -> None:
+def run_twin(twin: str, objects: Path, folder: Path) -> Done:
     name, file, original, changed = TWINS[twin]
     text = (SOURCES / file).read_text()
     assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
-    mutated = tmp_path / file
-    mutated.parent.mkdir()
+    mutated = folder / twin / file
+    mutated.parent.mkdir(parents=True)
     mutated.write_text(text.replace(original, changed))
-    done = run(build(name, MEMORY, objects, mutated))
-    assert done.returncode != 0, f"{name} did not notice"
+    return run(build(name, MEMORY, objects, mutated), CHECK_ONCE="1")
+
+
+@pytest.fixture(scope="module")
+def twins(
+    request: pytest.FixtureRequest, objects: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Done]]]:
+    folder = tmp_path_factory.mktemp("twins")
+    names = [item.callspec.params["twin"] for item in chosen(request, test_twin_is_caught)]
+    with ahead({name: partial(run_twin, name, objects, folder) for name in names}) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_twin_is_caught(twin: str, twins: dict[str, Future[Done]]) -> None:
+    assert twins[twin].result().returncode != 0, f"{TWINS[twin][0]} did not notice"

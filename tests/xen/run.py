@@ -1,23 +1,26 @@
 """`make xen-test`: all scenarios on the real hypervisor, in few boots.
 
     run.py [--suite bookworm] [--boot NAME]... [--only MODULE]... [--also SUITE:NAME]...
-           [--budget-min N] [--list]
+           [--budget-min N] [--jobs N] [--list]
 
 One line a scenario as it ends; the last line is 'N passed, N failed'. Consoles, logs and XenStore
 dumps stay in .cache/xen/out/<suite>/<boot>/. A machine that cannot run it says why:
 'skipped: ...', status 0. --also adds a boot of another suite, in the same count and the same
 budget; a machine that runs the first suite must be able to run that one, too. --budget-min bounds
 the whole run: a boot that it cuts short, or for which no time is left, is a failure, since what was
-not run is not known to work. A witness beside each boot tells how long the machine stood still at
-the longest: to judge a failure by, never to excuse it.
+not run is not known to work. --jobs boots so many machines beside each other: each has one
+processor. A witness beside each boot tells how long the machine stood still at the longest: to
+judge a failure by, never to excuse it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,15 +99,39 @@ def run_plan(plan: Plan, images: Images, tar: Path, out: Path) -> tuple[int, int
     return passed, failed
 
 
+def run_boot(of: Set, plan: Plan, until: float) -> tuple[int, int]:
+    """(passed, failed) of a boot that must end before `until` of the monotonic clock."""
+    try:
+        images, tar = of.ready()
+    except CannotRunError as error:
+        print(f"FAIL boot {plan.name}: not run, no {of.suite}: {error}", flush=True)
+        return 0, 1
+    left_sec = until - time.monotonic()
+    if left_sec < SHORTEST_BOOT_SEC:
+        print(f"FAIL boot {plan.name}: not run, no time is left for it", flush=True)
+        return 0, 1
+    plan = replace(plan, limit_sec=min(plan.limit_sec, left_sec))
+    with Witness() as witness:
+        counts = run_plan(plan, images, tar, CACHE / "out" / of.suite / plan.name)
+    stall_msec = witness.saw.worst_nsec / 1e6
+    print(f"boot {plan.name}: the machine's longest stall was {stall_msec:.0f} ms", flush=True)
+    return counts
+
+
 class Set:
     """One suite, made ready when its first boot is due."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
         self._ready: tuple[Images, Path] | CannotRunError | None = None
+        self._lock = threading.Lock()
 
     def ready(self) -> tuple[Images, Path]:
         """The images and the project's tar; CannotRunError, each time, if they cannot be made."""
+        with self._lock:
+            return self._made()
+
+    def _made(self) -> tuple[Images, Path]:
         if self._ready is None:
             started = time.monotonic()
             try:
@@ -149,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", help="of the scenario modules, these")
     parser.add_argument("--also", action="append", default=[], type=also, metavar="SUITE:BOOT")
     parser.add_argument("--budget-min", type=float, default=float("inf"), metavar="N")
+    parser.add_argument("--jobs", type=int, default=1, choices=range(1, 9), metavar="N")
     parser.add_argument("--list", action="store_true")
     chosen = parser.parse_args(arguments)
     plans = [plan for plan in PLANS if not chosen.boot or plan.name in chosen.boot]
@@ -169,25 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotRunError as error:
         print(f"xen-test: skipped: {error}")
         return 0
-    passed = failed = 0
-    for of, plan in boots:
-        try:
-            images, tar = of.ready()
-        except CannotRunError as error:
-            print(f"FAIL boot {plan.name}: not run, no {of.suite}: {error}", flush=True)
-            failed += 1
-            continue
-        left_sec = 60 * chosen.budget_min - (time.monotonic() - started)
-        if left_sec < SHORTEST_BOOT_SEC:
-            print(f"FAIL boot {plan.name}: not run, {chosen.budget_min:g} minutes are used up")
-            failed += 1
-            continue
-        plan = replace(plan, limit_sec=min(plan.limit_sec, left_sec))
-        with Witness() as witness:
-            good, bad = run_plan(plan, images, tar, CACHE / "out" / of.suite / plan.name)
-        stall_msec = witness.saw.worst_nsec / 1e6
-        print(f"boot {plan.name}: the machine's longest stall was {stall_msec:.0f} ms", flush=True)
-        passed, failed = passed + good, failed + bad
+    until = started + 60 * chosen.budget_min
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        counts = list(pool.map(lambda boot: run_boot(*boot, until), boots))
+    passed, failed = (sum(count) for count in zip(*counts, strict=True))
     print(f"{passed} passed, {failed} failed in {time.monotonic() - started:.0f} s")
     return 1 if failed else 0
 

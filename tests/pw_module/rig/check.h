@@ -1,11 +1,13 @@
 /*
  * The smallest test harness: CHECK counts, prints what failed and goes on; check_close prints the
- * closing line and gives main's return value. One program is one group of tests.
+ * closing line and gives main's return value. One program is one group of tests. With CHECK_ONCE in
+ * the environment the first failure ends it: who wants to see it fail at all need not wait longer.
  */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static int check_passed, check_failed;
 
@@ -18,6 +20,10 @@ static int check_passed, check_failed;
             printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                                 \
             printf(__VA_ARGS__);                                                                   \
             printf("\n");                                                                          \
+            if (getenv("CHECK_ONCE")) {                                                            \
+                fflush(stdout);                                                                    \
+                _Exit(1);                                                                          \
+            }                                                                                      \
         }                                                                                          \
     } while (0)
 

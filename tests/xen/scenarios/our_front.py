@@ -31,8 +31,8 @@ SESSION = "export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus;"
 QUANTUM_FRAMES, LEAD_FRAMES = 4096, 16384
 FRONTEND = (
     f"setsid xen-pv-audio frontend -v --quantum-frames {QUANTUM_FRAMES} --period-frames 2048 "
-    f"--lead-frames {LEAD_FRAMES} >> $OUT/frontend.log 2>&1 < /dev/null & "
-    "echo $! > /tmp/frontend.pid;"
+    f"--lead-frames {LEAD_FRAMES} --buffer-frames {2 * LEAD_FRAMES} "
+    ">> $OUT/frontend.log 2>&1 < /dev/null & echo $! > /tmp/frontend.pid;"
 )
 
 
