@@ -46,6 +46,16 @@ def test_inserted_silence_passes_only_where_it_is_allowed_and_is_counted() -> No
         frames.compare_frames(recorded, PLAYED)
 
 
+def test_each_underrun_of_a_player_may_be_one_silence() -> None:
+    recorded = cut(0, 300) + QUIET + cut(300, 600) + bytes(4) + cut(600, 1000)
+    told = frames.compare_frames(recorded, PLAYED, underruns=2)
+    assert told == "4000 octets equal, in 3 pieces, 51 silent frames between, 2 underruns"
+    with pytest.raises(frames.DifferentError, match="more silences than underruns, 1"):
+        frames.compare_frames(recorded, PLAYED, underruns=1)
+    twice = cut(0, 600) + QUIET + cut(600, 1000) + PLAYED
+    assert "51 silent" not in frames.compare_frames(twice, PLAYED * 2, underruns=1)
+
+
 @pytest.mark.parametrize(
     "recorded",
     [
@@ -61,9 +71,9 @@ def test_inserted_silence_passes_only_where_it_is_allowed_and_is_counted() -> No
     ids=["lost", "twice", "moved", "end lost", "begin lost", "unknown", "more", "nothing"],
 )
 def test_each_fault_of_a_recording_is_seen(recorded: bytes) -> None:
-    for silence_between in (False, True):
+    for allowed in ({}, {"silence_between": True}, {"underruns": 9}):
         with pytest.raises(frames.DifferentError):
-            frames.compare_frames(recorded, PLAYED, silence_between=silence_between)
+            frames.compare_frames(recorded, PLAYED, **allowed)
     if recorded != PLAYED + cut(0, 1):  # what came twice at the end, a loudspeaker's check sees too
         with pytest.raises(frames.DifferentError):
             frames.heard_frames(recorded, PLAYED)

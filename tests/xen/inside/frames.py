@@ -17,11 +17,17 @@ class DifferentError(Exception):
 
 
 def compare_frames(
-    recorded: bytes, played: bytes, frame_bytes: int = 4, *, silence_between: bool = False
+    recorded: bytes,
+    played: bytes,
+    frame_bytes: int = 4,
+    *,
+    silence_between: bool = False,
+    underruns: int = 0,
 ) -> str:
     """ "N octets equal" if `recorded` holds `played` unbroken, silence around it allowed.
     `silence_between`: also in the middle, as a machine that is late inserts it; but every frame,
-    once, in order; how much of it is told."""
+    once, in order; how much of it is told. `underruns`: so many the emulated guest's player told
+    of, being late; each may be one silence in the middle."""
     at = recorded.find(played[: 8 * frame_bytes])
     if at >= 0 and recorded[at : at + len(played)] == played:
         more = len((recorded[:at] + recorded[at + len(played) :]).strip(b"\0"))
@@ -29,17 +35,20 @@ def compare_frames(
             raise DifferentError(f"{more} octets more than was played")
         return f"{len(played)} octets equal"
     pieces = describe(recorded, played, frame_bytes)
-    if silence_between:
+    if silence_between or underruns:
         silence = bytes(frame_bytes)
         starts = range(0, len(recorded) - frame_bytes + 1, frame_bytes)
         sounding = [f for i in starts if (f := recorded[i : i + frame_bytes]) != silence]
         if b"".join(sounding) == played:
             spans = [number for number, piece in enumerate(pieces) if ".." in piece]
             between = [int(p.split()[0]) for p in pieces[spans[0] : spans[-1]] if "silent" in p]
-            return (
+            told = (
                 f"{len(played)} octets equal, in {len(spans)} pieces, "
                 f"{sum(between)} silent frames between"
             )
+            if not silence_between and len(between) > underruns:
+                raise DifferentError(f"{told}: more silences than underruns, {underruns}")
+            return f"{told}, {underruns} underruns" if underruns else told
     shown = ", ".join(pieces[:12]) + (f" ... {len(pieces)} pieces" if len(pieces) > 12 else "")
     raise DifferentError(f"of {len(played) // frame_bytes} frames the recording has: {shown}")
 

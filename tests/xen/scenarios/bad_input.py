@@ -81,8 +81,7 @@ def one_of(daemon: Daemon, guest: Guest, words: str) -> str:
 
 
 def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
-    """The honest guest plays on while the other one does it, and loses nothing: a buffer of four
-    seconds is time enough for it, so it has no underrun."""
+    """The honest guest plays on while the other one does it, and loses nothing."""
     forget(kernel)
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
     wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
@@ -101,8 +100,7 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     took = time.monotonic() - started
     wait_growing([kernel])
     rounds, underruns = player.stop()
-    expect(underruns == 0, f"{underruns} underruns")
-    figure = heard(lab, kernel, PART, rounds=rounds)
+    figure = heard(lab, kernel, PART, rounds=rounds, underruns=underruns)
     return [f"{said} in {took:.1f} s", f"the other: {figure} in {rounds} rounds"]
 
 

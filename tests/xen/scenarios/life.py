@@ -41,8 +41,7 @@ def run(lab: Lab) -> None:
 def play(lab: Lab, guest: Guest) -> str:
     forget(guest)
     output = guest.must(APLAY)
-    expect("underrun" not in output, output[-200:])
-    return heard(lab, guest, PART)
+    return heard(lab, guest, PART, underruns=output.count("underrun"))
 
 
 # -- what a guest may lack
