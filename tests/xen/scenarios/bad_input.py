@@ -98,8 +98,10 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
         expect(done.status == 0, f"hostile.py: {done.output[-300:]} {said[-300:]}")
         said = done.output.strip()
     took = time.monotonic() - started
-    wait_growing([kernel])
-    rounds, underruns = player.stop()
+    try:
+        wait_growing([kernel])
+    finally:  # it says better why nothing more is heard
+        rounds, underruns = player.stop()
     figure = heard(lab, kernel, PART, rounds=rounds, underruns=underruns)
     return [f"{said} in {took:.1f} s", f"the other: {figure} in {rounds} rounds"]
 
