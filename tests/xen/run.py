@@ -62,7 +62,7 @@ PLANS = (
     Plan("loudspeaker", ("loudspeaker",), loudspeaker=True),
     Plan("tools", ("kernel_tools",)),
     Plan("formats", ("kernel_formats",)),
-    Plan("kernelpw", ("kernel_pipewire",)),
+    Plan("kernelpw", ("kernel_pipewire",), alone=True),
     Plan("quirks", ("kernel_quirks",)),
     Plan("installed", ("installed",)),
 )
