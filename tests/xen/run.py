@@ -64,7 +64,7 @@ PLANS = (
     Plan("formats", ("kernel_formats",)),
     Plan("kernelpw", ("kernel_pipewire",), alone=True),
     Plan("quirks", ("kernel_quirks",)),
-    Plan("installed", ("installed",)),
+    Plan("installed", ("installed",), limit_sec=900),
 )
 
 
