@@ -96,19 +96,11 @@ def sounds(guest: Guest) -> bool:
     return path.exists() and len(wav_data(path).strip(b"\0")) > RATE // 10 * FRAME_BYTES
 
 
-def heard(
-    lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, late: bool = False, underruns: int = 0
-) -> str:
-    """ "N octets equal", with no silence inside, once the part has been heard `rounds` times.
-    `late`: silence is allowed, as a PipeWire graph under emulation makes it when it is not in time;
-    but every frame, once a round, in order. `underruns`: those that the player told of; each may be
-    one silence."""
+def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, underruns: int = 0) -> str:
+    """ "N octets equal" once the part was heard `rounds` times, every frame once a round and in
+    order. `underruns`: those that the player told of; each may be one silence inside."""
     played = part.of(lab)
-    if late:  # PipeWire keeps the stream open for some seconds more
-        recorded = heard_until(recording(guest), played[-8 * FRAME_BYTES :], rounds)
-    else:
-        recorded = finished(recording(guest))
-    return compare_frames(recorded, played * rounds, silence_between=late, underruns=underruns)
+    return compare_frames(finished(recording(guest)), played * rounds, underruns=underruns)
 
 
 def heard_span(lab: Lab, guest: Guest, part: Part) -> tuple[int, int]:

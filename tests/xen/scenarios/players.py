@@ -12,6 +12,15 @@ from guest import Guest
 
 FILES = "/tmp/enough /tmp/rounds"
 
+LONG_FILE = """
+import wave
+part = open("{path}", "rb").read()
+file = wave.open("/tmp/long.wav", "wb")
+file.setparams((2, 2, {rate}, 0, "NONE", ""))
+for _ in range({rate} * 4 * 240 // len(part)):
+    file.writeframes(part)
+"""
+
 
 class Endless:
     """Plays a raw file of a guest by aplay, again and again without a gap. `options`: aplay's."""
@@ -31,17 +40,26 @@ class Endless:
 
 
 class EndlessPipeWire:
-    """The same by pw-play: there is silence between two rounds."""
+    """The same by pw-play, as long as any scenario takes: one file with the part over and over, so
+    that the session manager has no pause in which it suspends the sink."""
 
-    def __init__(self, guest: Guest, command: str) -> None:
+    def __init__(self, guest: Guest, command: str, rate: int, path: str = "/tmp/part.raw") -> None:
+        """`command`: what plays the file that is put behind it."""
         self._guest = guest
-        guest.must(f"rm -f {FILES}; touch /tmp/rounds")
+        guest.must(f"python3 - <<'END'\n{LONG_FILE.format(rate=rate, path=path)}END")
         self.ident = guest.console.start(
-            f"while [ ! -e /tmp/enough ]; do echo >> /tmp/rounds; {command} || exit; done"
+            f"{command} /tmp/long.wav & echo $! > /tmp/player.pid; wait $!"
         )
 
-    def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
-        return stop(self._guest, self.ident, timeout_sec)
+    def stop(self) -> None:
+        """ScenarioError if it had ended by itself."""
+        by_itself = self._guest.console.ended(self.ident)
+        self.kill()
+        expect(not by_itself, "pw-play had ended before it was told to")
+
+    def kill(self) -> None:
+        self._guest.run("kill $(cat /tmp/player.pid)")
+        self._guest.console.result(self.ident, 120)
 
 
 def stop(guest: Guest, ident: str, timeout_sec: float) -> tuple[int, int]:

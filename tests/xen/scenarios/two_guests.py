@@ -30,6 +30,7 @@ from players import Endless, EndlessPipeWire
 
 SECONDS = 4
 APLAY = f"timeout 110 aplay {RAW} /tmp/part.raw"
+LONG_PLAY = f"{SESSION} timeout 230 pw-play --target {SINK}"
 PW_PLAY = f"{SESSION} timeout 110 pw-play --target {SINK} /tmp/part.wav 2>&1"
 FRONTEND = (
     f"setsid xen-pv-audio frontend -v --rate {RATE} --quantum-frames 2048 --period-frames 1024 "
@@ -107,23 +108,14 @@ def together(lab: Lab, kernel: Guest, ours: Guest) -> None:
             parts[guest.name].make(guest)
         players = both(kernel, ours)
         for guest in (kernel, ours):
-            rounds, underruns = players[guest.name].stop()
-            told = heard(
-                lab,
-                guest,
-                parts[guest.name],
-                rounds=rounds,
-                late=guest is ours,
-                underruns=underruns,
-            )
-            figures.append(f"{guest.name}: {told} in {rounds} rounds")
+            figures.append(f"{guest.name}: {ended(lab, guest, players[guest.name], parts)}")
         keep_log(ours)
 
 
 def both(kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
     """They play, each its part, over and over, and at the same time."""
     players: dict[str, Endless | EndlessPipeWire] = {}
-    players[ours.name] = EndlessPipeWire(ours, PW_PLAY)
+    players[ours.name] = EndlessPipeWire(ours, LONG_PLAY, RATE)
     wait_until(lambda: sounds(ours), "our guest's sound")
     players[kernel.name] = Endless(kernel, RAW)
     wait_until(lambda: sounds(kernel), "the kernel guest's sound")
@@ -131,19 +123,30 @@ def both(kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
     return players
 
 
+def ended(lab: Lab, guest: Guest, player: Endless | EndlessPipeWire, parts: dict[str, Part]) -> str:
+    """Stops the player: what was heard is what it played."""
+    part = parts[guest.name]
+    if isinstance(player, EndlessPipeWire):
+        player.stop()
+        rounds = heard_rounds(lab, guest, part)
+        expect(rounds > 0.5, f"{rounds:.1f} rounds")
+        return f"{rounds:.1f} rounds, every frame in order"
+    count, underruns = player.stop()
+    return f"{heard(lab, guest, part, rounds=count, underruns=underruns)} in {count} rounds"
+
+
 def kill_frontend(guest: Guest, daemon: Daemon) -> str:
     """Seconds from the kill to the backend's InitWait while it plays, by the guest's own clock."""
     forget(guest)
     Part(72000, SECONDS).make(guest)
-    player = EndlessPipeWire(guest, f"{SESSION} timeout 12 pw-play --target {SINK} /tmp/part.wav")
+    player = EndlessPipeWire(guest, LONG_PLAY, RATE)
     wait_until(lambda: sounds(guest), "its sound")
     said = guest.must(f"/opt/xen-pv-audio/bin/python3 - <<'END'\n{KILLER}END").split()
     took, state = float(said[0]), said[1]
     expect(took < 1, f"InitWait after {took:.2f} s")
     expect(state == "4", f"XenStore says {state}: was it the state that told?")
     expect("frontend has died" in daemon.log(), "the backend has not said why")
-    guest.must("touch /tmp/enough")
-    guest.console.result(player.ident, 110)
+    player.kill()
     return f"InitWait {took * 1e3:.0f} ms after the kill"
 
 
@@ -186,10 +189,7 @@ def destroyed(lab: Lab, kernel: Guest, ours: Guest) -> None:
 
     def end(guest: Guest, player: Endless | EndlessPipeWire) -> str:
         wait_growing([guest])
-        rounds, underruns = player.stop()
-        part, late = parts[guest.name], guest is ours
-        told = heard(lab, guest, part, rounds=rounds, late=late, underruns=underruns)
-        return f"the other: {told} in {rounds} rounds"
+        return f"the other: {ended(lab, guest, player, parts)}"
 
     def cut(guest: Guest) -> str:
         rounds = heard_rounds(lab, guest, parts[guest.name])
