@@ -4,6 +4,10 @@ from __future__ import annotations
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "node_starts_anew_whenever_it_is_bound": (
+        "test_pw_cycle", "node/cycle.c",
+        "if (n->front == f)", "if (false)",
+    ),
     "node_waits_200_ms_for_a_lost_cycle": (
         "test_pw_cycle", "time/overdue.c",
         "uint64_t patience = most(", "uint64_t patience = 200000000 + most(",

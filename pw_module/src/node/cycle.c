@@ -204,6 +204,19 @@ void xpa_node_process(struct xpa_pw_node *n) {
 
 /* --- what else wakes the node --- */
 
+void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *f) {
+    if (n->front == f)
+        return;
+    if (n->front)
+        n->front->on_change = NULL;
+    n->front = f;
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    f->on_change = xpa_node_on_change;
+    f->change_data = n;
+    xpa_node_update(n, xpa_now_nsec());
+}
+
 void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_nsec) {
     struct xpa_pw_node *n = data;
     if (change == XPA_FRONT_GONE)

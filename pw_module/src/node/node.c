@@ -229,16 +229,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
 }
 
 static void do_bind(const struct xpa_command *command) {
-    struct xpa_pw_node *n = command->object;
-    struct xpa_front *f = command->arg.pointer;
-    if (n->front)
-        n->front->on_change = NULL;
-    n->front = f;
-    n->running = n->draining = false;
-    xpa_overdue_forget(&n->cycle);
-    f->on_change = xpa_node_on_change;
-    f->change_data = n;
-    xpa_node_update(n, xpa_now_nsec());
+    xpa_node_bind(command->object, command->arg.pointer);
 }
 
 /* The node uses this stream from now on, until the stream is detached. */

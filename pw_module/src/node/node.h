@@ -92,6 +92,8 @@ struct xpa_pw_node {
     uint32_t rate; /* of the stream that was started last */
 };
 
+/* From now on its frames go through `front`, until that is detached. Again: nothing happens. */
+void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *front);
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec);
 void xpa_node_process(struct xpa_pw_node *n);
 void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area);
