@@ -42,8 +42,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """An open stream: frames, and the shared buffer's address in this process."""
+    """An open stream: sndif's number of the format, frames, and the shared buffer's address in
+    this process."""
 
+    format: int
     rate: int
     channels: int
     sample_bytes: int
@@ -55,6 +57,7 @@ class StreamFormat:
 
     def to_c(self) -> Any:
         config = ffi.new("struct xpa_config *")
+        config.format = self.format
         config.rate = self.rate
         config.channels = self.channels
         config.sample_bytes = self.sample_bytes

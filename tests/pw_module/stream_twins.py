@@ -4,6 +4,15 @@ from __future__ import annotations
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "node_plays_what_the_stream_is_not_open_for": (
+        "test_pw_cycle", "node/graph.c",
+        "graph->format == stream->format && graph->rate == stream->rate &&",
+        "graph->format != UINT32_MAX && stream->rate && graph->rate &&",
+    ),
+    "node_leaves_the_stream_of_an_old_format_running": (
+        "test_pw_cycle", "node/cycle.c",
+        "if (n->running && !xpa_node_fits(format, &n->front->config))", "if (false)",
+    ),
     "node_starts_anew_whenever_it_is_bound": (
         "test_pw_cycle", "node/cycle.c",
         "if (n->front == f)", "if (false)",

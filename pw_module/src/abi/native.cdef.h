@@ -31,6 +31,7 @@ struct xpa_notice {
 
 /* One sndif stream configuration, already checked by Python. */
 struct xpa_config {
+    uint32_t format; /* sndif's number */
     uint32_t rate;
     uint32_t channels;
     uint32_t sample_bytes;

@@ -53,6 +53,13 @@ static void on_state_changed(void *data, enum pw_stream_state old, enum pw_strea
     xpa_pw_post(n->pw, XPA_PW_EVENT_STATE, n->id, (int)state, 0, 0, error);
 }
 
+static int do_set_format(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    (void)loop, (void)async, (void)seq, (void)size;
+    xpa_node_set_format(user_data, data);
+    return 0;
+}
+
 static void on_param_changed(void *data, uint32_t id, const struct spa_pod *param) {
     struct xpa_pw_node *n = data;
     struct spa_audio_info_raw info;
@@ -65,8 +72,13 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
     spa_zero(info);
     if (spa_format_audio_raw_parse(param, &info) < 0)
         return;
-    xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, xpa_pw_sndif_format(info.format),
-                (int32_t)info.rate, (int32_t)info.channels, NULL);
+    int number = xpa_pw_sndif_format(info.format);
+    struct xpa_node_format format = {(uint32_t)number, info.rate, info.channels,
+                                     info.channels * xpa_pw_sample_bytes(info.format)};
+    /* first the data loop, which may get frames of that format as soon as we return */
+    invoke(n, do_set_format, &format, sizeof format);
+    xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, number, (int32_t)info.rate,
+                (int32_t)info.channels, NULL);
 }
 
 static void on_process(void *data) { xpa_node_process(data); }

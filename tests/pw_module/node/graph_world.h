@@ -15,6 +15,7 @@
 #include "stream_sim.h"
 
 enum { RATE = 48000, FRAME_BYTES = 4, BUFFER = 16384, PERIOD = 256, LOG_FRAMES = RATE * 100 };
+enum { S32 = XENSND_PCM_FORMAT_S32_LE, FLOAT = XENSND_PCM_FORMAT_F32_LE };
 static const uint64_t NEVER = UINT64_MAX;
 
 struct world {
@@ -119,6 +120,17 @@ static void python(void *data) {
         drain_tap(w);
 }
 
+static struct xpa_config world_config(const struct world *w, uint32_t format) {
+    return (struct xpa_config){.format = format,
+                               .rate = RATE,
+                               .channels = 1,
+                               .sample_bytes = FRAME_BYTES,
+                               .sample_kind = XPA_SAMPLE_S32,
+                               .buffer_frames = BUFFER,
+                               .period_frames = PERIOD,
+                               .buffer = w->buffer};
+}
+
 static struct world *world_new(int direction, uint32_t quantum) {
     struct world *w = world = calloc(1, sizeof *w);
     sim_reset();
@@ -150,16 +162,11 @@ static struct world *world_new(int direction, uint32_t quantum) {
     n->plane = w->plane;
     n->direction = direction;
     n->version = 3065;
+    n->format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
     spa_list_append(&w->pw.nodes, &n->link);
-    struct xpa_config config = {.rate = RATE,
-                                .channels = 1,
-                                .sample_bytes = FRAME_BYTES,
-                                .sample_kind = XPA_SAMPLE_S32,
-                                .buffer_frames = BUFFER,
-                                .period_frames = PERIOD,
-                                .buffer = w->buffer};
+    struct xpa_config config = world_config(w, S32);
     xpa_back_attach(w->back);
     xpa_front_attach(w->front);
     sim_settle(w->plane);

@@ -157,7 +157,76 @@ static void test_binding_the_same_stream_again_changes_nothing(void) {
     }
 }
 
+static void graph_renegotiates(struct world *w, uint32_t format) {
+    xpa_node_set_format(&w->node, &(struct xpa_node_format){format, RATE, 1, FRAME_BYTES});
+}
+
+/* Until Python has closed and opened the stream, what clients play is of a format that the backend
+ * does not know of. */
+static void test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it(void) {
+    struct world *w = world_new(XPA_PLAYBACK, 256);
+    int32_t last_old = 2 * w->next;
+    graph_renegotiates(w, FLOAT);
+    sim_run(w->plane, 5 * SIM_SEC); /* the graph waits 3 s for a backend */
+    int32_t first_new = 2 * w->next;
+    CHECK(first_new > last_old, "nothing was played meanwhile");
+    CHECK(!w->back->running, "the backend goes on");
+    struct xpa_config config = world_config(w, FLOAT);
+    xpa_front_close(w->front);
+    xpa_back_close(w->back);
+    xpa_back_open(w->back, &config);
+    xpa_front_open(w->front, &config, PERIOD + 120);
+    sim_run(w->plane, SIM_SEC);
+    int32_t heard = 0;
+    for (uint64_t i = (drain_tap(w), 0); i < w->logged; i++) {
+        CHECK(w->log[i] <= last_old || w->log[i] > first_new, "frame %d was heard", w->log[i] / 2);
+        heard += w->log[i] > first_new;
+    }
+    CHECK(heard > RATE / 2, "%d frames of the new format", heard);
+    world_free(w);
+}
+
+/* Python is not told to do anything then: the stream is open for the format already. */
+static void test_a_format_that_comes_back_is_played_again(void) {
+    struct world *w = world_new(XPA_PLAYBACK, 256);
+    int32_t last_old = 2 * w->next;
+    graph_renegotiates(w, FLOAT);
+    sim_run(w->plane, 50 * SIM_MSEC);
+    int32_t last_new = 2 * w->next;
+    graph_renegotiates(w, S32);
+    uint64_t from = (drain_tap(w), w->logged);
+    sim_run(w->plane, SIM_SEC);
+    int32_t heard = 0;
+    drain_tap(w);
+    for (uint64_t i = 0; i < w->logged; i++) {
+        CHECK(w->log[i] <= last_old || w->log[i] > last_new, "frame %d was heard", w->log[i] / 2);
+        heard += i >= from && w->log[i] > last_new;
+    }
+    CHECK(heard > RATE / 2, "%d frames after it", heard);
+    CHECK_EQ(w->front->stats.xruns, 0);
+    world_free(w);
+}
+
+/* A source's clients get silence, as many bytes as their frames have now. */
+static void test_a_source_gives_nothing_of_another_format(void) {
+    struct world *w = world_new(XPA_CAPTURE, 256);
+    xpa_node_set_format(&w->node, &(struct xpa_node_format){FLOAT, RATE, 2, 2 * FRAME_BYTES});
+    w->outer.requested = 256;
+    memset(w->samples, 0x5a, sizeof w->samples);
+    xpa_node_process(&w->node);
+    CHECK_EQ(w->chunk.size, 256 * 2 * FRAME_BYTES);
+    CHECK_EQ(w->chunk.stride, 2 * FRAME_BYTES);
+    for (int i = 0; i < 512; i++)
+        CHECK_EQ(w->samples[i], 0);
+    sim_run(w->plane, 50 * SIM_MSEC);
+    CHECK(!w->back->running, "the backend goes on");
+    world_free(w);
+}
+
 int main(void) {
+    test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it();
+    test_a_format_that_comes_back_is_played_again();
+    test_a_source_gives_nothing_of_another_format();
     test_binding_the_same_stream_again_changes_nothing();
     test_a_lost_cycle_is_not_heard();
     test_late_clients_lose_no_frame();
