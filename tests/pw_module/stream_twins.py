@@ -54,6 +54,10 @@ TWINS = {
         "test_pw_cycle", "node/lead.c",
         "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
     ),
+    "memory_is_touched_by_who_uses_it_first": (
+        "test_stream_resources", "base/memory.c",
+        "if (!memory || count == 0 || item_bytes == 0)", "",
+    ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
         "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "front/front.h"
 
 static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
@@ -267,7 +268,7 @@ static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)
 struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
                                 void *ring_page, void *event_page, struct xpa_channel requests,
                                 struct xpa_channel events, int position_ext, uint32_t backend_id) {
-    struct xpa_front *f = calloc(1, sizeof *f);
+    struct xpa_front *f = xpa_calloc(1, sizeof *f);
     if (!f)
         return NULL;
     f->plane = plane;

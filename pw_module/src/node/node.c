@@ -8,6 +8,7 @@
 #include <spa/param/latency-utils.h>
 #include <spa/param/props.h>
 
+#include "base/memory.h"
 #include "node/node.h"
 
 static int invoke(struct xpa_pw_node *n, spa_invoke_func_t func, const void *data, size_t size) {
@@ -194,7 +195,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     const struct spa_pod *params[17];
     uint32_t param_count = 0;
     XPA_PW_LOCKED(pw);
-    struct xpa_pw_node *n = calloc(1, sizeof *n);
+    struct xpa_pw_node *n = xpa_calloc(1, sizeof *n);
     if (!n)
         return NULL;
     n->pw = pw;

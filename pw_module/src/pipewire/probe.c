@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "pipewire/core.h"
 
 struct side {
@@ -122,8 +123,8 @@ static int open_side(struct side *s, const char *target, uint32_t quantum_frames
 static int allocate(struct side *s, uint64_t frames) {
     s->frames = frames;
     s->mark_room = (uint32_t)(frames / 16 + 16);
-    s->samples = calloc(frames * s->probe->channels + 1, sizeof *s->samples);
-    s->marks = calloc(s->mark_room, sizeof *s->marks);
+    s->samples = xpa_calloc(frames * s->probe->channels + 1, sizeof *s->samples);
+    s->marks = xpa_calloc(s->mark_room, sizeof *s->marks);
     return s->samples && s->marks ? 0 : -ENOMEM;
 }
 
@@ -133,7 +134,7 @@ struct xpa_pw_probe *xpa_pw_probe_new(struct xpa_pw *pw, uint32_t id, uint32_t r
                                       uint64_t play_frames, const char *capture_target,
                                       uint64_t capture_frames) {
     XPA_PW_LOCKED(pw);
-    struct xpa_pw_probe *p = calloc(1, sizeof *p);
+    struct xpa_pw_probe *p = xpa_calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->pw = pw;

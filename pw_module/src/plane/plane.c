@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+
 static void wake(int fd) {
     uint64_t one = 1;
     /* EAGAIN: the counter is at its limit, so the reader is about to wake anyway */
@@ -30,7 +32,7 @@ static void on_commands(struct xpa_source *source, uint32_t events) {
 }
 
 static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
-    void *memory = calloc(XPA_PLANE_MESSAGES, message_bytes);
+    void *memory = xpa_calloc(XPA_PLANE_MESSAGES, message_bytes);
     if (!memory)
         return -ENOMEM;
     xpa_queue_init(queue, memory, XPA_PLANE_MESSAGES, message_bytes);
@@ -38,7 +40,7 @@ static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
 }
 
 struct xpa_plane *xpa_plane_new(void) {
-    struct xpa_plane *plane = calloc(1, sizeof *plane);
+    struct xpa_plane *plane = xpa_calloc(1, sizeof *plane);
     if (!plane)
         return NULL;
     plane->command_fd = plane->notice_fd = -1;
