@@ -54,6 +54,9 @@ TWINS = {
         "test_pw_cycle", "node/lead.c",
         "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
     ),
+    "node_is_freed_before_its_commands_are_carried_out": (
+        "test_pw_node", "node/node.c", "    xpa_plane_carry_out(n->plane);", "",
+    ),
     "memory_is_touched_by_who_uses_it_first": (
         "test_stream_resources", "base/memory.c",
         "if (!memory || count == 0 || item_bytes == 0)", "",

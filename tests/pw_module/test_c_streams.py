@@ -78,17 +78,22 @@ PROGRAMS = {
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", "pipewire/core.c"], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
 
-def _pipewire_headers() -> list[str]:
-    found = ["pkg-config", "--cflags", "libpipewire-0.3"]
+# Linked with the library itself.
+LINKED = {"test_pw_node"}
+
+
+def _pipewire(what: str) -> list[str]:
+    found = ["pkg-config", what, "libpipewire-0.3"]
     done = subprocess.run(found, capture_output=True, text=True, check=False)
     return done.stdout.replace("-I", "-isystem").split()
 
 
-PIPEWIRE = _pipewire_headers()
+PIPEWIRE = _pipewire("--cflags")
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
 
@@ -137,7 +142,8 @@ def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) ->
             )
     program = (objects if twin is None else twin.parent) / f"{name}-{sanitizer}"
     wraps = [f"-Wl,--wrap={function}" for function in wrapped]
-    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), "-lm", "-o", str(program)]
+    libraries = ["-lm", *(_pipewire("--libs") if name in LINKED else [])]
+    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), *libraries, "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return program

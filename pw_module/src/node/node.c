@@ -174,6 +174,7 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
                      void *user_data) {
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    xpa_plane_carry_out(n->plane);
     if (n->timer_added)
         xpa_loop_remove(&n->plane->loop, &n->timer_source);
     n->timer_added = false;
@@ -186,14 +187,43 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     return 0;
 }
 
-struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,
-                                    int direction, const char *const *keys,
-                                    const char *const *values, uint32_t count,
-                                    const struct xpa_pw_offer *offer) {
+static int make_stream(struct xpa_pw_node *n, const char *const *keys, const char *const *values,
+                       uint32_t count) {
+    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
+    if (!properties)
+        return -ENOMEM;
+    const char *name = pw_properties_get(properties, "xenpv.clock.name");
+    snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
+    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
+    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
+    const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
+    n->stream = pw_stream_new(n->pw->core, title ? title : "Xen PV Audio", properties);
+    if (!n->stream)
+        return errno ? -errno : -ENOMEM;
+    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
+    return 0;
+}
+
+static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offer) {
     uint8_t memory[8192];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     const struct spa_pod *params[17];
     uint32_t param_count = 0;
+    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
+        params[param_count++] = enum_format(&b, offer, offer->channels[i]);
+    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
+        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
+    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    return pw_stream_connect(
+        n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
+        PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,
+        params, param_count);
+}
+
+struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,
+                                    int direction, const char *const *keys,
+                                    const char *const *values, uint32_t count,
+                                    const struct xpa_pw_offer *offer) {
     XPA_PW_LOCKED(pw);
     struct xpa_pw_node *n = xpa_calloc(1, sizeof *n);
     if (!n)
@@ -204,35 +234,15 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     n->direction = direction;
     n->version = xpa_pw_version();
     xpa_pw_watch_links(pw);
-    n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
-    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
-    if (n->timer_source.fd < 0 || !properties) {
-        free(n);
-        return NULL;
-    }
-    const char *name = pw_properties_get(properties, "xenpv.clock.name");
-    snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
-    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
-    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
-    const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
-    n->stream = pw_stream_new(pw->core, title ? title : "Xen PV Audio", properties);
-    if (!n->stream) {
-        close(n->timer_source.fd);
-        free(n);
-        return NULL;
-    }
-    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
     struct xpa_command command = {.func = do_add, .object = n};
-    xpa_plane_command(plane, &command);
-    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
-        params[param_count++] = enum_format(&b, offer, offer->channels[i]);
-    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
-        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
-    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
-    int result = pw_stream_connect(
-        n->stream, direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT, PW_ID_ANY,
-        PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER, params,
-        param_count);
+    n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
+    int result = SPA_MIN(n->timer_source.fd, 0);
+    if (result == 0)
+        result = make_stream(n, keys, values, count);
+    if (result == 0)
+        result = xpa_plane_command(plane, &command);
+    if (result == 0)
+        result = connect_stream(n, offer);
     if (result < 0) {
         xpa_pw_node_free(n);
         errno = -result;
@@ -261,8 +271,11 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
         return;
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
-    spa_hook_remove(&n->listener);
-    pw_stream_destroy(n->stream);
-    close(n->timer_source.fd);
+    if (n->stream) {
+        spa_hook_remove(&n->listener);
+        pw_stream_destroy(n->stream);
+    }
+    if (n->timer_source.fd >= 0)
+        close(n->timer_source.fd);
     free(n);
 }

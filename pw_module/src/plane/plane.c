@@ -22,13 +22,16 @@ static void drain(int fd) {
     (void)got;
 }
 
-static void on_commands(struct xpa_source *source, uint32_t events) {
-    struct xpa_plane *plane = source->data;
+void xpa_plane_carry_out(struct xpa_plane *plane) {
     struct xpa_command command;
-    (void)events;
-    drain(source->fd);
     while (xpa_queue_pop(&plane->commands, &command))
         command.func(&command);
+}
+
+static void on_commands(struct xpa_source *source, uint32_t events) {
+    (void)events;
+    drain(source->fd);
+    xpa_plane_carry_out(source->data);
 }
 
 static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
