@@ -198,7 +198,7 @@ class FrontStream:
             backend_id,
         )
         if self.handle == ffi.NULL:
-            raise UnavailableError("no memory for a stream")
+            raise UnavailableError("no memory, or no descriptors, for a stream")
 
     def attach(self) -> None:
         _check(lib.xpa_front_attach(self.handle))
@@ -285,7 +285,7 @@ class BackStream:
             position_ext,
         )
         if self.handle == ffi.NULL:
-            raise UnavailableError("no memory for a stream")
+            raise UnavailableError("no memory, or no descriptors, for a stream")
 
     def watch(self) -> None:
         """Before attach: BROKEN with -ENOTCONN once the byte that the frontend keeps set in the
