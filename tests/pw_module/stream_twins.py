@@ -57,6 +57,14 @@ TWINS = {
     "node_is_freed_before_its_commands_are_carried_out": (
         "test_pw_node", "node/node.c", "    xpa_plane_carry_out(n->plane);", "",
     ),
+    "host_believes_hooks_of_any_thread": (
+        "test_pw_host", "pipewire/host.c",
+        "if (!pthread_equal(pthread_self(), h->loop_thread))", "if (false)",
+    ),
+    "host_gives_frames_to_a_cycle_that_nobody_hears": (
+        "test_pw_host", "pipewire/host.c",
+        "h->position->clock.position != h->seen_position", "h->position->clock.position == 1",
+    ),
     "memory_is_touched_by_who_uses_it_first": (
         "test_stream_resources", "base/memory.c",
         "if (!memory || count == 0 || item_bytes == 0)", "",

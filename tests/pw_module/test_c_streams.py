@@ -79,12 +79,13 @@ PROGRAMS = {
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", "pipewire/core.c"], TIME),
+    "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", "pipewire/core.c"], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
 
 # Linked with the library itself.
-LINKED = {"test_pw_node"}
+LINKED = {"test_pw_node", "test_pw_host"}
 
 
 def _pipewire(what: str) -> list[str]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pair import Pair, run
-
 from xenpvaudio.backend.outputs import Identity
 from xenpvaudio.backend.stream import BackendStream
 from xenpvaudio.errors import UnavailableError
