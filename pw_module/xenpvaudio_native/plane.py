@@ -8,7 +8,7 @@ they unmap.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -113,6 +113,7 @@ class Stats:
     held_cycles: int
     delay_frames: int
     lead_frames: int
+    published_frames: int
     quantum_frames: int
     quantum_rate: int
     callback_nsec: int
@@ -127,8 +128,10 @@ class Stats:
 _STATS_FIELDS = tuple(Stats.__dataclass_fields__)
 
 
-def _stats(pointer: Any) -> Stats:
-    return Stats(*(getattr(pointer, name) for name in _STATS_FIELDS))
+def _stats(copy: Callable[[Any, Any], None], handle: Any) -> Stats:
+    figures = ffi.new("struct xpa_stats *")
+    copy(handle, figures)
+    return Stats(*(getattr(figures, name) for name in _STATS_FIELDS))
 
 
 class Plane:
@@ -155,6 +158,10 @@ class Plane:
             n = self._notice
             packet = bytes(ffi.buffer(n.packet))
             yield Notice(NoticeKind(n.kind), n.stream_id, n.code, packet)
+
+    def lost_notices(self) -> int:
+        """How many were lost since this was last asked, because nobody had read those before."""
+        return int(lib.xpa_plane_take_lost_notices(self.handle))
 
     def close(self) -> None:
         """After every stream's DETACHED notice."""
@@ -224,7 +231,7 @@ class FrontStream:
 
     @property
     def stats(self) -> Stats:
-        return _stats(lib.xpa_front_stats(self.handle))
+        return _stats(lib.xpa_front_stats, self.handle)
 
     def free(self) -> None:
         """After DETACHED."""
@@ -316,7 +323,7 @@ class BackStream:
 
     @property
     def stats(self) -> Stats:
-        return _stats(lib.xpa_back_stats(self.handle))
+        return _stats(lib.xpa_back_stats, self.handle)
 
     def free(self) -> None:
         if self.handle != ffi.NULL:

@@ -13,6 +13,10 @@ TWINS = {
         "test_pw_cycle", "node/cycle.c",
         "if (n->running && !xpa_node_fits(format, &n->front->config))", "if (false)",
     ),
+    "node_tells_each_latency_in_a_notice_of_its_own": (
+        "test_pw_cycle", "node/lead.c",
+        "if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))", "",
+    ),
     "node_starts_anew_whenever_it_is_bound": (
         "test_pw_cycle", "node/cycle.c",
         "if (n->front == f)", "if (false)",

@@ -184,7 +184,7 @@ class FrontLink:
             self._released.set()
             self._detached.set()
         elif notice.kind is NoticeKind.LATENCY:
-            self._on_latency(notice.code)
+            self._on_latency(self.front.stats.published_frames)
         elif notice.kind is NoticeKind.BROKEN:
             self._break()
             self._on_broken(

@@ -271,4 +271,4 @@ int xpa_back_respond(struct xpa_back *b, const uint8_t *response) {
     return xpa_plane_command(b->plane, &c);
 }
 
-const struct xpa_stats *xpa_back_stats(struct xpa_back *b) { return &b->stats; }
+void xpa_back_stats(struct xpa_back *b, struct xpa_stats *copy) { xpa_stats_copy(&b->stats, copy); }

@@ -18,9 +18,11 @@ struct side {
     struct pw_stream *stream;
     struct spa_hook listener;
     float *samples; /* interleaved; playback: given, capture: filled */
-    uint64_t frames, done_frames;
+    uint64_t frames;
+    _Atomic uint64_t done_frames; /* Python watches it */
     struct xpa_probe_mark *marks;
-    uint32_t mark_count, mark_room;
+    _Atomic uint32_t mark_count; /* so many are whole */
+    uint32_t mark_room;
 };
 
 struct xpa_pw_probe {
@@ -36,11 +38,12 @@ static void mark(struct side *s, int sign) {
         return;
     double away = (double)(t.buffered + t.queued) / s->probe->rate +
                   (double)t.delay * t.rate.num / t.rate.denom;
-    s->marks[s->mark_count++] = (struct xpa_probe_mark){
+    s->marks[s->mark_count] = (struct xpa_probe_mark){
         .frame = s->done_frames,
         .cycle_nsec = (uint64_t)t.now,
         .published_nsec = t.now + sign * llround(away * 1e9),
     };
+    s->mark_count++;
 }
 
 static void on_play(void *data) {

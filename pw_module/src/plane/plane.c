@@ -97,9 +97,9 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
     struct xpa_notice notice = {.kind = kind, .stream_id = stream_id, .code = code};
     if (packet)
         memcpy(notice.packet, packet, sizeof notice.packet);
-    /* A stream has at most one slow request, two triggers (back/requests.c holds the next one back)
-     * and three farewells under way, so the queue only fills if Python stands still; what is lost
-     * then is counted, never waited for. */
+    /* A stream has at most one slow request, two triggers (back/requests.c holds the next one
+     * back), one latency (node/lead.c) and three farewells under way: there is room for those of
+     * 146 streams. What is lost nevertheless is never waited for, but Python hears of it. */
     if (!xpa_queue_push(&plane->notices, &notice))
         atomic_fetch_add_explicit(&plane->lost_notices, 1, memory_order_relaxed);
     wake(plane->notice_fd);
@@ -107,8 +107,14 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
 }
 
 bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
+    /* what the caller wrote before is seen by whoever has not read the notice yet */
+    atomic_thread_fence(memory_order_seq_cst);
     uint32_t head = atomic_load_explicit(&plane->notices.head, memory_order_acquire);
     return (int32_t)(head - ticket) >= 0;
+}
+
+uint32_t xpa_plane_take_lost_notices(struct xpa_plane *plane) {
+    return atomic_exchange_explicit(&plane->lost_notices, 0, memory_order_relaxed);
 }
 
 int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }

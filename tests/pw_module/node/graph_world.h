@@ -29,6 +29,8 @@ struct world {
     uint64_t logged;
     struct xpa_pw pw;
     struct xpa_pw_node node;
+    bool asleep; /* Python */
+    uint64_t told_frames;
     /* the graph */
     struct spa_io_position position;
     struct spa_io_rate_match rate_match;
@@ -114,8 +116,14 @@ static void drain_tap(struct world *w) {
 static void python(void *data) {
     struct world *w = data;
     struct xpa_notice notice;
-    while (xpa_plane_next_notice(w->plane, &notice))
+    while (!w->asleep && xpa_plane_next_notice(w->plane, &notice)) {
         CHECK(notice.kind != XPA_NOTICE_BROKEN, "broke: %d", notice.code);
+        if (notice.kind == XPA_NOTICE_LATENCY) {
+            struct xpa_stats stats;
+            xpa_front_stats(w->front, &stats);
+            w->told_frames = stats.published_frames;
+        }
+    }
     if (w->tap)
         drain_tap(w);
 }

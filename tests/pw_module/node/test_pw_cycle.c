@@ -157,6 +157,23 @@ static void test_binding_the_same_stream_again_changes_nothing(void) {
     }
 }
 
+/* A lead that goes back and forth while Python sleeps is one notice, and the last figure counts. */
+static void test_latencies_cannot_fill_the_notices(void) {
+    struct world *w = world_new(XPA_PLAYBACK, 256);
+    uint32_t lead = w->front->lead_frames;
+    w->asleep = true;
+    for (uint32_t i = 0; i <= 2 * XPA_PLANE_MESSAGES; i++)
+        xpa_lead_set(w->front, lead + 8 + i % 2 * 8);
+    CHECK(xpa_queue_fill(&w->plane->notices) < 4, "%u", xpa_queue_fill(&w->plane->notices));
+    w->asleep = false;
+    sim_settle(w->plane);
+    CHECK_EQ(w->told_frames, lead + 8);
+    xpa_lead_set(w->front, lead);
+    sim_settle(w->plane);
+    CHECK_EQ(w->told_frames, lead);
+    world_free(w);
+}
+
 static void graph_renegotiates(struct world *w, uint32_t format) {
     xpa_node_set_format(&w->node, &(struct xpa_node_format){format, RATE, 1, FRAME_BYTES});
 }
@@ -224,6 +241,7 @@ static void test_a_source_gives_nothing_of_another_format(void) {
 }
 
 int main(void) {
+    test_latencies_cannot_fill_the_notices();
     test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it();
     test_a_format_that_comes_back_is_played_again();
     test_a_source_gives_nothing_of_another_format();
