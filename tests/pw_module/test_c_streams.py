@@ -96,7 +96,7 @@ def _pipewire(what: str) -> list[str]:
 
 PIPEWIRE = _pipewire("--cflags")
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
-TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
+CELL = re.compile(r"^cell (\w+) (\w+) (\w+) (-?\d+) (\w+)$", re.MULTILINE)
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -170,23 +170,25 @@ def test_stream_program_passes(name: str, sanitizer: str, objects: Path) -> None
     assert int(closing[2]) == 0
 
 
-def test_triggers_in_c_follow_the_table_in_python(objects: Path) -> None:
+def test_streams_in_c_follow_the_table_in_python(objects: Path) -> None:
     done = run(build("test_stream_back", MEMORY, objects))
-    rows = TRIGGER.findall(done.stdout)
-    names = {
-        Trigger.START: Asked.START,
-        Trigger.PAUSE: Asked.PAUSE,
-        Trigger.STOP: Asked.STOP,
-        Trigger.RESUME: Asked.RESUME,
+    what_of = {
+        str(Trigger.START.value): Asked.START,
+        str(Trigger.PAUSE.value): Asked.PAUSE,
+        str(Trigger.STOP.value): Asked.STOP,
+        str(Trigger.RESUME.value): Asked.RESUME,
+        "4": Asked.BAD_TRIGGER,
+        "255": Asked.BAD_TRIGGER,
+        "right": Asked.TRANSFER,
+        "wrong": Asked.WRONG_WAY,
     }
     seen = set()
-    for state, number, status, after in rows:
-        known = int(number) in [int(trigger) for trigger in Trigger]
-        what = names[Trigger(int(number))] if known else Asked.BAD_TRIGGER
-        step = BACKEND_PCM[PcmState(state)][what]
-        assert (int(status), after) == (int(step.status), step.next.value), (state, what)
-        seen.add((state, what))
-    assert len(seen) == len(PcmState) * (len(names) + 1)
+    for direction, state, word, status, after in CELL.findall(done.stdout):
+        step = BACKEND_PCM[PcmState(state)][what_of[word]]
+        cell = (direction, PcmState(state), what_of[word])
+        assert (int(status), after) == (int(step.status), step.next.value), cell
+        seen.add(cell)
+    assert len(seen) == 2 * len(PcmState) * len(set(what_of.values()))
 
 
 @pytest.mark.parametrize("twin", TWINS)

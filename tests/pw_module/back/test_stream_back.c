@@ -268,7 +268,7 @@ int main(void) {
     test_full_fifo_is_no_space();
     test_slow_requests_are_served_in_turn();
     test_unread_answer_does_not_silence_the_next_query();
-    print_trigger_table();
+    print_pcm_table();
     test_triggers_tell_the_host_once();
     test_flood_of_triggers_cannot_fill_the_notices();
     test_impossible_request_index_breaks_only_the_stream();
