@@ -18,15 +18,13 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aptroot import CannotRunError
+
 META_PACKAGE = "linux-image-amd64"
 # What finds the root disk: each of these as a module or built in ...
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "xen-blkfront", "ext4")
 # ... and what older kernels ask for by a name that ext4 does not depend on.
 INITRD_MODULES_IF_ANY = ("crc32c_generic",)
-
-
-class CannotRunError(Exception):
-    """This machine cannot run the lab; the message says why and what to do."""
 
 
 # -- which packages
