@@ -82,7 +82,8 @@ void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
 
 struct pw_properties *xpa_pw_properties(const char *const *keys, const char *const *values,
                                         uint32_t count) {
-    /* Since 1.2 a configuration may have several data loops: ours is the first. */
+    /* Since 1.2 a configuration may have several data loops, whatever the context asked for: ours
+     * is the first, and without this they share the streams (test_one_loop.py). */
     struct pw_properties *properties = pw_properties_new("node.loop.name", "data-loop.0", NULL);
     for (uint32_t i = 0; properties && i < count; i++)
         pw_properties_set(properties, keys[i], values[i]);
