@@ -202,10 +202,10 @@ TWINS = {
         "test_stream_back", "back/life.c",
         "if (result == 0 && b->watches && ", "if (0 && ",
     ),
-    "octet_that_nobody_asked_about_counts": (
+    "byte_that_nobody_asked_about_counts": (
         "test_stream_back", "back/life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
     ),
-    "octet_that_was_never_set_counts": (
+    "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
         "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
     ),

@@ -159,14 +159,14 @@ def plain_module(path: Path) -> tuple[str, bytes]:
 def unpacked(data: bytes, what: str) -> bytes:
     """What xz, gzip or zstd has packed."""
     if data.startswith(b"\xfd7zXZ\0"):
-        # The kernel appends the unpacked size, four octets, to the xz stream.
+        # The kernel appends the unpacked size, four bytes, to the xz stream.
         return lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(data)
     if data.startswith(b"\x1f\x8b"):
         return gzip.decompress(data)
     if data.startswith(b"\x28\xb5\x2f\xfd"):
         if shutil.which("zstd") is None:
             raise CannotRunError(f"{what} is packed by zstd, which is missing: install zstd")
-        # It complains of the kernel's four octets, but only after all that is before them.
+        # It complains of the kernel's four bytes, but only after all that is before them.
         command = ["zstd", "-dcq"]
         done = subprocess.run(
             command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -19,15 +19,15 @@ class DifferentError(Exception):
 def compare_frames(
     recorded: bytes, played: bytes, frame_bytes: int = 4, *, silence_between: bool = False
 ) -> str:
-    """ "N octets equal" if `recorded` holds `played` unbroken, silence around it allowed.
+    """ "N bytes equal" if `recorded` holds `played` unbroken, silence around it allowed.
     `silence_between`: also in the middle, as a machine that is late inserts it; but every frame,
     once, in order; how much of it is told."""
     at = recorded.find(played[: 8 * frame_bytes])
     if at >= 0 and recorded[at : at + len(played)] == played:
         more = len((recorded[:at] + recorded[at + len(played) :]).strip(b"\0"))
         if more:
-            raise DifferentError(f"{more} octets more than was played")
-        return f"{len(played)} octets equal"
+            raise DifferentError(f"{more} bytes more than was played")
+        return f"{len(played)} bytes equal"
     pieces = describe(recorded, played, frame_bytes)
     if silence_between:
         silence = bytes(frame_bytes)
@@ -37,7 +37,7 @@ def compare_frames(
             spans = [number for number, piece in enumerate(pieces) if ".." in piece]
             between = [int(p.split()[0]) for p in pieces[spans[0] : spans[-1]] if "silent" in p]
             return (
-                f"{len(played)} octets equal, in {len(spans)} pieces, "
+                f"{len(played)} bytes equal, in {len(spans)} pieces, "
                 f"{sum(between)} silent frames between"
             )
     shown = ", ".join(pieces[:12]) + (f" ... {len(pieces)} pieces" if len(pieces) > 12 else "")

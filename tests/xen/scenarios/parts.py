@@ -97,7 +97,7 @@ def sounds(guest: Guest) -> bool:
 
 
 def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, late: bool = False) -> str:
-    """ "N octets equal", with no silence inside, once the part has been heard `rounds` times.
+    """ "N bytes equal", with no silence inside, once the part has been heard `rounds` times.
     `late`: silence is allowed, as a PipeWire graph under emulation makes it when it is not in time;
     but every frame, once a round, in order."""
     played = part.of(lab)
