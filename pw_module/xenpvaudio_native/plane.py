@@ -8,7 +8,7 @@ they unmap.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -42,8 +42,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """An open stream: frames, and the shared buffer's address in this process."""
+    """An open stream: sndif's number of the format, frames, and the shared buffer's address in
+    this process."""
 
+    format: int
     rate: int
     channels: int
     sample_bytes: int
@@ -55,6 +57,7 @@ class StreamFormat:
 
     def to_c(self) -> Any:
         config = ffi.new("struct xpa_config *")
+        config.format = self.format
         config.rate = self.rate
         config.channels = self.channels
         config.sample_bytes = self.sample_bytes
@@ -110,6 +113,7 @@ class Stats:
     held_cycles: int
     delay_frames: int
     lead_frames: int
+    published_frames: int
     quantum_frames: int
     quantum_rate: int
     callback_nsec: int
@@ -124,8 +128,10 @@ class Stats:
 _STATS_FIELDS = tuple(Stats.__dataclass_fields__)
 
 
-def _stats(pointer: Any) -> Stats:
-    return Stats(*(getattr(pointer, name) for name in _STATS_FIELDS))
+def _stats(copy: Callable[[Any, Any], None], handle: Any) -> Stats:
+    figures = ffi.new("struct xpa_stats *")
+    copy(handle, figures)
+    return Stats(*(getattr(figures, name) for name in _STATS_FIELDS))
 
 
 class Plane:
@@ -152,6 +158,10 @@ class Plane:
             n = self._notice
             packet = bytes(ffi.buffer(n.packet))
             yield Notice(NoticeKind(n.kind), n.stream_id, n.code, packet)
+
+    def lost_notices(self) -> int:
+        """How many were lost since this was last asked, because nobody had read those before."""
+        return int(lib.xpa_plane_take_lost_notices(self.handle))
 
     def close(self) -> None:
         """After every stream's DETACHED notice."""
@@ -195,7 +205,7 @@ class FrontStream:
             backend_id,
         )
         if self.handle == ffi.NULL:
-            raise UnavailableError("no memory for a stream")
+            raise UnavailableError("no memory, or no descriptors, for a stream")
 
     def attach(self) -> None:
         _check(lib.xpa_front_attach(self.handle))
@@ -221,7 +231,7 @@ class FrontStream:
 
     @property
     def stats(self) -> Stats:
-        return _stats(lib.xpa_front_stats(self.handle))
+        return _stats(lib.xpa_front_stats, self.handle)
 
     def free(self) -> None:
         """After DETACHED."""
@@ -282,7 +292,7 @@ class BackStream:
             position_ext,
         )
         if self.handle == ffi.NULL:
-            raise UnavailableError("no memory for a stream")
+            raise UnavailableError("no memory, or no descriptors, for a stream")
 
     def watch(self) -> None:
         """Before attach: BROKEN with -ENOTCONN once the byte that the frontend keeps set in the
@@ -313,7 +323,7 @@ class BackStream:
 
     @property
     def stats(self) -> Stats:
-        return _stats(lib.xpa_back_stats(self.handle))
+        return _stats(lib.xpa_back_stats, self.handle)
 
     def free(self) -> None:
         if self.handle != ffi.NULL:

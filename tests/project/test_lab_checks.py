@@ -35,13 +35,13 @@ def cut(first: int, last: int) -> bytes:
 
 
 def test_a_whole_recording_passes_with_silence_around_it() -> None:
-    assert frames.compare_frames(QUIET + PLAYED + QUIET, PLAYED) == "4000 octets equal"
+    assert frames.compare_frames(QUIET + PLAYED + QUIET, PLAYED) == "4000 bytes equal"
 
 
 def test_inserted_silence_passes_only_where_it_is_allowed_and_is_counted() -> None:
     recorded = QUIET + cut(0, 300) + QUIET + cut(300, 600) + bytes(4) + cut(600, 1000) + QUIET
     told = frames.compare_frames(recorded, PLAYED, silence_between=True)
-    assert told == "4000 octets equal, in 3 pieces, 51 silent frames between"
+    assert told == "4000 bytes equal, in 3 pieces, 51 silent frames between"
     with pytest.raises(frames.DifferentError, match=r"0\.\.299, 50 silent, 300\.\.599"):
         frames.compare_frames(recorded, PLAYED)
 
@@ -49,7 +49,7 @@ def test_inserted_silence_passes_only_where_it_is_allowed_and_is_counted() -> No
 def test_each_underrun_of_a_player_may_be_one_silence() -> None:
     recorded = cut(0, 300) + QUIET + cut(300, 600) + bytes(4) + cut(600, 1000)
     told = frames.compare_frames(recorded, PLAYED, underruns=2)
-    assert told == "4000 octets equal, in 3 pieces, 51 silent frames between, 2 underruns"
+    assert told == "4000 bytes equal, in 3 pieces, 51 silent frames between, 2 underruns"
     with pytest.raises(frames.DifferentError, match="more silences than underruns, 1"):
         frames.compare_frames(recorded, PLAYED, underruns=1)
     twice = cut(0, 600) + QUIET + cut(600, 1000) + PLAYED
@@ -87,7 +87,7 @@ def test_a_loudspeaker_may_pause_but_not_lose_a_frame() -> None:
         frames.heard_frames(PLAYED + QUIET + cut(999, 1000), PLAYED)
 
 
-def test_of_a_file_with_silence_behind_it_each_octet_of_the_last_frame_is_compared(
+def test_of_a_file_with_silence_behind_it_each_byte_of_the_last_frame_is_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A frame may end with a zero, which is no silence: the guests compare whole frames."""
@@ -98,7 +98,7 @@ def test_of_a_file_with_silence_behind_it_each_octet_of_the_last_frame_is_compar
         paths[0].write_bytes(QUIET + PLAYED + QUIET)
         paths[1].write_bytes(played)
         assert frames.main() == 0
-        assert capsys.readouterr().out == f"{len(PLAYED)} octets equal\n"
+        assert capsys.readouterr().out == f"{len(PLAYED)} bytes equal\n"
         paths[0].write_bytes(PLAYED[:-4] + b"\1\1\1\1")
         assert frames.main() == 1
         capsys.readouterr()

@@ -7,10 +7,12 @@ what it names: files, packages, units, targets. Installing files is run, with an
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,21 +215,51 @@ def group(command: str, place: Place) -> None:
     assert set(re.findall(r'GROUP="([^"]+)"', rules)) == {"xen-audio"}
 
 
-def only_its_form(command: str, place: Place) -> None:
-    """Downloads, or changes the machine: test_build.py builds the wheel that pip would install."""
+def clone(command: str, place: Place) -> None:
+    """From this repository instead of the published one, whose address the reader fills in."""
+    target = place.folder / shlex.split(command)[-1]
+    if not target.exists():
+        if shutil.which("git") is None or not (ROOT / ".git").exists():
+            pytest.skip("this is no clone: the project was copied here without its history")
+        (line,) = (line for line in COMMAND_LINES if line.startswith("git clone"))
+        place.run(["sh", "-c", line], {**place.env, "URL": str(ROOT)})
+    assert (target / "Makefile").exists()
+    assert (target / "packaging" / "setup-debian.sh").exists()
+
+
+def venv(command: str, place: Place) -> None:
+    """In another root: pip is there afterwards, where the next command looks for it."""
+    words = shlex.split(command)[1:]
+    target = words[-1]
+    assert f"sudo {target}/bin/pip install ." in COMMAND_LINES
+    if importlib.util.find_spec("ensurepip") is None:
+        pytest.skip("python3-venv is missing, as in a root of another release")
+    place.run([*words[:-1], f"{place.folder}{target}"])
+    assert (Path(f"{place.folder}{target}") / "bin" / "pip").exists()
+
+
+def pip_install(command: str, place: Place) -> None:
+    """Up to the downloads: test_build.py builds the wheel that is installed then."""
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("pip is missing, as in a root of another release")
+    words = shlex.split(command)[2:]
+    options = ["--dry-run", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    pip = [sys.executable, "-m", "pip", words[0], *options, *words[1:]]
+    done = subprocess.run(pip, cwd=ROOT, env=place.env, capture_output=True, text=True, check=False)
+    assert "Would install xen-pv-audio-" in done.stdout, done.stdout + done.stderr
 
 
 COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
-    (r'git clone "\$URL" xen-pv-audio', only_its_form),
-    (r"cd xen-pv-audio", only_its_form),
+    (r'git clone "\$URL" xen-pv-audio', clone),
+    (r"cd xen-pv-audio", clone),
     (r"make (demo|test|bench)( ARGS='[^']*')?", make),
     (r"(wpctl status|pw-cli ls Node|pactl list sinks)", in_the_kept_guest),
     (r"pactl set-default-sink \S+", in_the_kept_guest),
     (r"(pw-play|paplay) my\.wav", in_the_kept_guest),
     (r"sudo apt-get install .*", packages),
     (r"sudo packaging/setup-debian\.sh \w+", set_up_script),
-    (r"sudo python3 -m venv \S+", only_its_form),
-    (r"sudo \S+/bin/pip install \.", only_its_form),
+    (r"sudo python3 -m venv \S+", venv),
+    (r"sudo \S+/bin/pip install \.", pip_install),
     (r"sudo ln -sf \S+ \S+", link),
     (r"sudo install -D -m 644 .*", install),
     (r"sudo (groupadd|usermod) .*", group),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from roots.root import PROJECT, CannotRunError, copy_project, mounts_below, remove_tree
+from aptroot import CannotRunError, mounts_below, remove_tree
+from roots.root import PROJECT, copy_project, is_compiled
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is missing, as inside a root")
@@ -32,11 +34,27 @@ def test_the_project_is_copied_as_it_is_and_what_is_gone_goes(tmp_path: Path) ->
     assert compiled.exists()
 
 
+def test_any_source_that_changed_is_compiled_again(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "pw_module", tmp_path / "pw_module")
+    assert not is_compiled(tmp_path)
+    stamp = tmp_path / ".compiled"
+    stamp.touch()
+    newest = max(path.stat().st_mtime for path in tmp_path.rglob("*"))
+    os.utime(stamp, (newest + 10, newest + 10))
+    assert is_compiled(tmp_path)
+    for name in ("src/node/node.c", "src/abi/sndif.cdef", "build_native.py"):
+        source = tmp_path / "pw_module" / name
+        before = source.stat().st_mtime
+        os.utime(source, (newest + 20, newest + 20))
+        assert not is_compiled(tmp_path), name
+        os.utime(source, (before, before))
+
+
 def test_a_tree_with_something_mounted_in_it_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted = tmp_path / "root/dev"
-    monkeypatch.setattr("roots.root.mounts_below", lambda path: [str(mounted)])
+    monkeypatch.setattr("aptroot.mounts_below", lambda path: [str(mounted)])
     mounted.mkdir(parents=True)
     with pytest.raises(CannotRunError, match="still mounted"):
         remove_tree(tmp_path / "root")

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "node_plays_what_the_stream_is_not_open_for": (
+        "test_pw_cycle", "node/graph.c",
+        "graph->format == stream->format && graph->rate == stream->rate &&",
+        "graph->format != UINT32_MAX && stream->rate && graph->rate &&",
+    ),
+    "node_leaves_the_stream_of_an_old_format_running": (
+        "test_pw_cycle", "node/cycle.c",
+        "if (n->running && !xpa_node_fits(format, &n->front->config))", "if (false)",
+    ),
+    "node_tells_each_latency_in_a_notice_of_its_own": (
+        "test_pw_cycle", "node/lead.c",
+        "if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))", "",
+    ),
+    "node_starts_anew_whenever_it_is_bound": (
+        "test_pw_cycle", "node/cycle.c",
+        "if (n->front == f)", "if (false)",
+    ),
     "node_waits_200_ms_for_a_lost_cycle": (
         "test_pw_cycle", "time/overdue.c",
         "uint64_t patience = most(", "uint64_t patience = 200000000 + most(",
@@ -40,6 +57,21 @@ TWINS = {
     "node_shrinks_the_lead_under_a_follower": (
         "test_pw_cycle", "node/lead.c",
         "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
+    ),
+    "node_is_freed_before_its_commands_are_carried_out": (
+        "test_pw_node", "node/node.c", "    xpa_plane_carry_out(n->plane);", "",
+    ),
+    "host_believes_hooks_of_any_thread": (
+        "test_pw_host", "pipewire/host.c",
+        "if (!pthread_equal(pthread_self(), h->loop_thread))", "if (false)",
+    ),
+    "host_gives_frames_to_a_cycle_that_nobody_hears": (
+        "test_pw_host", "pipewire/host.c",
+        "h->position->clock.position != h->seen_position", "h->position->clock.position == 1",
+    ),
+    "memory_is_touched_by_who_uses_it_first": (
+        "test_stream_resources", "base/memory.c",
+        "if (!memory || count == 0 || item_bytes == 0)", "",
     ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
@@ -170,10 +202,10 @@ TWINS = {
         "test_stream_back", "back/life.c",
         "if (result == 0 && b->watches && ", "if (0 && ",
     ),
-    "octet_that_nobody_asked_about_counts": (
+    "byte_that_nobody_asked_about_counts": (
         "test_stream_back", "back/life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
     ),
-    "octet_that_was_never_set_counts": (
+    "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
         "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
     ),

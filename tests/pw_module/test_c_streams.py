@@ -38,6 +38,7 @@ CORE = [
     "xen/ring.c",
     "time/clock.c",
     "base/loop.c",
+    "base/memory.c",
     "xen/xen_io.c",
     "plane/plane.c",
     "time/timeline.c",
@@ -79,23 +80,30 @@ PROGRAMS = {
     "test_timeline": (["time/timeline.c"], []),
     "test_front_time": (["time/clock.c", "time/peer_clock.c", "front/time.c"], []),
     "test_stream_back": ([*CORE, *BACK], TIME),
+    "test_stream_resources": ([*CORE, *BACK], []),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", "pipewire/core.c"], TIME),
+    "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", "pipewire/core.c"], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
 
-def _pipewire_headers() -> list[str]:
-    found = ["pkg-config", "--cflags", "libpipewire-0.3"]
+# Linked with the library itself.
+LINKED = {"test_pw_node", "test_pw_host"}
+
+
+def _pipewire(what: str) -> list[str]:
+    found = ["pkg-config", what, "libpipewire-0.3"]
     done = subprocess.run(found, capture_output=True, text=True, check=False)
     return done.stdout.replace("-I", "-isystem").split()
 
 
-PIPEWIRE = _pipewire_headers()
+PIPEWIRE = _pipewire("--cflags")
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
-TRIGGER = re.compile(r"^trigger (\w+) (\d+) (-?\d+) (\w+)$", re.MULTILINE)
+CELL = re.compile(r"^cell (\w+) (\w+) (\w+) (-?\d+) (\w+)$", re.MULTILINE)
 
 Done = subprocess.CompletedProcess[str]
 
@@ -145,7 +153,8 @@ def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) ->
     made = tempfile.mkdtemp(dir=objects) if twin is None else twin.parent
     program = Path(made) / f"{name}-{sanitizer}"
     wraps = [f"-Wl,--wrap={function}" for function in wrapped]
-    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), "-lm", "-o", str(program)]
+    libraries = ["-lm", *(_pipewire("--libs") if name in LINKED else [])]
+    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), *libraries, "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return program
@@ -191,23 +200,25 @@ def test_stream_program_passes(
     assert int(closing[2]) == 0
 
 
-def test_triggers_in_c_follow_the_table_in_python(objects: Path) -> None:
+def test_streams_in_c_follow_the_table_in_python(objects: Path) -> None:
     done = run(build("test_stream_back", MEMORY, objects))
-    rows = TRIGGER.findall(done.stdout)
-    names = {
-        Trigger.START: Asked.START,
-        Trigger.PAUSE: Asked.PAUSE,
-        Trigger.STOP: Asked.STOP,
-        Trigger.RESUME: Asked.RESUME,
+    what_of = {
+        str(Trigger.START.value): Asked.START,
+        str(Trigger.PAUSE.value): Asked.PAUSE,
+        str(Trigger.STOP.value): Asked.STOP,
+        str(Trigger.RESUME.value): Asked.RESUME,
+        "4": Asked.BAD_TRIGGER,
+        "255": Asked.BAD_TRIGGER,
+        "right": Asked.TRANSFER,
+        "wrong": Asked.WRONG_WAY,
     }
     seen = set()
-    for state, number, status, after in rows:
-        known = int(number) in [int(trigger) for trigger in Trigger]
-        what = names[Trigger(int(number))] if known else Asked.BAD_TRIGGER
-        step = BACKEND_PCM[PcmState(state)][what]
-        assert (int(status), after) == (int(step.status), step.next.value), (state, what)
-        seen.add((state, what))
-    assert len(seen) == len(PcmState) * (len(names) + 1)
+    for direction, state, word, status, after in CELL.findall(done.stdout):
+        step = BACKEND_PCM[PcmState(state)][what_of[word]]
+        cell = (direction, PcmState(state), what_of[word])
+        assert (int(status), after) == (int(step.status), step.next.value), cell
+        seen.add(cell)
+    assert len(seen) == 2 * len(PcmState) * len(set(what_of.values()))
 
 
 def run_twin(twin: str, objects: Path, folder: Path) -> Done:

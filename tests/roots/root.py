@@ -24,6 +24,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from aptroot import CannotRunError, apt_sources, remove_tree, run
+
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache" / "roots"
 INSIDE = "project"
@@ -41,64 +44,25 @@ JACK = {"bookworm": "jackd2"}
 JACK_PACKAGE = "jack-example-tools"
 # A mirror that is frozen for a while is older than its Release file says that it may be.
 APT_OPTIONS = ("Acquire::Check-Valid-Until false", "Apt::Install-Recommends false")
+SOURCES = {".c", ".h", ".cdef", ".py"}
 MOUNTS = ("proc", "dev", "dev/pts", "dev/shm", "sys")
-
-
-class CannotRunError(Exception):
-    """This machine cannot do it; the message says why."""
 
 
 def say(text: str) -> None:
     print(f"root: {text}", file=sys.stderr, flush=True)
 
 
-def run(*command: str | Path, input: str = "") -> str:
-    """Standard output; CannotRunError names the command that failed."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, input=input, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise CannotRunError(f"{' '.join(words[:3])} ended with status {done.returncode}")
-    return done.stdout
-
-
 def mirrors(suite: str) -> str:
-    """apt sources for `suite`. Unstable has no updates beside it."""
-    lines = run(
-        "apt-get", "indextargets", "--format", "$(CODENAME) $(SITE)", "Identifier: Packages"
-    ).splitlines()
-    sites: dict[bool, str] = {}
-    for line in lines:
-        codename, _, site = line.partition(" ")
-        sites.setdefault(codename.endswith("-security"), site)
-    if False not in sites:
-        raise CannotRunError("this machine's apt has no mirror")
-    sources = [f"deb {sites[False]} {suite} main"]
-    if suite != "sid":
-        sources.append(f"deb {sites[False]} {suite}-updates main")
-        if True in sites:
-            sources.append(f"deb {sites[True]} {suite}-security main")
-    return "\n".join(sources) + "\n"
+    """Unstable has no updates beside it."""
+    if suite == "sid":
+        return apt_sources([suite])
+    return apt_sources([suite, f"{suite}-updates"], f"{suite}-security")
 
 
 def directory_of(suite: str) -> Path:
     parts = [PACKAGES, *APT_OPTIONS, JACK_PACKAGE, str(sorted(JACK.items()))]
     recipe = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return CACHE / f"{suite}-{recipe}"
-
-
-def mounts_below(path: Path) -> list[str]:
-    """Deepest first."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [line.split()[4] for line in lines]
-    return sorted((p for p in points if p.startswith(f"{path}/")), key=len, reverse=True)
-
-
-def remove_tree(path: Path) -> None:
-    """Never past a mount point: a command that was killed may have left one."""
-    if path.exists():
-        if left := mounts_below(path):
-            raise CannotRunError(f"still mounted: {', '.join(left)}")
-        run("rm", "-rf", "--one-file-system", path)
 
 
 def build(suite: str) -> Path:
@@ -177,21 +141,21 @@ def execute(root: Path, command: Sequence[str]) -> int:
     return subprocess.run(words, env=_ENVIRONMENT, check=False).returncode
 
 
+def is_compiled(inside: Path) -> bool:
+    """Since any of the sources changed."""
+    stamp = inside / ".compiled"
+    sources = [path for path in (inside / "pw_module").rglob("*") if path.suffix in SOURCES]
+    return stamp.exists() and all(s.stat().st_mtime < stamp.stat().st_mtime for s in sources)
+
+
 def compile_project(root: Path) -> None:
-    stamp = root / INSIDE / ".compiled"
-    sources = [
-        path
-        for folder in ("pw_module/src", "pw_module")
-        for path in (root / INSIDE / folder).iterdir()
-        if path.is_file()
-    ]
-    if stamp.exists() and all(path.stat().st_mtime < stamp.stat().st_mtime for path in sources):
+    if is_compiled(root / INSIDE):
         return
     say("compiling")
     build_command = ["python3", "-W", "ignore", "setup.py", "-q", "build_ext", "--inplace"]
     if execute(root, [*build_command, "--force"]):
         raise CannotRunError("the project does not compile there")
-    stamp.touch()
+    (root / INSIDE / ".compiled").touch()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,15 +18,13 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aptroot import CannotRunError
+
 META_PACKAGE = "linux-image-amd64"
 # What finds the root disk: each of these as a module or built in ...
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "xen-blkfront", "ext4")
 # ... and what older kernels ask for by a name that ext4 does not depend on.
 INITRD_MODULES_IF_ANY = ("crc32c_generic",)
-
-
-class CannotRunError(Exception):
-    """This machine cannot run the lab; the message says why and what to do."""
 
 
 # -- which packages
@@ -161,14 +159,14 @@ def plain_module(path: Path) -> tuple[str, bytes]:
 def unpacked(data: bytes, what: str) -> bytes:
     """What xz, gzip or zstd has packed."""
     if data.startswith(b"\xfd7zXZ\0"):
-        # The kernel appends the unpacked size, four octets, to the xz stream.
+        # The kernel appends the unpacked size, four bytes, to the xz stream.
         return lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(data)
     if data.startswith(b"\x1f\x8b"):
         return gzip.decompress(data)
     if data.startswith(b"\x28\xb5\x2f\xfd"):
         if shutil.which("zstd") is None:
             raise CannotRunError(f"{what} is packed by zstd, which is missing: install zstd")
-        # It complains of the kernel's four octets, but only after all that is before them.
+        # It complains of the kernel's four bytes, but only after all that is before them.
         command = ["zstd", "-dcq"]
         done = subprocess.run(
             command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

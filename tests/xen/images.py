@@ -28,8 +28,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from debian_kernel import (
-    CannotRunError,
     extract_vmlinux,
     first,
     initrd_modules,
@@ -40,8 +40,11 @@ from debian_kernel import (
     plain_module,
 )
 
+from aptroot import CannotRunError, apt_sources, remove_tree, run
+
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
+APTROOT = HERE.parent / "aptroot.py"
 CACHE = PROJECT / ".cache" / "xen"
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -103,21 +106,12 @@ class Images:
 
 def recipe_hash() -> str:
     """Changes with anything that the images are made of, the mirror's state excepted."""
-    files = (Path(__file__), HERE / "debian_kernel.py", HERE / "inside/initramfs-init")
+    files = (Path(__file__), APTROOT, HERE / "debian_kernel.py", HERE / "inside/initramfs-init")
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def say(text: str) -> None:
     print(f"xen-images: {text}", file=sys.stderr, flush=True)
-
-
-def run(*command: str | Path, input: str = "", cwd: Path | None = None) -> str:
-    """Standard output; the command's own messages stay on stderr. CannotRunError names it."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, input=input, stdout=subprocess.PIPE, text=True, cwd=cwd)
-    if done.returncode:
-        raise CannotRunError(f"{command[0]} ended with status {done.returncode}")
-    return done.stdout
 
 
 def require_builder() -> None:
@@ -145,23 +139,10 @@ def install(package: str) -> None:
 
 
 def mirrors(suite: Suite) -> str:
-    """apt sources, from the mirrors that this machine's own apt uses."""
-    lines = run(
-        "apt-get", "indextargets", "--format", "$(CODENAME) $(SITE)", "Identifier: Packages"
-    ).splitlines()
-    sites: dict[bool, str] = {}
-    for line in lines:
-        codename, _, site = line.partition(" ")
-        sites.setdefault(codename.endswith("-security"), site)
-    if False not in sites:
-        raise CannotRunError("this machine's apt has no mirror: run apt-get update")
     names = [suite.release, f"{suite.release}-updates"]
-    sources = [f"deb {sites[False]} {name} main" for name in names]
-    if True in sites:
-        sources.append(f"deb {sites[True]} {suite.release}-security main")
     if suite.kernel_from:
-        sources.append(f"deb {sites[False]} {suite.kernel_from} main")
-    return "\n".join(sources) + "\n"
+        names.append(suite.kernel_from)
+    return apt_sources(names, f"{suite.release}-security")
 
 
 def build(name: str = "bookworm") -> Images:
@@ -196,12 +177,6 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def remove_tree(path: Path) -> None:
-    """Never past a mount point: a chroot may have left one."""
-    if path.exists():
-        run("rm", "-rf", "--one-file-system", path)
 
 
 class Apt:

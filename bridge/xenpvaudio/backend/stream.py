@@ -76,23 +76,23 @@ class BackendStream:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._pages: list[Mapping] = []
         self._channels: list[Channel] = []
+        self.id = engine.new_id()
         try:
             self._connect(transport)
+            self.back = BackStream(
+                engine.plane,
+                self.id,
+                config.direction is Direction.CAPTURE,
+                self._pages[0].address,
+                self._pages[1].address,
+                self._channels[0],
+                self._channels[1],
+                position_ext,
+            )
         except BaseException:
             self._free()
             raise
-        self.id = engine.new_id()
         engine.on_notice(self.id, self._notice, on_error, where)
-        self.back = BackStream(
-            engine.plane,
-            self.id,
-            config.direction is Direction.CAPTURE,
-            self._pages[0].address,
-            self._pages[1].address,
-            self._channels[0],
-            self._channels[1],
-            position_ext,
-        )
         if liveness_ext:
             self.back.watch()
         self.back.attach()

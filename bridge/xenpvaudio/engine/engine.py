@@ -150,6 +150,15 @@ class Engine:
         for notice in self.plane.notices():
             if owner := self._notice_owners.get(notice.stream_id):
                 owner.serve(notice)
+        if lost := self.plane.lost_notices():
+            self._tell_of_lost_notices(lost)
+
+    def _tell_of_lost_notices(self, lost: int) -> None:
+        """Nobody knows whose they were: every stream is started anew."""
+        error = UnavailableError(f"{lost} messages of the audio thread were lost unread")
+        log.error("%s", error)
+        for owner in tuple(self._notice_owners.values()):
+            owner.failed(error)
 
     def close(self) -> None:
         """After every stream is detached and every node freed."""

@@ -13,6 +13,7 @@ _KINDS = {PcmFormat.S16_LE: 1, PcmFormat.S32_LE: 2, PcmFormat.F32_LE: 3}
 def stream_format(config: Config, address: int) -> StreamFormat:
     """`config` for the data loop, its buffer mapped at `address`."""
     return StreamFormat(
+        format=config.format,
         rate=config.rate,
         channels=config.channels,
         sample_bytes=config.format.sample_bytes or 0,

@@ -57,29 +57,30 @@ class FrontLink:
         self._pages: list[Grant] = []
         self._channels: list[Channel] = []
         self._liveness_ext = liveness_ext
+        self.id = engine.new_id()
         try:
             for _ in range(2):  # one by one: what is there when the next fails is given back
                 self._pages.append(domain.grants.grant(backend_id, 1))
                 self._channels.append(domain.channels.bind_unbound(backend_id))
+            if liveness_ext:  # our kernel clears the byte, and says so, however this process ends
+                self._pages[1].set_unmap_notify(ALIVE_BYTE, self._channels[1].port)
+            self.front = FrontStream(
+                engine.plane,
+                self.id,
+                direction is Direction.CAPTURE,
+                self._pages[0].address,
+                self._pages[1].address,
+                self._channels[0],
+                self._channels[1],
+                position_ext,
+                backend_id,
+            )
         except BaseException:
             self._free()
             raise
-        self.id = engine.new_id()
-        engine.on_notice(self.id, self._notice, on_broken, where)
-        self.front = FrontStream(
-            engine.plane,
-            self.id,
-            direction is Direction.CAPTURE,
-            self._pages[0].address,
-            self._pages[1].address,
-            self._channels[0],
-            self._channels[1],
-            position_ext,
-            backend_id,
-        )
-        if liveness_ext:  # our kernel clears the byte, and says so, however this process ends
+        if liveness_ext:  # the page was cleared: only now
             self._pages[1].view[ALIVE_BYTE] = 1
-            self._pages[1].set_unmap_notify(ALIVE_BYTE, self._channels[1].port)
+        engine.on_notice(self.id, self._notice, on_broken, where)
 
     def nodes(self) -> dict[str, str]:
         """What to publish below the stream's directory."""
@@ -183,7 +184,7 @@ class FrontLink:
             self._released.set()
             self._detached.set()
         elif notice.kind is NoticeKind.LATENCY:
-            self._on_latency(notice.code)
+            self._on_latency(self.front.stats.published_frames)
         elif notice.kind is NoticeKind.BROKEN:
             self._break()
             self._on_broken(

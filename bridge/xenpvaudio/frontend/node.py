@@ -312,7 +312,8 @@ class FrontendStream:
         stats = self.link.front.stats
         rate = self.opened.rate
         return {
-            "xenpv.delay-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
+            "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate:.3f}",
+            "xenpv.lead-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
             "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
             "xenpv.clock-ppm": f"{stats.ppm:.2f}",
             "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",

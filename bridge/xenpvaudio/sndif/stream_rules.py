@@ -2,8 +2,9 @@
 
 A table, PCM state x what is asked -> status, action, next state, and two ladders that check
 numbers: those of OPEN, and offset and length. The data plane's C follows the same table for READ,
-WRITE and TRIGGER. What an honest frontend does is allowed even where it is odd: Linux sends CLOSE
-when OPEN never happened and OPEN while open, and asks queries at any time.
+WRITE and TRIGGER; test_c_streams.py compares the two, cell by cell. What an honest frontend does is
+allowed even where it is odd: Linux sends CLOSE when OPEN never happened and OPEN while open, and
+asks queries at any time.
 """
 
 from __future__ import annotations

@@ -63,8 +63,6 @@ class Local(StrEnum):
     STOP = "stop"  # both: this program ends
     REMOVED = "removed"  # both: our directory has vanished from XenStore
     ERROR = "error"  # both: an unrecoverable error; at the backend: the guest broke the protocol
-    BUSY = "busy"  # frontend: such an error, but the rings are still in use
-    RELEASED = "released"  # frontend: no longer
     TIMER = "timer"  # both: what ARM_TIMER armed
     OFFLINE = "offline"  # backend: the toolstack wants the device gone (online = 0)
     GONE = "gone"  # backend: the frontend's process or domain has died
@@ -109,15 +107,7 @@ Event: TypeAlias = XenbusState | Local
 Cell: TypeAlias = Step | Refusal
 Table: TypeAlias = Mapping[XenbusState, Mapping[Event, Cell]]
 
-_FRONTEND_LOCAL = (
-    Local.START,
-    Local.STOP,
-    Local.REMOVED,
-    Local.ERROR,
-    Local.BUSY,
-    Local.RELEASED,
-    Local.TIMER,
-)
+_FRONTEND_LOCAL = (Local.START, Local.STOP, Local.REMOVED, Local.ERROR, Local.TIMER)
 _BACKEND_LOCAL = (
     Local.START,
     Local.STOP,
@@ -215,7 +205,8 @@ def render(table: Table) -> str:
 #
 # A lost backend costs the rings and never the node: applications keep playing into a silent sink
 # until the backend is back. So an error leads to Initialising at once, as in Linux's frontend
-# (snd_be ignores Reconfiguring); Reconfiguring is for rings that cannot be freed yet.
+# (snd_be ignores Reconfiguring). Reconfiguring, which sndif.h has for rings that cannot be freed
+# yet, is never ours: detaching waits until they can be. A frontend that uses it is understood.
 
 _FORGET = (Action.UNREGISTER, Action.FINISH)
 _LOSE = (Action.DETACH, Action.UNREGISTER, Action.FINISH)
@@ -227,7 +218,7 @@ FRONTEND: Table = dict(
         _UNKNOWN: (
             (_to(_INITIALISING), (Local.START,)),
             (_to(_UNKNOWN, Action.FINISH), (Local.STOP, Local.REMOVED)),
-            (_to(_UNKNOWN), (*XenbusState, Local.ERROR, Local.BUSY, Local.RELEASED, Local.TIMER)),
+            (_to(_UNKNOWN), (*XenbusState, Local.ERROR, Local.TIMER)),
         ),
         _INITIALISING: (
             (_to(_INITIALISED, Action.READ_CONFIG, Action.PUBLISH), (_INIT_WAIT,)),
@@ -238,7 +229,6 @@ FRONTEND: Table = dict(
             # again: try again after a while. ERROR here: reading or publishing has failed.
             (_to(_INITIALISING, Action.ARM_TIMER), (Local.ERROR,)),
             (_to(_INITIALISING, Action.LOOK), (Local.TIMER,)),
-            (_to(_INITIALISING), (Local.BUSY, Local.RELEASED)),
             (_to(_CLOSED, *_FORGET), (Local.STOP,)),
             (_to(_UNKNOWN, *_FORGET), (Local.REMOVED,)),
             (Refusal.BUG, (Local.START,)),
@@ -250,9 +240,8 @@ FRONTEND: Table = dict(
             (_to(_INITIALISING, Action.DETACH), (_UNKNOWN, _INITIALISING, _CLOSED)),
             (_to(_INITIALISING, Action.DETACH, Action.ARM_TIMER), (Local.ERROR,)),
             (_to(_CLOSED, Action.DETACH), (_CLOSING,)),
-            (_to(_RECONFIGURING, Action.DETACH), (Local.BUSY,)),
             (_to(_INITIALISED), (_INITIALISED, _RECONFIGURING, _RECONFIGURED)),
-            (_to(_INITIALISED), (Local.RELEASED, Local.TIMER)),
+            (_to(_INITIALISED), (Local.TIMER,)),
             (
                 _to(_CLOSING, Action.DETACH, Action.UNREGISTER, Action.ARM_TIMER),
                 (Local.STOP,),
@@ -266,9 +255,8 @@ FRONTEND: Table = dict(
             (_to(_INITIALISING, Action.DETACH), (_UNKNOWN, _INITIALISING, _CLOSED)),
             (_to(_INITIALISING, Action.DETACH, Action.ARM_TIMER), (Local.ERROR,)),
             (_to(_CLOSED, Action.DETACH), (_CLOSING,)),
-            (_to(_RECONFIGURING, Action.DETACH), (Local.BUSY,)),
             (_to(_CONNECTED), (_INITIALISED, _CONNECTED, _RECONFIGURING, _RECONFIGURED)),
-            (_to(_CONNECTED), (Local.RELEASED, Local.TIMER)),
+            (_to(_CONNECTED), (Local.TIMER,)),
             (
                 _to(_CLOSING, Action.DETACH, Action.UNREGISTER, Action.ARM_TIMER),
                 (Local.STOP,),
@@ -281,7 +269,7 @@ FRONTEND: Table = dict(
             (_to(_CLOSED, Action.FINISH), (_UNKNOWN, _INITIALISING, _INIT_WAIT)),
             (_to(_CLOSED, Action.FINISH), (_CLOSING, _CLOSED, Local.TIMER)),
             (_to(_CLOSING), (_INITIALISED, _CONNECTED, _RECONFIGURING, _RECONFIGURED)),
-            (_to(_CLOSING), (Local.STOP, Local.ERROR, Local.BUSY, Local.RELEASED)),
+            (_to(_CLOSING), (Local.STOP, Local.ERROR)),
             (_to(_UNKNOWN, Action.FINISH), (Local.REMOVED,)),
             (Refusal.BUG, (Local.START,)),
         ),
@@ -292,20 +280,9 @@ FRONTEND: Table = dict(
             (_to(_INITIALISING), (_INITIALISING, _CLOSED)),
             (_to(_CLOSED), (_UNKNOWN, _INITIALISED, _CONNECTED, _CLOSING)),
             (_to(_CLOSED), (_RECONFIGURING, _RECONFIGURED)),
-            (_to(_CLOSED), (Local.ERROR, Local.BUSY, Local.RELEASED, Local.TIMER)),
+            (_to(_CLOSED), (Local.ERROR, Local.TIMER)),
             (_to(_CLOSED, *_FORGET), (Local.STOP,)),
             (_to(_UNKNOWN, *_FORGET), (Local.REMOVED,)),
-            (Refusal.BUG, (Local.START,)),
-        ),
-        _RECONFIGURING: (
-            (_to(_INITIALISING, Action.LOOK), (Local.RELEASED,)),
-            # "until either the virtualized device removed or backend initiates a new connection"
-            (_to(_INITIALISED, *_CONNECT_AGAIN), (_INIT_WAIT,)),
-            (_to(_RECONFIGURING), (_UNKNOWN, _INITIALISING, _INITIALISED, _CONNECTED)),
-            (_to(_RECONFIGURING), (_CLOSING, _CLOSED, _RECONFIGURING, _RECONFIGURED)),
-            (_to(_RECONFIGURING), (Local.ERROR, Local.BUSY, Local.TIMER)),
-            (_to(_CLOSED, *_LOSE), (Local.STOP,)),
-            (_to(_UNKNOWN, *_LOSE), (Local.REMOVED,)),
             (Refusal.BUG, (Local.START,)),
         ),
     }.items()

@@ -18,7 +18,7 @@ enum {
     XPA_NOTICE_RELEASED = 4, /* buffer given to xpa_*_open is no longer used */
     XPA_NOTICE_DETACHED = 5, /* the stream's pages and channels are no longer used */
     XPA_NOTICE_BROKEN = 6,   /* the peer broke the protocol or went away; code: negative errno */
-    XPA_NOTICE_LATENCY = 7,  /* frontend: lead changed, code: frames */
+    XPA_NOTICE_LATENCY = 7,  /* frontend: published_frames changed */
 };
 
 struct xpa_notice {
@@ -31,6 +31,7 @@ struct xpa_notice {
 
 /* One sndif stream configuration, already checked by Python. */
 struct xpa_config {
+    uint32_t format; /* sndif's number */
     uint32_t rate;
     uint32_t channels;
     uint32_t sample_bytes;
@@ -41,7 +42,7 @@ struct xpa_config {
     void *buffer;           /* shared pages, contiguous here */
 };
 
-/* Figures of a stream. Written by the data loop, read by Python at any time, each by itself. */
+/* Figures of a stream, as they were when they were copied: each by itself. */
 struct xpa_stats {
     uint64_t written_frames;  /* playback: by the guest; capture: by the host */
     uint64_t position_frames; /* as last reported (backend) or received (frontend) */
@@ -54,9 +55,10 @@ struct xpa_stats {
     uint64_t deferred; /* cycles held back because the one before was not finished */
     uint64_t resyncs;  /* a follower's distance was set anew */
     uint64_t dropped_frames;
-    uint64_t held_cycles; /* host cycles come to too late: given silence, guest data kept */
-    int64_t delay_frames; /* written - heard */
-    uint64_t lead_frames; /* frontend: written ahead of the position when a cycle starts */
+    uint64_t held_cycles;      /* host cycles come to too late: given silence, guest data kept */
+    int64_t delay_frames;      /* written - heard */
+    uint64_t lead_frames;      /* frontend: written ahead of the position when a cycle starts */
+    uint64_t published_frames; /* frontend: the delay that applications are told */
     uint64_t quantum_frames;
     uint64_t quantum_rate;
     uint64_t callback_nsec; /* thread CPU time of the last audio callback */
@@ -79,6 +81,8 @@ int xpa_plane_start_thread(struct xpa_plane *plane);
 void xpa_plane_free(struct xpa_plane *plane);
 int xpa_plane_notice_fd(struct xpa_plane *plane);
 void xpa_plane_clear_notice_fd(struct xpa_plane *plane);
+/* How many there was no room for since this was last asked. */
+uint32_t xpa_plane_take_lost_notices(struct xpa_plane *plane);
 int xpa_plane_next_notice(struct xpa_plane *plane, struct xpa_notice *notice);
 
 /* Backend half of one stream. `position_ext`: the frontend understands the position extension. */
@@ -94,7 +98,7 @@ int xpa_back_detach(struct xpa_back *back);
 int xpa_back_open(struct xpa_back *back, const struct xpa_config *config);
 int xpa_back_close(struct xpa_back *back);
 int xpa_back_respond(struct xpa_back *back, const uint8_t *response);
-const struct xpa_stats *xpa_back_stats(struct xpa_back *back);
+void xpa_back_stats(struct xpa_back *back, struct xpa_stats *copy);
 
 /* Frontend half of one stream. */
 struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
@@ -109,7 +113,7 @@ int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uin
 int xpa_front_close(struct xpa_front *front);
 int xpa_front_request(struct xpa_front *front, const uint8_t *request);
 int xpa_front_check(struct xpa_front *front);
-const struct xpa_stats *xpa_front_stats(struct xpa_front *front);
+void xpa_front_stats(struct xpa_front *front, struct xpa_stats *copy);
 
 /* A host device without hardware: null (plays into nothing) or loopback (returns what it plays). */
 struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t quantum_frames,

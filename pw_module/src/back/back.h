@@ -22,6 +22,7 @@
 
 #include "time/clock.h"
 #include "plane/plane.h"
+#include "plane/stats.h"
 #include "xen/ring.h"
 #include "xen/sndif.h"
 #include "base/tap.h"
@@ -90,7 +91,7 @@ struct xpa_back {
     uint64_t host_seen_nsec; /* its last mark since OPEN; 0: none */
     _Atomic(struct xpa_tap *) tap;
     struct xpa_fault_injection faults;
-    struct xpa_stats stats;
+    struct xpa_live_stats stats;
     _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
 };
 

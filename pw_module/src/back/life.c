@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "back/back.h"
 
 static void detach_sources(struct xpa_back *b) {
@@ -197,7 +198,7 @@ static int command(struct xpa_back *b, void (*func)(const struct xpa_command *),
 struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
                               void *ring_page, void *event_page, struct xpa_channel requests,
                               struct xpa_channel events, int position_ext) {
-    struct xpa_back *b = calloc(1, sizeof *b);
+    struct xpa_back *b = xpa_calloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->plane = plane;
@@ -211,7 +212,7 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
     b->timer_fd = xpa_timer_create();
     b->faults.timer_fd = xpa_timer_create();
     if (b->timer_fd < 0 || b->faults.timer_fd < 0) {
-        free(b);
+        xpa_back_free(b);
         return NULL;
     }
     b->request_source = (struct xpa_source){requests.fd, on_request, b};
@@ -223,8 +224,10 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
 void xpa_back_free(struct xpa_back *b) {
     if (!b)
         return;
-    close(b->timer_fd);
-    close(b->faults.timer_fd);
+    if (b->timer_fd >= 0)
+        close(b->timer_fd);
+    if (b->faults.timer_fd >= 0)
+        close(b->faults.timer_fd);
     free(b->store);
     free(b->retired_store);
     free(b);
@@ -241,7 +244,7 @@ int xpa_back_set_tap(struct xpa_back *b, struct xpa_tap *tap) {
 /* The store is private memory: playback needs the buffer and what a starved position can overtake;
  * capture also what arrives while the position waits behind the microphone. */
 int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
-    struct opening *o = calloc(1, sizeof *o);
+    struct opening *o = xpa_calloc(1, sizeof *o);
     if (!o)
         return -ENOMEM;
     free(atomic_exchange(&b->retired_store, NULL));
@@ -249,7 +252,7 @@ int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
     o->store_frames = config->buffer_frames + 2 * config->period_frames + 64;
     if (b->direction == XPA_CAPTURE)
         o->store_frames += config->rate / 4;
-    o->store = calloc(o->store_frames, (size_t)config->channels * config->sample_bytes);
+    o->store = xpa_calloc(o->store_frames, (size_t)config->channels * config->sample_bytes);
     if (!o->store) {
         free(o);
         return -ENOMEM;
@@ -268,4 +271,4 @@ int xpa_back_respond(struct xpa_back *b, const uint8_t *response) {
     return xpa_plane_command(b->plane, &c);
 }
 
-const struct xpa_stats *xpa_back_stats(struct xpa_back *b) { return &b->stats; }
+void xpa_back_stats(struct xpa_back *b, struct xpa_stats *copy) { xpa_stats_copy(&b->stats, copy); }

@@ -6,6 +6,7 @@
  * playback frames [k*q, k*q+q) are handed over at the moment at which the first of them is heard,
  * captured frames when the last of them has reached the microphone.
  */
+#include "base/memory.h"
 #include "base/silence.h"
 #include "back/back.h"
 
@@ -174,7 +175,7 @@ int xpa_vdev_disconnect(struct xpa_vdev *v, struct xpa_back *b) {
 
 struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t quantum_frames,
                               double ppm, int loopback, uint32_t delay_frames, double gain) {
-    struct xpa_vdev *v = calloc(1, sizeof *v);
+    struct xpa_vdev *v = xpa_calloc(1, sizeof *v);
     if (!v)
         return NULL;
     v->plane = plane;
@@ -185,8 +186,8 @@ struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t q
     v->loopback = loopback;
     v->nsec_per_frame = 1e9 / (rate * (1.0 + ppm * 1e-6));
     v->history_frames = delay_frames + 4ull * quantum_frames;
-    v->history = loopback ? calloc(v->history_frames, MAX_FRAME_BYTES) : NULL;
-    v->scratch = calloc(quantum_frames, MAX_FRAME_BYTES);
+    v->history = loopback ? xpa_calloc(v->history_frames, MAX_FRAME_BYTES) : NULL;
+    v->scratch = xpa_calloc(quantum_frames, MAX_FRAME_BYTES);
     int fd = xpa_timer_create();
     v->timer_source = (struct xpa_source){fd, on_tick, v};
     if (fd < 0 || !v->scratch || (loopback && !v->history)) {

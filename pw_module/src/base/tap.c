@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 struct xpa_tap *xpa_tap_new(uint64_t capacity_bytes) {
-    struct xpa_tap *tap = calloc(1, sizeof *tap);
+    struct xpa_tap *tap = xpa_calloc(1, sizeof *tap);
     if (!tap)
         return NULL;
     tap->capacity_bytes = capacity_bytes;
-    tap->bytes = malloc(capacity_bytes);
+    tap->bytes = xpa_calloc(capacity_bytes, 1);
     if (!tap->bytes) {
         free(tap);
         return NULL;

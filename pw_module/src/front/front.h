@@ -17,6 +17,7 @@
 #include "time/clock.h"
 #include "time/margin.h"
 #include "plane/plane.h"
+#include "plane/stats.h"
 #include "xen/ring.h"
 #include "xen/sndif.h"
 
@@ -68,18 +69,20 @@ struct xpa_front {
     struct xpa_config config;
     uint32_t frame_bytes;
     uint32_t published_frames; /* latency as last reported to Python */
-    uint32_t asked_frames;     /* the lead as opened with */
-    uint32_t lead_frames;      /* wanted: frames ahead of the position when a cycle starts */
-    double offset_frames;      /* a follower's distance is so much more than wanted */
-    double resampler_frames;   /* PipeWire's resampler on this node holds so much */
-    struct xpa_margin margin;  /* the part of the lead that is ours, beside the host's need */
-    uint64_t base_frames;      /* position at which the next start begins */
-    uint64_t written_frames;   /* playback: handed over; capture: READ requested */
-    uint64_t pending_frames;   /* of those: not answered yet */
-    uint64_t read_frames;      /* capture: passed on to the graph */
-    uint64_t position_frames;  /* newest */
-    uint64_t event_nsec;       /* when it arrived; at first: when the stream was started */
-    bool starved;              /* the backend ran out of our frames */
+    uint32_t latency_ticket;   /* the notice that says so */
+    bool latency_unread;
+    uint32_t asked_frames;    /* the lead as opened with */
+    uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
+    double offset_frames;     /* a follower's distance is so much more than wanted */
+    double resampler_frames;  /* PipeWire's resampler on this node holds so much */
+    struct xpa_margin margin; /* the part of the lead that is ours, beside the host's need */
+    uint64_t base_frames;     /* position at which the next start begins */
+    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
+    uint64_t pending_frames;  /* of those: not answered yet */
+    uint64_t read_frames;     /* capture: passed on to the graph */
+    uint64_t position_frames; /* newest */
+    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
+    bool starved;             /* the backend ran out of our frames */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
     bool timed; /* the clock runs in the backend's time, not in ours */
@@ -90,7 +93,7 @@ struct xpa_front {
 
     void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
     void *change_data;
-    struct xpa_stats stats;
+    struct xpa_live_stats stats;
 };
 
 /* --- for the graph side, on the data loop --- */

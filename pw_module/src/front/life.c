@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "front/front.h"
 
 static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
@@ -216,7 +217,7 @@ static void do_open(const struct xpa_command *command) {
     f->stopping = f->started = false;
     f->host_frames = f->host_frames_max = 0;
     f->offset_frames = f->resampler_frames = 0;
-    f->stats.lead_frames = f->lead_frames;
+    f->stats.lead_frames = f->stats.published_frames = f->lead_frames;
     xpa_front_time_init(f, false); /* the first event shows what the backend says */
     f->open = true;
     changed(f, XPA_FRONT_OPENED, xpa_now_nsec());
@@ -267,7 +268,7 @@ static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)
 struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int direction,
                                 void *ring_page, void *event_page, struct xpa_channel requests,
                                 struct xpa_channel events, int position_ext, uint32_t backend_id) {
-    struct xpa_front *f = calloc(1, sizeof *f);
+    struct xpa_front *f = xpa_calloc(1, sizeof *f);
     if (!f)
         return NULL;
     f->plane = plane;
@@ -309,4 +310,8 @@ int xpa_front_request(struct xpa_front *f, const uint8_t *request) {
     return xpa_plane_command(f->plane, &c);
 }
 
-const struct xpa_stats *xpa_front_stats(struct xpa_front *f) { return &f->stats; }
+void xpa_front_stats(struct xpa_front *f, struct xpa_stats *copy) {
+    /* after a notice was read: what the data loop wrote before it found that unread */
+    atomic_thread_fence(memory_order_seq_cst);
+    xpa_stats_copy(&f->stats, copy);
+}

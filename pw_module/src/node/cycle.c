@@ -95,6 +95,15 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
         xpa_drive(n, now_nsec);
 }
 
+/* The stream ends here and not only when Python closes it: the graph may come back to its format,
+ * and then it starts as any other. */
+void xpa_node_set_format(struct xpa_pw_node *n, const struct xpa_node_format *format) {
+    if (n->running && !xpa_node_fits(format, &n->front->config))
+        stop(n);
+    n->format = *format;
+    xpa_node_update(n, xpa_now_nsec());
+}
+
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
     if (n->in_update)
         return;
@@ -145,7 +154,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     struct spa_data *data = &buffer->buffer->datas[0];
     if (!data->data)
         return;
-    uint32_t frame_bytes = f && f->frame_bytes ? f->frame_bytes : 4;
+    uint32_t frame_bytes = n->format.frame_bytes ? n->format.frame_bytes : 4;
     uint64_t quantum = n->position ? n->position->clock.duration : 1024;
     uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
                                         (uint64_t)data->maxsize / frame_bytes);
@@ -204,6 +213,19 @@ void xpa_node_process(struct xpa_pw_node *n) {
 }
 
 /* --- what else wakes the node --- */
+
+void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *f) {
+    if (n->front == f)
+        return;
+    if (n->front)
+        n->front->on_change = NULL;
+    n->front = f;
+    n->running = n->draining = false;
+    xpa_overdue_forget(&n->cycle);
+    f->on_change = xpa_node_on_change;
+    f->change_data = n;
+    xpa_node_update(n, xpa_now_nsec());
+}
 
 void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_nsec) {
     struct xpa_pw_node *n = data;

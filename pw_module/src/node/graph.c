@@ -3,6 +3,16 @@
 
 #include "node/graph.h"
 
+bool xpa_node_fits(const struct xpa_node_format *graph, const struct xpa_config *stream) {
+    return graph->format == stream->format && graph->rate == stream->rate &&
+           graph->channels == stream->channels;
+}
+
+bool xpa_node_usable(const struct xpa_pw_node *n) {
+    return n->front && n->front->open && !n->front->broken &&
+           xpa_node_fits(&n->format, &n->front->config);
+}
+
 void xpa_node_arm(struct xpa_pw_node *n, uint64_t nsec) {
     if (nsec == n->armed_nsec)
         return;

@@ -6,9 +6,9 @@
 
 #include "node/node.h"
 
-static inline bool xpa_node_usable(const struct xpa_pw_node *n) {
-    return n->front && n->front->open && !n->front->broken;
-}
+/* Between the graph's change of format and Python's closing and opening the stream is another. */
+bool xpa_node_fits(const struct xpa_node_format *graph, const struct xpa_config *stream);
+bool xpa_node_usable(const struct xpa_pw_node *n);
 
 /* The node wakes then, at the latest; 0: not by itself. */
 void xpa_node_arm(struct xpa_pw_node *n, uint64_t nsec);

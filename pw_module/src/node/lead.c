@@ -129,5 +129,9 @@ void xpa_lead_tell(struct xpa_front *f) {
     if (frames == f->published_frames)
         return;
     f->published_frames = frames;
-    xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, (int32_t)frames, NULL);
+    f->stats.published_frames = frames;
+    /* who has not read the last notice yet finds this figure there, too */
+    if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))
+        f->latency_ticket = xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, 0, NULL);
+    f->latency_unread = true;
 }

@@ -8,6 +8,7 @@
 #include <spa/param/latency-utils.h>
 #include <spa/param/props.h>
 
+#include "base/memory.h"
 #include "node/node.h"
 
 static int invoke(struct xpa_pw_node *n, spa_invoke_func_t func, const void *data, size_t size) {
@@ -53,6 +54,13 @@ static void on_state_changed(void *data, enum pw_stream_state old, enum pw_strea
     xpa_pw_post(n->pw, XPA_PW_EVENT_STATE, n->id, (int)state, 0, 0, error);
 }
 
+static int do_set_format(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                         size_t size, void *user_data) {
+    (void)loop, (void)async, (void)seq, (void)size;
+    xpa_node_set_format(user_data, data);
+    return 0;
+}
+
 static void on_param_changed(void *data, uint32_t id, const struct spa_pod *param) {
     struct xpa_pw_node *n = data;
     struct spa_audio_info_raw info;
@@ -65,8 +73,13 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
     spa_zero(info);
     if (spa_format_audio_raw_parse(param, &info) < 0)
         return;
-    xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, xpa_pw_sndif_format(info.format),
-                (int32_t)info.rate, (int32_t)info.channels, NULL);
+    int number = xpa_pw_sndif_format(info.format);
+    struct xpa_node_format format = {(uint32_t)number, info.rate, info.channels,
+                                     info.channels * xpa_pw_sample_bytes(info.format)};
+    /* first the data loop, which may get frames of that format as soon as we return */
+    invoke(n, do_set_format, &format, sizeof format);
+    xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, number, (int32_t)info.rate,
+                (int32_t)info.channels, NULL);
 }
 
 static void on_process(void *data) { xpa_node_process(data); }
@@ -161,6 +174,7 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
                      void *user_data) {
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    xpa_plane_carry_out(n->plane);
     if (n->timer_added)
         xpa_loop_remove(&n->plane->loop, &n->timer_source);
     n->timer_added = false;
@@ -173,16 +187,45 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     return 0;
 }
 
-struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,
-                                    int direction, const char *const *keys,
-                                    const char *const *values, uint32_t count,
-                                    const struct xpa_pw_offer *offer) {
+static int make_stream(struct xpa_pw_node *n, const char *const *keys, const char *const *values,
+                       uint32_t count) {
+    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
+    if (!properties)
+        return -ENOMEM;
+    const char *name = pw_properties_get(properties, "xenpv.clock.name");
+    snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
+    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
+    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
+    const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
+    n->stream = pw_stream_new(n->pw->core, title ? title : "Xen PV Audio", properties);
+    if (!n->stream)
+        return errno ? -errno : -ENOMEM;
+    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
+    return 0;
+}
+
+static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offer) {
     uint8_t memory[8192];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     const struct spa_pod *params[17];
     uint32_t param_count = 0;
+    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
+        params[param_count++] = enum_format(&b, offer, offer->channels[i]);
+    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
+        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
+    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    return pw_stream_connect(
+        n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
+        PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,
+        params, param_count);
+}
+
+struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,
+                                    int direction, const char *const *keys,
+                                    const char *const *values, uint32_t count,
+                                    const struct xpa_pw_offer *offer) {
     XPA_PW_LOCKED(pw);
-    struct xpa_pw_node *n = calloc(1, sizeof *n);
+    struct xpa_pw_node *n = xpa_calloc(1, sizeof *n);
     if (!n)
         return NULL;
     n->pw = pw;
@@ -191,35 +234,15 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     n->direction = direction;
     n->version = xpa_pw_version();
     xpa_pw_watch_links(pw);
-    n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
-    struct pw_properties *properties = xpa_pw_properties(keys, values, count);
-    if (n->timer_source.fd < 0 || !properties) {
-        free(n);
-        return NULL;
-    }
-    const char *name = pw_properties_get(properties, "xenpv.clock.name");
-    snprintf(n->clock_name, sizeof n->clock_name, "%s", name ? name : "xenpv");
-    const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
-    n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
-    const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
-    n->stream = pw_stream_new(pw->core, title ? title : "Xen PV Audio", properties);
-    if (!n->stream) {
-        close(n->timer_source.fd);
-        free(n);
-        return NULL;
-    }
-    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
     struct xpa_command command = {.func = do_add, .object = n};
-    xpa_plane_command(plane, &command);
-    for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
-        params[param_count++] = enum_format(&b, offer, offer->channels[i]);
-    if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
-        params[param_count++] = enum_format(&b, offer, offer->channels[0]);
-    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
-    int result = pw_stream_connect(
-        n->stream, direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT, PW_ID_ANY,
-        PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER, params,
-        param_count);
+    n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
+    int result = SPA_MIN(n->timer_source.fd, 0);
+    if (result == 0)
+        result = make_stream(n, keys, values, count);
+    if (result == 0)
+        result = xpa_plane_command(plane, &command);
+    if (result == 0)
+        result = connect_stream(n, offer);
     if (result < 0) {
         xpa_pw_node_free(n);
         errno = -result;
@@ -229,16 +252,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
 }
 
 static void do_bind(const struct xpa_command *command) {
-    struct xpa_pw_node *n = command->object;
-    struct xpa_front *f = command->arg.pointer;
-    if (n->front)
-        n->front->on_change = NULL;
-    n->front = f;
-    n->running = n->draining = false;
-    xpa_overdue_forget(&n->cycle);
-    f->on_change = xpa_node_on_change;
-    f->change_data = n;
-    xpa_node_update(n, xpa_now_nsec());
+    xpa_node_bind(command->object, command->arg.pointer);
 }
 
 /* The node uses this stream from now on, until the stream is detached. */
@@ -257,8 +271,11 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
         return;
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
-    spa_hook_remove(&n->listener);
-    pw_stream_destroy(n->stream);
-    close(n->timer_source.fd);
+    if (n->stream) {
+        spa_hook_remove(&n->listener);
+        pw_stream_destroy(n->stream);
+    }
+    if (n->timer_source.fd >= 0)
+        close(n->timer_source.fd);
     free(n);
 }

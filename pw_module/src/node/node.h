@@ -38,6 +38,12 @@ _Static_assert(sizeof(struct spa_io_clock) == offsetof(struct spa_io_clock, next
                                                   sizeof(uint64_t) + sizeof(struct xpa_clock_tail),
                "the tail of spa_io_clock lies where it is expected");
 
+/* What the graph's frames are. A stream that is open for another format must not touch them. */
+struct xpa_node_format {
+    uint32_t format; /* sndif's number */
+    uint32_t rate, channels, frame_bytes;
+};
+
 struct xpa_pw_node {
     struct xpa_pw *pw;
     struct spa_list link; /* in pw->nodes, data loop */
@@ -54,6 +60,7 @@ struct xpa_pw_node {
 
     /* data loop */
     struct xpa_front *front;
+    struct xpa_node_format format;
     struct spa_io_position *position;
     struct spa_io_clock *clock;
     struct spa_io_rate_match *rate_match;
@@ -93,6 +100,10 @@ struct xpa_pw_node {
     uint32_t rate; /* of the stream that was started last */
 };
 
+/* From now on its frames go through `front`, until that is detached. Again: nothing happens. */
+void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *front);
+/* The graph's frames are such ones from now on. */
+void xpa_node_set_format(struct xpa_pw_node *n, const struct xpa_node_format *format);
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec);
 void xpa_node_process(struct xpa_pw_node *n);
 void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area);

@@ -23,25 +23,25 @@ const char *xpa_pw_library_version(void) { return pw_get_library_version(); }
 /* What audioconvert turns into the graph's floats; compressed formats have no place in a graph.
  * The big-endian unsigned ones have names in SPA and no converter. */
 static const struct {
-    uint32_t sndif, spa;
+    uint32_t sndif, spa, sample_bytes;
 } FORMATS[] = {
-    {XENSND_PCM_FORMAT_S8, SPA_AUDIO_FORMAT_S8},
-    {XENSND_PCM_FORMAT_U8, SPA_AUDIO_FORMAT_U8},
-    {XENSND_PCM_FORMAT_S16_LE, SPA_AUDIO_FORMAT_S16_LE},
-    {XENSND_PCM_FORMAT_S16_BE, SPA_AUDIO_FORMAT_S16_BE},
-    {XENSND_PCM_FORMAT_U16_LE, SPA_AUDIO_FORMAT_U16_LE},
-    {XENSND_PCM_FORMAT_S24_LE, SPA_AUDIO_FORMAT_S24_32_LE},
-    {XENSND_PCM_FORMAT_S24_BE, SPA_AUDIO_FORMAT_S24_32_BE},
-    {XENSND_PCM_FORMAT_U24_LE, SPA_AUDIO_FORMAT_U24_32_LE},
-    {XENSND_PCM_FORMAT_S32_LE, SPA_AUDIO_FORMAT_S32_LE},
-    {XENSND_PCM_FORMAT_S32_BE, SPA_AUDIO_FORMAT_S32_BE},
-    {XENSND_PCM_FORMAT_U32_LE, SPA_AUDIO_FORMAT_U32_LE},
-    {XENSND_PCM_FORMAT_F32_LE, SPA_AUDIO_FORMAT_F32_LE},
-    {XENSND_PCM_FORMAT_F32_BE, SPA_AUDIO_FORMAT_F32_BE},
-    {XENSND_PCM_FORMAT_F64_LE, SPA_AUDIO_FORMAT_F64_LE},
-    {XENSND_PCM_FORMAT_F64_BE, SPA_AUDIO_FORMAT_F64_BE},
-    {XENSND_PCM_FORMAT_MU_LAW, SPA_AUDIO_FORMAT_ULAW},
-    {XENSND_PCM_FORMAT_A_LAW, SPA_AUDIO_FORMAT_ALAW},
+    {XENSND_PCM_FORMAT_S8, SPA_AUDIO_FORMAT_S8, 1},
+    {XENSND_PCM_FORMAT_U8, SPA_AUDIO_FORMAT_U8, 1},
+    {XENSND_PCM_FORMAT_S16_LE, SPA_AUDIO_FORMAT_S16_LE, 2},
+    {XENSND_PCM_FORMAT_S16_BE, SPA_AUDIO_FORMAT_S16_BE, 2},
+    {XENSND_PCM_FORMAT_U16_LE, SPA_AUDIO_FORMAT_U16_LE, 2},
+    {XENSND_PCM_FORMAT_S24_LE, SPA_AUDIO_FORMAT_S24_32_LE, 4},
+    {XENSND_PCM_FORMAT_S24_BE, SPA_AUDIO_FORMAT_S24_32_BE, 4},
+    {XENSND_PCM_FORMAT_U24_LE, SPA_AUDIO_FORMAT_U24_32_LE, 4},
+    {XENSND_PCM_FORMAT_S32_LE, SPA_AUDIO_FORMAT_S32_LE, 4},
+    {XENSND_PCM_FORMAT_S32_BE, SPA_AUDIO_FORMAT_S32_BE, 4},
+    {XENSND_PCM_FORMAT_U32_LE, SPA_AUDIO_FORMAT_U32_LE, 4},
+    {XENSND_PCM_FORMAT_F32_LE, SPA_AUDIO_FORMAT_F32_LE, 4},
+    {XENSND_PCM_FORMAT_F32_BE, SPA_AUDIO_FORMAT_F32_BE, 4},
+    {XENSND_PCM_FORMAT_F64_LE, SPA_AUDIO_FORMAT_F64_LE, 8},
+    {XENSND_PCM_FORMAT_F64_BE, SPA_AUDIO_FORMAT_F64_BE, 8},
+    {XENSND_PCM_FORMAT_MU_LAW, SPA_AUDIO_FORMAT_ULAW, 1},
+    {XENSND_PCM_FORMAT_A_LAW, SPA_AUDIO_FORMAT_ALAW, 1},
 };
 
 uint32_t xpa_pw_spa_format(uint32_t sndif_format) {
@@ -56,6 +56,13 @@ int xpa_pw_sndif_format(uint32_t spa_format) {
         if (FORMATS[i].spa == spa_format)
             return (int)FORMATS[i].sndif;
     return -1;
+}
+
+uint32_t xpa_pw_sample_bytes(uint32_t spa_format) {
+    for (size_t i = 0; i < SPA_N_ELEMENTS(FORMATS); i++)
+        if (FORMATS[i].spa == spa_format)
+            return FORMATS[i].sample_bytes;
+    return 0;
 }
 
 int xpa_pw_supports_format(uint32_t sndif_format) {
@@ -75,7 +82,8 @@ void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
 
 struct pw_properties *xpa_pw_properties(const char *const *keys, const char *const *values,
                                         uint32_t count) {
-    /* Since 1.2 a configuration may have several data loops: ours is the first. */
+    /* Since 1.2 a configuration may have several data loops, whatever the context asked for: ours
+     * is the first, and without this they share the streams (test_one_loop.py). */
     struct pw_properties *properties = pw_properties_new("node.loop.name", "data-loop.0", NULL);
     for (uint32_t i = 0; properties && i < count; i++)
         pw_properties_set(properties, keys[i], values[i]);

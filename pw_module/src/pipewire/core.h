@@ -52,6 +52,8 @@ int xpa_pw_version(void);
 /* sndif format number <-> SPA_AUDIO_FORMAT_*; 0 (unknown) or -1 where there is none. */
 uint32_t xpa_pw_spa_format(uint32_t sndif_format);
 int xpa_pw_sndif_format(uint32_t spa_format);
+/* 0: unknown. */
+uint32_t xpa_pw_sample_bytes(uint32_t spa_format);
 
 /* ALSA's channel order, which kernel guests use: FL FR RL RR FC LFE SL SR. */
 void xpa_pw_positions(uint32_t channels, uint32_t *positions);

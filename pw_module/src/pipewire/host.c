@@ -13,6 +13,7 @@
 
 #include <spa/param/props.h>
 
+#include "base/memory.h"
 #include "pipewire/core.h"
 #include "back/back.h"
 
@@ -218,7 +219,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
     uint8_t memory[1024];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     XPA_PW_LOCKED(pw);
-    struct xpa_pw_host *h = calloc(1, sizeof *h);
+    struct xpa_pw_host *h = xpa_calloc(1, sizeof *h);
     if (!h)
         return NULL;
     h->pw = pw;

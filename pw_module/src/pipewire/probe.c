@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "pipewire/core.h"
 
 struct side {
@@ -17,9 +18,11 @@ struct side {
     struct pw_stream *stream;
     struct spa_hook listener;
     float *samples; /* interleaved; playback: given, capture: filled */
-    uint64_t frames, done_frames;
+    uint64_t frames;
+    _Atomic uint64_t done_frames; /* Python watches it */
     struct xpa_probe_mark *marks;
-    uint32_t mark_count, mark_room;
+    _Atomic uint32_t mark_count; /* so many are whole */
+    uint32_t mark_room;
 };
 
 struct xpa_pw_probe {
@@ -35,11 +38,12 @@ static void mark(struct side *s, int sign) {
         return;
     double away = (double)(t.buffered + t.queued) / s->probe->rate +
                   (double)t.delay * t.rate.num / t.rate.denom;
-    s->marks[s->mark_count++] = (struct xpa_probe_mark){
+    s->marks[s->mark_count] = (struct xpa_probe_mark){
         .frame = s->done_frames,
         .cycle_nsec = (uint64_t)t.now,
         .published_nsec = t.now + sign * llround(away * 1e9),
     };
+    s->mark_count++;
 }
 
 static void on_play(void *data) {
@@ -122,8 +126,8 @@ static int open_side(struct side *s, const char *target, uint32_t quantum_frames
 static int allocate(struct side *s, uint64_t frames) {
     s->frames = frames;
     s->mark_room = (uint32_t)(frames / 16 + 16);
-    s->samples = calloc(frames * s->probe->channels + 1, sizeof *s->samples);
-    s->marks = calloc(s->mark_room, sizeof *s->marks);
+    s->samples = xpa_calloc(frames * s->probe->channels + 1, sizeof *s->samples);
+    s->marks = xpa_calloc(s->mark_room, sizeof *s->marks);
     return s->samples && s->marks ? 0 : -ENOMEM;
 }
 
@@ -133,7 +137,7 @@ struct xpa_pw_probe *xpa_pw_probe_new(struct xpa_pw *pw, uint32_t id, uint32_t r
                                       uint64_t play_frames, const char *capture_target,
                                       uint64_t capture_frames) {
     XPA_PW_LOCKED(pw);
-    struct xpa_pw_probe *p = calloc(1, sizeof *p);
+    struct xpa_pw_probe *p = xpa_calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->pw = pw;

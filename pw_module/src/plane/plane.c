@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+
 static void wake(int fd) {
     uint64_t one = 1;
     /* EAGAIN: the counter is at its limit, so the reader is about to wake anyway */
@@ -20,17 +22,20 @@ static void drain(int fd) {
     (void)got;
 }
 
-static void on_commands(struct xpa_source *source, uint32_t events) {
-    struct xpa_plane *plane = source->data;
+void xpa_plane_carry_out(struct xpa_plane *plane) {
     struct xpa_command command;
-    (void)events;
-    drain(source->fd);
     while (xpa_queue_pop(&plane->commands, &command))
         command.func(&command);
 }
 
+static void on_commands(struct xpa_source *source, uint32_t events) {
+    (void)events;
+    drain(source->fd);
+    xpa_plane_carry_out(source->data);
+}
+
 static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
-    void *memory = calloc(XPA_PLANE_MESSAGES, message_bytes);
+    void *memory = xpa_calloc(XPA_PLANE_MESSAGES, message_bytes);
     if (!memory)
         return -ENOMEM;
     xpa_queue_init(queue, memory, XPA_PLANE_MESSAGES, message_bytes);
@@ -38,7 +43,7 @@ static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
 }
 
 struct xpa_plane *xpa_plane_new(void) {
-    struct xpa_plane *plane = calloc(1, sizeof *plane);
+    struct xpa_plane *plane = xpa_calloc(1, sizeof *plane);
     if (!plane)
         return NULL;
     plane->command_fd = plane->notice_fd = -1;
@@ -92,9 +97,9 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
     struct xpa_notice notice = {.kind = kind, .stream_id = stream_id, .code = code};
     if (packet)
         memcpy(notice.packet, packet, sizeof notice.packet);
-    /* A stream has at most one slow request, two triggers (back/requests.c holds the next one back)
-     * and three farewells under way, so the queue only fills if Python stands still; what is lost
-     * then is counted, never waited for. */
+    /* A stream has at most one slow request, two triggers (back/requests.c holds the next one
+     * back), one latency (node/lead.c) and three farewells under way: there is room for those of
+     * 146 streams. What is lost nevertheless is never waited for, but Python hears of it. */
     if (!xpa_queue_push(&plane->notices, &notice))
         atomic_fetch_add_explicit(&plane->lost_notices, 1, memory_order_relaxed);
     wake(plane->notice_fd);
@@ -102,8 +107,14 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
 }
 
 bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
+    /* what the caller wrote before is seen by whoever has not read the notice yet */
+    atomic_thread_fence(memory_order_seq_cst);
     uint32_t head = atomic_load_explicit(&plane->notices.head, memory_order_acquire);
     return (int32_t)(head - ticket) >= 0;
+}
+
+uint32_t xpa_plane_take_lost_notices(struct xpa_plane *plane) {
+    return atomic_exchange_explicit(&plane->lost_notices, 0, memory_order_relaxed);
 }
 
 int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }

@@ -43,6 +43,10 @@ struct xpa_plane {
 /* Python's side: queues a command and wakes the loop. -EAGAIN when the queue is full. */
 int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command);
 
+/* The data loop's side: all commands that wait, now. Before something is freed that they may name,
+ * since what reaches the data loop by another way may overtake them. */
+void xpa_plane_carry_out(struct xpa_plane *plane);
+
 /* The data loop's side. Returns a ticket for xpa_plane_noticed(). */
 uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t stream_id, int32_t code,
                           const void *packet);

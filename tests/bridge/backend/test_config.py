@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ from xenpvaudio.xen.sim.toolstack import Toolstack
 
 FRONT = "/local/domain/1/device/vsnd/0"
 BACK = "/local/domain/0/backend/vsnd/1/0"
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """A failure, and no hang, where it never happens."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("did not happen within 20 s")
+
 
 MISTAKES = [
     ({"sample-formats": "s16_le,s17_le"}, 'sample-formats = "s16_le,s17_le"'),
@@ -45,8 +56,7 @@ def test_mistake_in_a_card_is_one_line_naming_domain_and_node(
             backend = Backend(engine, host, policy)
             backend.run()
             tools.attach_vsnd(1, 0, {**card_nodes(), **mistake})
-            while not lines():
-                await asyncio.sleep(0.01)
+            await eventually(lambda: bool(lines()))
             assert tools.store.read(f"{BACK}/state") == "2"  # xl does not wait
             for key in ("ring-ref", "event-channel", "evt-ring-ref", "evt-event-channel"):
                 guest.store.write(f"{FRONT}/0/0/{key}", "9")
@@ -78,8 +88,7 @@ def test_device_that_is_being_removed_is_no_mistake(
             for node, text in (("online", "1"), ("state", "1"), ("frontend", FRONT)):
                 tools.store.write(f"{BACK}/{node}", text)
             backend.run()
-            while tools.store.read(f"{BACK}/state") != "2":
-                await asyncio.sleep(0.01)
+            await eventually(lambda: tools.store.read(f"{BACK}/state") == "2")
             await asyncio.sleep(0.2)
             await backend.stop()
             engine.close()
@@ -107,12 +116,10 @@ def test_only_a_driver_domain_removes_the_directory_of_a_device_that_is_to_go(
             backend = Backend(engine, host, Policy(DomainPolicy(output=OutputSpec("null"))))
             backend.run()
             tools.attach_vsnd(1, 0, card_nodes(), domid)
-            while tools.store.get(f"{back}/state") != "2":
-                await asyncio.sleep(0.01)
+            await eventually(lambda: tools.store.get(f"{back}/state") == "2")
             tools.store.write(f"{back}/online", "0")  # as libxl does
             tools.store.write(f"{back}/state", "5")
-            while backend.devices:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: not backend.devices)
             assert tools.store.get(f"{back}/state") == (None if domid else "6")
             await backend.stop()
             engine.close()

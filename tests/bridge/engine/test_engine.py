@@ -23,6 +23,9 @@ class Reports:
     def notices(self) -> Iterator[object]:
         return iter(self._items)
 
+    def lost_notices(self) -> int:
+        return 0
+
     def connect(self) -> None:
         """A daemon answers."""
 

@@ -43,7 +43,7 @@ TRANSFERS = [op for op in Operation if 2 <= op <= 7]
 SPACE = Space(
     0x1_0000_0004, Interval(8000, 48000), Interval(1, 2), Interval(64, 9000), Interval(32, 4500)
 )
-SPACE_OCTETS = struct.pack("=Q8I", 0x1_0000_0004, 8000, 48000, 1, 2, 64, 9000, 32, 4500)
+SPACE_BYTES = struct.pack("=Q8I", 0x1_0000_0004, 8000, 48000, 1, 2, 64, 9000, 32, 4500)
 
 
 def padded(head: bytes) -> bytes:
@@ -67,7 +67,7 @@ REQUESTS: list[tuple[Request, bytes]] = [
     (TransferRequest(5, Operation.MUTE, 4, 2), struct.pack("=HB5xII", 5, 6, 4, 2)),
     (TransferRequest(6, Operation.UNMUTE, 4, 2), struct.pack("=HB5xII", 6, 7, 4, 2)),
     (TriggerRequest(8, Trigger.RESUME), struct.pack("=HB5xB", 8, 8, 3)),
-    (QueryRequest(9, SPACE), struct.pack("=HB5x", 9, 9) + SPACE_OCTETS),
+    (QueryRequest(9, SPACE), struct.pack("=HB5x", 9, 9) + SPACE_BYTES),
 ]
 
 
@@ -128,7 +128,7 @@ def test_responses_are_laid_out_as_in_the_header() -> None:
     assert plain.pack() == padded(struct.pack("=HBxi", 0x1234, 3, -22))
     assert unpack_response(plain.pack()) == plain
     answer = Response(5, Operation.HW_PARAM_QUERY, 0, SPACE)
-    assert answer.pack() == padded(struct.pack("=HBxi", 5, 9, 0) + SPACE_OCTETS)
+    assert answer.pack() == padded(struct.pack("=HBxi", 5, 9, 0) + SPACE_BYTES)
     assert unpack_response(answer.pack()) == answer
 
 
@@ -148,7 +148,7 @@ def test_foreign_status_codes_are_failures_not_offences(status: int) -> None:
 
 
 def test_failed_query_carries_no_space() -> None:
-    packet = padded(struct.pack("=HBxi", 5, 9, -22) + SPACE_OCTETS)
+    packet = padded(struct.pack("=HBxi", 5, 9, -22) + SPACE_BYTES)
     assert unpack_response(packet).space is None
 
 

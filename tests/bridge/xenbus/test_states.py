@@ -44,27 +44,25 @@ LETTERS = {
 }
 
 FRONTEND_CELLS = """
-                UNKNOWN INITIALISING INITIALISED CONNECTED CLOSING CLOSED RECONFIGURING
-UNKNOWN         .       .            D>1         D>1       F>6     .      .
-INITIALISING    .       .            D>1         D>1       F>6     >1     .
-INIT_WAIT       .       RP>3         DRPN>3      DRP>3     F>6     RP>3   DRP>3
-INITIALISED     .       .            .           .         .       .      .
-CONNECTED       .       .            A>4         .         .       .      .
-CLOSING         .       .            D>6         D>6       F>6     .      .
-CLOSED          .       .            D>1         D>1       F>6     >1     .
-RECONFIGURING   .       .            .           .         .       .      .
-RECONFIGURED    .       .            .           .         .       .      .
-START           >1      #            #           #         #       #      #
-STOP            F>0     UF>6         DUT>5       DUT>5     .       UF>6   DUF>6
-REMOVED         F>0     UF>0         DUF>0       DUF>0     F>0     UF>0   DUF>0
-ERROR           .       T>1          DT>1        DT>1      .       .      .
-BUSY            .       .            D>7         D>7       .       .      .
-RELEASED        .       .            .           .         .       .      L>1
-TIMER           .       L>1          .           .         F>6     .      .
-OFFLINE         #       #            #           #         #       #      #
-GONE            #       #            #           #         #       #      #
-CONNECT_FAILED  #       #            #           #         #       #      #
-CHANGED         #       #            #           #         #       #      #
+                UNKNOWN INITIALISING INITIALISED CONNECTED CLOSING CLOSED
+UNKNOWN         .       .            D>1         D>1       F>6     .
+INITIALISING    .       .            D>1         D>1       F>6     >1
+INIT_WAIT       .       RP>3         DRPN>3      DRP>3     F>6     RP>3
+INITIALISED     .       .            .           .         .       .
+CONNECTED       .       .            A>4         .         .       .
+CLOSING         .       .            D>6         D>6       F>6     .
+CLOSED          .       .            D>1         D>1       F>6     >1
+RECONFIGURING   .       .            .           .         .       .
+RECONFIGURED    .       .            .           .         .       .
+START           >1      #            #           #         #       #
+STOP            F>0     UF>6         DUT>5       DUT>5     .       UF>6
+REMOVED         F>0     UF>0         DUF>0       DUF>0     F>0     UF>0
+ERROR           .       T>1          DT>1        DT>1      .       .
+TIMER           .       L>1          .           .         F>6     .
+OFFLINE         #       #            #           #         #       #
+GONE            #       #            #           #         #       #
+CONNECT_FAILED  #       #            #           #         #       #
+CHANGED         #       #            #           #         #       #
 """
 
 BACKEND_CELLS = """
@@ -87,11 +85,13 @@ OFFLINE         F>6     F>6       XF>6      F>6     F>6
 GONE            .       .         XT>2      .       .
 CONNECT_FAILED  .       T>2       XT>2      .       .
 CHANGED         .       .         XCN>4     .       .
-BUSY            #       #         #         #       #
-RELEASED        #       #         #         #       #
 """
 
-FRONTEND_NEVER = (XenbusState.INIT_WAIT, XenbusState.RECONFIGURED)
+FRONTEND_NEVER = (
+    XenbusState.INIT_WAIT,
+    XenbusState.RECONFIGURING,
+    XenbusState.RECONFIGURED,
+)
 BACKEND_NEVER = (
     XenbusState.INITIALISING,
     XenbusState.INITIALISED,

@@ -109,6 +109,7 @@ def test_pw_cli_shows_what_the_stream_is_and_does(bed: Testbed) -> None:
     assert int(properties["xenpv.period-frames"]) > 0
     eventually(lambda: float((bed.node() or {})["xenpv.delay-ms"]) > 0, "no delay is shown")
     live = bed.node() or {}
+    assert float(live["xenpv.delay-ms"]) >= float(live["xenpv.lead-ms"]) > 0
     assert abs(float(live["xenpv.clock-ppm"])) < 5000
     assert int(live["xenpv.xruns"]) >= 0
 

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("numpy")
 
-from witness import Witness
+from witness import runs_that_count
 
 RUNS, MOST_RUNS = 3, 9
 STALL_NSEC = 2_000_000
@@ -39,19 +39,22 @@ def figures(*options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("ppm", [100, -200])
 def test_what_applications_are_told_is_true(ppm: int) -> None:
-    """A run during which the machine stalled, as another process saw it, says nothing."""
+    """A wrong run during which the machine stalled, as another process saw it, says nothing."""
     output = f"--simulate=loopback,delay=40ms,gain=-6dB,ppm={ppm},quantum=256"
-    runs = []
-    for _ in range(MOST_RUNS):
-        with Witness() as witness:
-            found = figures("--quantum", "512", output)
-        print(witness.saw, found["error_median_frames"], found["error_p99_frames"])
-        if witness.saw.worst_nsec < STALL_NSEC:
-            runs.append(found)
-        if len(runs) == RUNS:
-            break
-    else:
-        pytest.skip(f"the machine stalled in {MOST_RUNS - len(runs)} of {MOST_RUNS} runs")
+
+    def is_right(found: dict[str, Any]) -> bool:
+        print(found["error_median_frames"], found["error_p99_frames"])
+        return (
+            abs(found["error_median_frames"]) <= 1
+            and found["error_p99_frames"] <= 2
+            and abs(found["play_clock_ppm"] - ppm) <= 20
+            and found["found_share"] > 0.95
+            and found["true_ms"] > 40
+        )
+
+    runs = runs_that_count(
+        lambda: figures("--quantum", "512", output), is_right, RUNS, MOST_RUNS, STALL_NSEC
+    )
     assert statistics.median(abs(run["error_median_frames"]) for run in runs) <= 1
     assert statistics.median(run["error_p99_frames"] for run in runs) <= 2
     assert statistics.median(run["play_clock_ppm"] for run in runs) == pytest.approx(ppm, abs=20)

@@ -35,7 +35,7 @@ def test_a_recorder_that_wants_less_latency_costs_the_others_none(tmp_path: Path
         recording = Recording(bed.guest, SOURCE, tmp_path / "long.wav")
         wait_until_running(bed, SOURCE)
         time.sleep(2)
-        before = figure(bed, SOURCE, "delay-ms")
+        before = figure(bed, SOURCE, "lead-ms")
         for _ in range(JOINS):
             command = ["parecord", "--latency-msec=10", "-d", SOURCE, str(tmp_path / "b.wav")]
             client = bed.guest.popen(command, stdout=DEVNULL, stderr=DEVNULL)
@@ -44,6 +44,6 @@ def test_a_recorder_that_wants_less_latency_costs_the_others_none(tmp_path: Path
             client.wait(LIMIT_SEC)
             time.sleep(GONE_SEC)
         time.sleep(TOLD_SEC)
-        found = (figure(bed, SOURCE, "xruns"), figure(bed, SOURCE, "delay-ms"))
+        found = (figure(bed, SOURCE, "xruns"), figure(bed, SOURCE, "lead-ms"))
         recording.stop()
         assert found == (0, before)

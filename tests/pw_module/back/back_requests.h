@@ -102,27 +102,49 @@ static void test_unread_answer_does_not_silence_the_next_query(void) {
     rig_free(r);
 }
 
-/* Each state x TRIGGER: "trigger STATE TYPE STATUS NEXT"; pytest compares with BACKEND_PCM. */
+/* Each state x what the data loop answers itself, both ways: "cell DIRECTION STATE WHAT STATUS
+ * NEXT", WHAT a trigger's type, or "right" or "wrong" for a transfer; pytest compares with
+ * BACKEND_PCM. */
 static const char *pcm_state(const struct rig *r) {
     const struct xpa_back *b = r->back;
     return !b->open ? "closed" : !b->running ? "open" : b->paused ? "paused" : "running";
 }
 
-static void print_trigger_table(void) {
-    for (int state = 0; state < 4; state++)
-        for (int type = 0; type < 6; type++) {
-            struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
-            if (state > 0)
-                CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
-            if (state > 1)
-                CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
-            if (state > 2)
-                CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_PAUSE), 0);
-            const char *before = pcm_state(r);
-            int status = rig_trigger(r, type == 5 ? 255 : (uint8_t)type);
-            printf("trigger %s %d %d %s\n", before, type == 5 ? 255 : type, status, pcm_state(r));
-            rig_free(r);
-        }
+static struct rig *rig_in_state(int direction, int state) {
+    struct rig *r = rig_new(direction, BUFFER, PERIOD, 0);
+    if (state > 0)
+        CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    if (state > 1)
+        CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    if (state > 2)
+        CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_PAUSE), 0);
+    return r;
+}
+
+static void print_cells(int direction, int state) {
+    static const char *const WHAT[] = {"0", "1", "2", "3", "4", "255", "right", "wrong"};
+    const char *name = direction == XPA_PLAYBACK ? "playback" : "capture";
+    for (int what = 0; what < 8; what++) {
+        struct rig *r = rig_in_state(direction, state);
+        const char *before = pcm_state(r);
+        /* from the second frame on: a paused stream that is written from its first is prepared anew
+         */
+        int status = what < 6
+                         ? rig_trigger(r, (uint8_t)atoi(WHAT[what]))
+                         : rig_transfer(r,
+                                        (what == 6) == (direction == XPA_PLAYBACK) ? XENSND_OP_WRITE
+                                                                                   : XENSND_OP_READ,
+                                        RIG_FRAME_BYTES, RIG_FRAME_BYTES);
+        printf("cell %s %s %s %d %s\n", name, before, WHAT[what], status, pcm_state(r));
+        rig_free(r);
+    }
+}
+
+static void print_pcm_table(void) {
+    for (int state = 0; state < 4; state++) {
+        print_cells(XPA_PLAYBACK, state);
+        print_cells(XPA_CAPTURE, state);
+    }
 }
 
 static void test_triggers_tell_the_host_once(void) {

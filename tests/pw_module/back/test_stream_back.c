@@ -257,7 +257,7 @@ static void test_cleared_byte(bool asked, bool set, bool noticed) {
     rig_free(r);
 }
 
-static void test_cleared_octet_ends_a_stream_that_is_watched(void) {
+static void test_cleared_byte_ends_a_stream_that_is_watched(void) {
     test_cleared_byte(true, true, true);
     test_cleared_byte(true, false, false);
     test_cleared_byte(false, true, false);
@@ -268,14 +268,14 @@ int main(void) {
     test_full_fifo_is_no_space();
     test_slow_requests_are_served_in_turn();
     test_unread_answer_does_not_silence_the_next_query();
-    print_trigger_table();
+    print_pcm_table();
     test_triggers_tell_the_host_once();
     test_flood_of_triggers_cannot_fill_the_notices();
     test_impossible_request_index_breaks_only_the_stream();
     test_impossible_event_index_breaks_only_the_stream();
     test_random_pages_never_hurt();
     test_vanished_peer_is_noticed_or_ignored_but_never_fatal();
-    test_cleared_octet_ends_a_stream_that_is_watched();
+    test_cleared_byte_ends_a_stream_that_is_watched();
     test_events_come_one_frame_past_each_period();
     test_a_position_takes_a_slot_for_each_count();
     test_no_period_no_events();

@@ -110,6 +110,11 @@ static void serve(struct xpa_plane *plane, struct xpa_back *back) {
     struct pollfd p = {.fd = xpa_plane_notice_fd(plane), .events = POLLIN};
     poll(&p, 1, 20);
     xpa_plane_clear_notice_fd(plane);
+    struct xpa_stats seen;
+    static uint64_t host_cycles;
+    xpa_back_stats(back, &seen); /* while the data loop counts on */
+    CHECK(seen.cycles >= host_cycles, "the count of cycles went back");
+    host_cycles = seen.cycles;
     while (xpa_plane_next_notice(plane, &notice)) {
         notices[notice.kind]++;
         if (notice.kind != XPA_NOTICE_REQUEST)

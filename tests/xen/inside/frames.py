@@ -24,7 +24,7 @@ def compare_frames(
     silence_between: bool = False,
     underruns: int = 0,
 ) -> str:
-    """ "N octets equal" if `recorded` holds `played` unbroken, silence around it allowed.
+    """ "N bytes equal" if `recorded` holds `played` unbroken, silence around it allowed.
     `silence_between`: also in the middle, as a machine that is late inserts it; but every frame,
     once, in order; how much of it is told. `underruns`: so many the emulated guest's player told
     of, being late; each may be one silence in the middle."""
@@ -32,8 +32,8 @@ def compare_frames(
     if at >= 0 and recorded[at : at + len(played)] == played:
         more = len((recorded[:at] + recorded[at + len(played) :]).strip(b"\0"))
         if more:
-            raise DifferentError(f"{more} octets more than was played")
-        return f"{len(played)} octets equal"
+            raise DifferentError(f"{more} bytes more than was played")
+        return f"{len(played)} bytes equal"
     pieces = describe(recorded, played, frame_bytes)
     if silence_between or underruns:
         silence = bytes(frame_bytes)
@@ -43,7 +43,7 @@ def compare_frames(
             spans = [number for number, piece in enumerate(pieces) if ".." in piece]
             between = [int(p.split()[0]) for p in pieces[spans[0] : spans[-1]] if "silent" in p]
             told = (
-                f"{len(played)} octets equal, in {len(spans)} pieces, "
+                f"{len(played)} bytes equal, in {len(spans)} pieces, "
                 f"{sum(between)} silent frames between"
             )
             if not silence_between and len(between) > underruns:

@@ -22,7 +22,7 @@ from xenpvaudio.xen.connect import real_domain
 
 DEVICE, STREAM = "device/vsnd/0", "device/vsnd/0/0/0"
 BUFFER_BYTES, PERIOD_BYTES = 65536, 16384
-SLOT_BYTES, REQ_PROD = 64, 0  # xen/io/ring.h: the indices' 64 octets, then the slots
+SLOT_BYTES, REQ_PROD = 64, 0  # xen/io/ring.h: the indices' 64 bytes, then the slots
 INITIALISING, INIT_WAIT, INITIALISED, CONNECTED = "1", "2", "3", "4"
 
 

@@ -5,7 +5,7 @@ loops.py rates DEVICE RATE...         each in S16_LE
 loops.py refused DEVICE FORMAT...     formats that the device must not take
 loops.py together DEVICE...           a second of sound on every device at the same time
 
-One line each, "WHAT: N octets equal"; status 1 if one is not.
+One line each, "WHAT: N bytes equal"; status 1 if one is not.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def run(loops: dict[str, Loop]) -> bool:
         loop.end()
         if name in waiting:
             found = len(bytes(loop.heard).strip(b"\0"))
-            print(f"{name}: {len(loop.data)} octets played, {found} captured, not the same")
+            print(f"{name}: {len(loop.data)} bytes played, {found} captured, not the same")
         else:
-            print(f"{name}: {len(loop.data)} octets equal")
+            print(f"{name}: {len(loop.data)} bytes equal")
     return not waiting
 
 

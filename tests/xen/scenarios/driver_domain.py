@@ -79,5 +79,5 @@ def serve(lab: Lab, driver: Guest, client: Guest) -> None:
 def compared(driver: Guest) -> str:
     done = driver.run(COMPARE)
     first = done.output.splitlines()[0]
-    expect(first.endswith("octets equal"), done.output[-400:])
+    expect(first.endswith("bytes equal"), done.output[-400:])
     return first

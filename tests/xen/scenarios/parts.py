@@ -97,7 +97,7 @@ def sounds(guest: Guest) -> bool:
 
 
 def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, underruns: int = 0) -> str:
-    """ "N octets equal" once the part was heard `rounds` times, every frame once a round and in
+    """ "N bytes equal" once the part was heard `rounds` times, every frame once a round and in
     order. `underruns`: those that the player told of; each may be one silence inside."""
     played = part.of(lab)
     return compare_frames(finished(recording(guest)), played * rounds, underruns=underruns)

@@ -13,7 +13,7 @@ from xenpvaudio.errors import PeerGoneError
 from xenpvaudio.xen.api import PAGE_BYTES, AccessError, Channel, Domain, Mapping
 from xenpvaudio.xen.connect import real_domain
 
-# As many references as one XenStore value (2048 octets) holds.
+# As many references as one XenStore value (2048 bytes) holds.
 PAGES = 300
 ALIVE_BYTE = 8
 PEER = "exec /opt/xen-pv-audio/bin/python3 /run/lab/inside/peer.py"

@@ -1,6 +1,6 @@
 """Every format and rate that the kernel's frontend knows, and several streams and cards at once.
 
-What a guest plays comes back through the host's loopback and is compared there, octet by octet.
+What a guest plays comes back through the host's loopback and is compared there, byte by byte.
 """
 
 from __future__ import annotations
@@ -78,18 +78,21 @@ def run(lab: Lab) -> None:
 def loops(guest: Guest, what: str, count: int, *names: str) -> str:
     told = guest.must(f"{LOOPS} {what} hw:0,0 {' '.join(names)}")
     print(told, flush=True)
-    octets = [int(number) for number in re.findall(r": (\d+) octets equal", told)]
-    expect(len(octets) == count and all(octets), f"{len(octets)} of {count}: {told[-300:]}")
-    return f"{count} {what}, {sum(octets)} octets equal"
+    equal_bytes = [int(number) for number in re.findall(r": (\d+) bytes equal", told)]
+    expect(
+        len(equal_bytes) == count and all(equal_bytes),
+        f"{len(equal_bytes)} of {count}: {told[-300:]}",
+    )
+    return f"{count} {what}, {sum(equal_bytes)} bytes equal"
 
 
 def several(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.three_devices_of_a_card_at_once") as figures:
         devices = ("hw:0,0", "hw:0,1", "hw:0,2")
         told = guest.must(f"{LOOPS} together {' '.join(devices)}")
-        octets = [int(number) for number in re.findall(r": (\d+) octets equal", told)]
-        expect(len(octets) == 3, told)
-        figures.append(f"6 streams, {sum(octets)} octets equal")
+        equal_bytes = [int(number) for number in re.findall(r": (\d+) bytes equal", told)]
+        expect(len(equal_bytes) == 3, told)
+        figures.append(f"6 streams, {sum(equal_bytes)} bytes equal")
     with lab.scenario("kernel.has_room_for_one_card") as figures:
         # xen_snd_front_alsa.c asks ALSA for the card number 0, whatever is there already.
         command("xl", "vsnd-attach", guest.name, CARD, *PCM)

@@ -162,7 +162,7 @@ def play(lab: Lab, guest: Guest) -> None:
 
 
 def cut(number: int) -> tuple[int, int, str]:
-    """Half a second of the frames, others for each number: first octet, end, and the shell's line
+    """Half a second of the frames, others for each number: first byte, end, and the shell's line
     that makes /tmp/part.raw of them."""
     first, length = 4 * 12000 * number, 4 * 24000
     line = f"tail -c +{first + 1} {FRAMES} | head -c {length} > /tmp/part.raw"
@@ -171,14 +171,14 @@ def cut(number: int) -> tuple[int, int, str]:
 
 def plays_in_a_row(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.ten_plays_in_a_row") as figures:
-        octets = 0
+        equal_bytes = 0
         for number in range(PLAYS_IN_A_ROW):
             first, end, line = cut(number)
             RECORD.unlink(missing_ok=True)
             output = guest.must(f"{line}; timeout 110 aplay {RAW} {LONG} /tmp/part.raw")
             print(f"  play {number}: {compared(lab.frames[first:end], output)}", flush=True)
-            octets += end - first
-        figures.append(f"{PLAYS_IN_A_ROW} plays, {octets} octets equal")
+            equal_bytes += end - first
+        figures.append(f"{PLAYS_IN_A_ROW} plays, {equal_bytes} bytes equal")
 
 
 RECORDED = """
@@ -208,11 +208,11 @@ def capture(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.full_duplex_is_bit_exact") as figures:
         figures.append(record_while_playing(guest, FRAMES))
     with lab.scenario("kernel.five_captures_in_a_row") as figures:
-        octets = 0
+        equal_bytes = 0
         for number in range(CAPTURES_IN_A_ROW):
             first, end, line = cut(number)
             told = record_while_playing(guest, "/tmp/part.raw", line)
             print(f"  capture {number}: {told}", flush=True)
-            expect(told == f"{end - first} octets equal", told)
-            octets += end - first
-        figures.append(f"{CAPTURES_IN_A_ROW} captures, {octets} octets equal")
+            expect(told == f"{end - first} bytes equal", told)
+            equal_bytes += end - first
+        figures.append(f"{CAPTURES_IN_A_ROW} captures, {equal_bytes} bytes equal")

@@ -59,8 +59,8 @@ def tools(lab: Lab, guest: Guest) -> None:
         guest.must(f"timeout 110 arecord {RAW} {LONG} -d 2 /tmp/silence.raw")
         took = time.monotonic() - started
         size = guest.must("stat -c %s /tmp/silence.raw; tr -d '\\0' < /tmp/silence.raw | wc -c")
-        expect(size.split() == [str(2 * 48000 * 4), "0"], f"octets, octets not 0: {size.split()}")
-        figures.append(f"{2 * 48000 * 4} octets in {took:.1f} s")
+        expect(size.split() == [str(2 * 48000 * 4), "0"], f"bytes, bytes not 0: {size.split()}")
+        figures.append(f"{2 * 48000 * 4} bytes in {took:.1f} s")
     with lab.scenario("kernel.speaker_test_reaches_its_channels") as figures:
         RECORD.unlink(missing_ok=True)
         guest.must(f"timeout 110 speaker-test -D hw:0,0 {SPEAKER_TEST}")

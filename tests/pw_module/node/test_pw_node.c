@@ -1,0 +1,96 @@
+/* A guest's node is made and freed, before a PipeWire that refuses at every step, and while the
+ * plane's commands of it still wait. */
+#include <dirent.h>
+
+#include "node/node.h"
+#include "pipewire_sim.h"
+#include "stream_sim.h"
+
+int pw_stream_trigger_process(struct pw_stream *stream) { return stream != NULL; }
+struct pw_buffer *pw_stream_dequeue_buffer(struct pw_stream *stream) {
+    return (void)stream, NULL;
+}
+void xpa_pw_watch_links(struct xpa_pw *pw) { (void)pw; }
+void xpa_pw_unwatch_links(struct xpa_pw *pw) { (void)pw; }
+
+static const struct xpa_pw_offer OFFER = {
+    1, 1, 1, {XENSND_PCM_FORMAT_S16_LE}, {48000}, {2},
+};
+
+static int open_descriptors(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static struct xpa_pw_node *node_new(struct xpa_pw *pw) {
+    return xpa_pw_node_new(pw, pw->plane, 1, XPA_PLAYBACK, NULL, NULL, 0, &OFFER);
+}
+
+/* The sanitizer looks for memory that was lost. */
+static void test_a_node_that_is_refused_keeps_nothing(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    int before = open_descriptors();
+    for (int step = 0; step < 4; step++) {
+        struct xpa_pw pw = sim_pw_new(plane);
+        spa_list_init(&pw.nodes);
+        sim_pw.no_properties = step == 0;
+        sim_pw.no_stream = step == 1;
+        sim_pw.connected = step == 2 ? -EINVAL : 0;
+        struct xpa_pw_node *node = node_new(&pw);
+        CHECK((node != NULL) == (step == 3), "step %d", step);
+        sim_settle(plane);
+        xpa_pw_node_free(node);
+        CHECK(spa_list_is_empty(&pw.nodes), "it is among the nodes after step %d", step);
+        CHECK(open_descriptors() == before, "%d descriptors more after step %d",
+              open_descriptors() - before, step);
+    }
+    xpa_plane_free(plane);
+}
+
+/* Commands and PipeWire's calls reach the data loop by different ways: a command that is carried
+ * out after the freeing finds no node. */
+static void test_a_node_can_be_freed_while_its_commands_wait(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    struct link *link = link_new();
+    struct xpa_pw pw = sim_pw_new(plane);
+    spa_list_init(&pw.nodes);
+    struct xpa_front *front =
+        xpa_front_new(plane, 3, XPA_PLAYBACK, &link->ring_page, &link->event_page,
+                      link->requests[GUEST], link->events[GUEST], 0, 0);
+    struct xpa_pw_node *node = node_new(&pw);
+    xpa_pw_node_bind(node, front);
+    xpa_pw_node_free(node);
+    sim_settle(plane);
+    CHECK(spa_list_is_empty(&pw.nodes), "it is among the nodes");
+    CHECK(!front->on_change, "the stream tells a node that is gone");
+    xpa_front_free(front);
+    xpa_plane_free(plane);
+    link_free(link);
+}
+
+static void do_nothing(const struct xpa_command *command) { (void)command; }
+
+/* Then it could never wake: better none. */
+static void test_a_node_whose_commands_find_no_room_is_refused(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    struct xpa_pw pw = sim_pw_new(plane);
+    spa_list_init(&pw.nodes);
+    int before = open_descriptors();
+    struct xpa_command nothing = {.func = do_nothing};
+    while (xpa_queue_push(&plane->commands, &nothing)) {
+    }
+    CHECK(!node_new(&pw), "it was made");
+    CHECK_EQ(open_descriptors(), before);
+    xpa_plane_free(plane);
+}
+
+int main(void) {
+    test_a_node_that_is_refused_keeps_nothing();
+    test_a_node_can_be_freed_while_its_commands_wait();
+    test_a_node_whose_commands_find_no_room_is_refused();
+    return check_close();
+}
