@@ -231,6 +231,8 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
 static void do_bind(const struct xpa_command *command) {
     struct xpa_pw_node *n = command->object;
     struct xpa_front *f = command->arg.pointer;
+    if (n->front == f)
+        return;
     if (n->front)
         n->front->on_change = NULL;
     n->front = f;
