@@ -76,6 +76,7 @@ PROGRAMS = {
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 
