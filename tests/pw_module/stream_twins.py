@@ -73,6 +73,27 @@ TWINS = {
         "test_stream_resources", "base/memory.c",
         "if (!memory || count == 0 || item_bytes == 0)", "",
     ),
+    "source_stops_at_once": (
+        "test_pw_suspend", "node/cycle.c",
+        "if (!f->positioned) {", "if (n->direction == XPA_CAPTURE || !f->positioned) {",
+    ),
+    "source_never_stops": (
+        "test_pw_suspend", "node/cycle.c",
+        "n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;",
+        "n->drain_until_nsec = UINT64_MAX; (void)left_nsec;",
+    ),
+    "source_hands_over_what_nobody_took": (
+        "test_pw_suspend", "node/cycle.c", "            forget_old(n);", "            (void)0;",
+    ),
+    "source_believes_what_was_asked_for_before": (
+        "test_pw_suspend", "node/cycle.c",
+        "    n->converter.step_frames = 0;\n    xpa_follow_reset(n);\n    xpa_node_arm",
+        "    xpa_follow_reset(n);\n    xpa_node_arm",
+    ),
+    "sink_stops_at_once": (
+        "test_pw_suspend", "node/cycle.c",
+        "if (!f->positioned) {", "if (n->direction == XPA_PLAYBACK || !f->positioned) {",
+    ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
         "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",

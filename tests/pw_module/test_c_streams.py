@@ -87,6 +87,7 @@ PROGRAMS = {
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", "pipewire/core.c"], TIME),
     "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", "pipewire/core.c"], TIME),
+    "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 

@@ -2,7 +2,8 @@
 
 The node outlives the connection: it appears when the backend first said what it can do, stays when
 the backend dies, and goes on when it is back. A worker task brings the stream to what the graph
-wants (a format, or nothing: suspended), one step at a time, whatever changes meanwhile.
+wants (a format, or nothing: suspended), one step at a time, whatever changes meanwhile. A short
+suspension leaves the stream open, but stopped.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ from .link import FrontLink
 
 log = logging.getLogger(__name__)
 
+# How long a suspended stream stays open. To force a rate, and since 1.0 a quantum, PipeWire takes
+# the format from every node and sets it again some ten milliseconds later, mostly the same; to open
+# anew would cost the sound of a tenth of a second. After this nobody is about to come back, and the
+# host may give its device to others.
+SUSPENDED_SEC = 1.0
 # Common rates among which a backend that allows an interval is offered to the graph.
 COMMON_RATES = (48000, 44100, 96000, 88200, 192000, 176400, 64000, 32000, 24000, 22050, 16000, 8000)
 # Channel counts that have positions; others are offered only where none of these is possible.
@@ -77,6 +83,8 @@ class FrontendStream:
         self.space: Space | None = None
         self.opened: Config | None = None
         self._wanted: Wanted | None = None
+        self._suspension: asyncio.TimerHandle | None = None
+        """Suspended just now: what is open stays so until then."""
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
         self._wake = asyncio.Event()
@@ -94,6 +102,7 @@ class FrontendStream:
 
     async def stop(self) -> None:
         """The connection ends; the node stays."""
+        self._end_suspension()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -107,7 +116,7 @@ class FrontendStream:
         """The daemon came or went; nodes of the old connection are gone with it."""
         if not up:
             self._free_node()
-            self._wanted = None
+            self._want(None)
         self._wake.set()
 
     def close(self) -> None:
@@ -145,7 +154,7 @@ class FrontendStream:
         if self.node is not None:
             self.node.bind(link.front)
         wanted = self._wanted
-        if self.opened is not None and self._matches(self.opened, wanted):
+        if self.opened is not None and self._stays(self.opened, wanted):
             return
         if self.opened is not None:
             self.opened = None
@@ -155,13 +164,32 @@ class FrontendStream:
         self.opened = await self._open(link, wanted)
         self._on_opened()
 
-    @staticmethod
-    def _matches(opened: Config, wanted: Wanted | None) -> bool:
-        return wanted is not None and (opened.format, opened.rate, opened.channels) == (
-            wanted.format,
-            wanted.rate,
-            wanted.channels,
-        )
+    def _stays(self, opened: Config, wanted: Wanted | None) -> bool:
+        """Whether the stream that is open will do. Period and buffer follow from the settings and
+        from what the backend allows, never from the graph's quantum."""
+        if wanted is None:
+            return self._suspension is not None
+        return wanted == Wanted(opened.format, opened.rate, opened.channels)
+
+    # -- what the graph wants
+
+    def _want(self, wanted: Wanted | None) -> None:
+        self._end_suspension()
+        self._wanted = wanted
+        self._wake.set()
+
+    def _suspend(self) -> None:
+        """Nothing is wanted, but may be in a moment."""
+        if self._wanted is None:
+            return
+        self._want(None)
+        loop = asyncio.get_running_loop()
+        self._suspension = loop.call_later(SUSPENDED_SEC, self._want, None)
+
+    def _end_suspension(self) -> None:
+        if self._suspension is not None:
+            self._suspension.cancel()
+            self._suspension = None
 
     # -- negotiation
 
@@ -307,7 +335,7 @@ class FrontendStream:
     def _live(self) -> dict[str, str]:
         if self.link is None:
             return {"xenpv.state": "no backend"}
-        if self.opened is None:
+        if self.opened is None or self._wanted is None:
             return {"xenpv.state": "suspended"}
         stats = self.link.front.stats
         rate = self.opened.rate
@@ -326,8 +354,7 @@ class FrontendStream:
     def _make_node_again(self) -> None:
         self._node_retry = None
         self._free_node()
-        self._wanted = None
-        self._wake.set()
+        self._want(None)
 
     def _event(self, event: PwEvent) -> None:
         if event.lost_node and self.node is not None and self._node_retry is None:
@@ -341,5 +368,7 @@ class FrontendStream:
         if event.kind is not PwEventKind.FORMAT:
             return
         number, rate, channels = event.args
-        self._wanted = Wanted(PcmFormat(number), rate, channels) if number >= 0 else None
-        self._wake.set()
+        if number < 0:
+            self._suspend()
+        else:
+            self._want(Wanted(PcmFormat(number), rate, channels))

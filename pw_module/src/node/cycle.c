@@ -1,11 +1,16 @@
 /* node/cycle.c - a guest node's stream and its audio callback, on the data loop; the model is in
  * node/node.h. */
+#include <math.h>
 #include <time.h>
 
 #include "node/drive.h"
 #include "node/follow.h"
 #include "node/graph.h"
 #include "node/lead.h"
+
+/* A backend that stops to send positions is not waited for, after what is left; and how long a
+ * source is kept running. */
+static const uint64_t LINGER_NSEC = 200000000;
 
 static uint64_t thread_cpu_nsec(void) {
     struct timespec t;
@@ -39,18 +44,31 @@ static void stop(struct xpa_pw_node *n) {
     xpa_node_arm(n, 0);
 }
 
-/* Playback is heard to its end before the stream stops: the last `lead` frames are still there. */
+/* Playback is heard to its end before the stream stops: the last `lead` frames are still there.
+ * Capture goes on for a moment: a graph that is only rebuilt, with another rate or quantum, comes
+ * back sooner, and a start would cost it more than its own clients' time. */
 static void begin_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    if (n->direction == XPA_CAPTURE || !f->positioned) {
+    if (!f->positioned) {
         stop(n);
         return;
     }
     n->draining = true;
-    n->drain_frames = f->written_frames;
-    uint64_t left = f->written_frames - f->position_frames + f->config.period_frames;
-    n->drain_until_nsec = now_nsec + (uint64_t)(left * 1e9 / f->config.rate) + 200000000;
+    n->drain_frames = n->direction == XPA_PLAYBACK ? f->written_frames : UINT64_MAX;
+    uint64_t left_nsec = 0;
+    if (n->direction == XPA_PLAYBACK)
+        left_nsec = (uint64_t)((f->written_frames - f->position_frames + f->config.period_frames) *
+                               1e9 / f->config.rate);
+    n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;
     xpa_node_arm(n, n->drain_until_nsec);
+}
+
+/* Capture: what nobody took becomes no older than what a cycle takes. */
+static void forget_old(const struct xpa_pw_node *n) {
+    struct xpa_front *f = n->front;
+    uint64_t kept = (uint64_t)ceil(xpa_lead_distance(f, n->converter.step_frames));
+    if ((int64_t)(f->position_frames - kept - f->read_frames) > 0)
+        f->read_frames = f->position_frames - kept;
 }
 
 static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
@@ -61,6 +79,7 @@ static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
 static void resume_from_drain(struct xpa_pw_node *n) {
     n->draining = false;
     xpa_overdue_forget(&n->cycle);
+    n->converter.step_frames = 0;
     xpa_follow_reset(n);
     xpa_node_arm(n, 0);
 }
@@ -76,6 +95,8 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     f->stats.driving = n->driving;
     f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
     if (n->direction == XPA_CAPTURE && n->running) {
+        if (n->draining)
+            forget_old(n);
         xpa_front_ask(f);
         xpa_follow_held(n);
         xpa_lead_tell(f);

@@ -42,6 +42,8 @@ struct world {
     uint64_t clock_nsec, clock_position;
     uint64_t last_nsec, longest_nsec, hurried; /* between two cycles; less than most of a quantum */
     uint32_t held, asks_again;                 /* the converter's */
+    uint64_t handed;                           /* capture: frames; and how old the oldest was */
+    double oldest;
     /* what the stream hands over */
     struct pw_buffer outer;
     struct spa_buffer inner;
@@ -52,7 +54,7 @@ struct world {
 
 static struct world *world; /* there is one; pw_stream's functions find it here */
 
-static void process(struct world *w) {
+static inline void process(struct world *w) {
     uint32_t quantum = (uint32_t)w->position.clock.duration;
     if (w->node.direction == XPA_PLAYBACK) {
         for (uint32_t i = 0; i < quantum; i++)
@@ -60,10 +62,12 @@ static void process(struct world *w) {
         w->chunk = (struct spa_chunk){.size = quantum * FRAME_BYTES};
     }
     w->outer.requested = w->rate_match.size;
+    double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->read_frames;
+    w->oldest = age > w->oldest ? age : w->oldest;
     xpa_node_process(&w->node);
 }
 
-static void on_clients(struct sim_actor *actor) { process(actor->data); }
+static inline void on_clients(struct sim_actor *actor) { process(actor->data); }
 
 int pw_stream_trigger_process(struct pw_stream *stream) {
     struct world *w = world;
@@ -102,18 +106,20 @@ struct pw_buffer *pw_stream_dequeue_buffer(struct pw_stream *stream) {
 
 int pw_stream_queue_buffer(struct pw_stream *stream, struct pw_buffer *buffer) {
     (void)stream;
-    if (world->node.direction == XPA_CAPTURE)
+    if (world->node.direction == XPA_CAPTURE) {
         world->held += (uint32_t)buffer->size;
+        world->handed += buffer->size;
+    }
     return 0;
 }
 
-static void drain_tap(struct world *w) {
+static inline void drain_tap(struct world *w) {
     w->logged += xpa_tap_read(w->tap, (uint8_t *)(w->log + w->logged),
                               (LOG_FRAMES - w->logged) * FRAME_BYTES) /
                  FRAME_BYTES;
 }
 
-static void python(void *data) {
+static inline void python(void *data) {
     struct world *w = data;
     struct xpa_notice notice;
     while (!w->asleep && xpa_plane_next_notice(w->plane, &notice)) {
@@ -128,7 +134,7 @@ static void python(void *data) {
         drain_tap(w);
 }
 
-static struct xpa_config world_config(const struct world *w, uint32_t format) {
+static inline struct xpa_config world_config(const struct world *w, uint32_t format) {
     return (struct xpa_config){.format = format,
                                .rate = RATE,
                                .channels = 1,
@@ -139,7 +145,7 @@ static struct xpa_config world_config(const struct world *w, uint32_t format) {
                                .buffer = w->buffer};
 }
 
-static struct world *world_new(int direction, uint32_t quantum) {
+static inline struct world *world_new(int direction, uint32_t quantum) {
     struct world *w = world = calloc(1, sizeof *w);
     sim_reset();
     sim_add_poll(python, w);
@@ -198,7 +204,7 @@ static struct world *world_new(int direction, uint32_t quantum) {
     return w;
 }
 
-static void world_free(struct world *w) {
+static inline void world_free(struct world *w) {
     xpa_vdev_disconnect(w->vdev, w->back);
     w->front->on_change = NULL;
     xpa_front_detach(w->front);
@@ -218,7 +224,7 @@ static void world_free(struct world *w) {
 }
 
 /* Silence heard since log frame `from`; no frame is heard twice, or before an earlier one. */
-static uint64_t silence(struct world *w, uint64_t from) {
+static inline uint64_t silence(struct world *w, uint64_t from) {
     uint64_t silent = 0;
     int32_t last = 0;
     drain_tap(w);

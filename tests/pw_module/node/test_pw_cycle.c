@@ -1,4 +1,7 @@
-/* A guest's sink and source before a graph in small: see graph_world.h. */
+/*
+ * A guest's sink and source while the graph runs: clients that are late, cycles that are lost,
+ * other quanta, a lead that grew. See graph_world.h.
+ */
 #include "graph_world.h"
 
 static void test_a_lost_cycle_is_not_heard(void) {
