@@ -11,6 +11,7 @@ from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
 from parts import (
     FRAME_BYTES,
+    LONG_BUFFER,
     RAW,
     Part,
     backend,
@@ -27,12 +28,11 @@ from players import Endless
 HOSTILE = "timeout 280 /opt/xen-pv-audio/bin/python3 /run/lab/inside/hostile.py"
 APLAY = f"timeout 110 aplay {RAW} /tmp/part.raw"
 PART = Part(0, 4)
-BUFFER_FRAMES = 65536
 OTHER = Part(72000, 2)
 
 
 def run(lab: Lab) -> None:
-    kernel = Guest("honest", vsnd=vsnd(BUFFER_FRAMES * FRAME_BYTES))
+    kernel = Guest("honest", vsnd=vsnd(LONG_BUFFER * FRAME_BYTES))
     hostile = Guest("hostile", vsnd=vsnd(), index=1)
     with backend("backend-bad") as daemon, kernel, hostile:
         kernel_card(kernel)
@@ -85,7 +85,7 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     forget(kernel)
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
     wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
-    player = Endless(kernel, raw(BUFFER_FRAMES))
+    player = Endless(kernel, raw(LONG_BUFFER))
     wait_until(lambda: sounds(kernel), "the honest guest's sound")
     started = time.monotonic()
     hostile.console.start("touch /tmp/go")

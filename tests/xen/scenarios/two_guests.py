@@ -11,6 +11,8 @@ from dom0 import OUT, Daemon, Lab, expect, wait_until
 from guest import Guest
 from our_front import SESSION, SINK, frontend_state, nodes
 from parts import (
+    FRAME_BYTES,
+    LONG_BUFFER,
     RATE,
     RAW,
     Part,
@@ -21,6 +23,7 @@ from parts import (
     heard_so_far,
     heard_the_rest,
     kernel_card,
+    raw,
     recording,
     sounds,
     vsnd,
@@ -52,7 +55,7 @@ print(time.monotonic() - begun, store.read("device/vsnd/0/state"))
 
 
 def run(lab: Lab) -> None:
-    kernel = Guest("kernel", vsnd=vsnd())
+    kernel = Guest("kernel", vsnd=vsnd(LONG_BUFFER * FRAME_BYTES))
     ours = Guest("ours", vsnd=vsnd(1 << 17), index=1)
     try:
         with backend("backend-two") as daemon:
@@ -117,7 +120,7 @@ def both(kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
     players: dict[str, Endless | EndlessPipeWire] = {}
     players[ours.name] = EndlessPipeWire(ours, LONG_PLAY, RATE)
     wait_until(lambda: sounds(ours), "our guest's sound")
-    players[kernel.name] = Endless(kernel, RAW)
+    players[kernel.name] = Endless(kernel, raw(LONG_BUFFER))
     wait_until(lambda: sounds(kernel), "the kernel guest's sound")
     wait_growing([kernel, ours])
     return players
