@@ -67,7 +67,8 @@ def test_the_path_of_the_loopback_is_part_of_the_round_trip() -> None:
         figures("--quantum", "512", f"--simulate=loopback,delay={ms}ms,gain=-6dB,quantum=256")
         for ms in (10, 90)
     )
-    assert long["true_ms"] - short["true_ms"] == pytest.approx(80, abs=1)
+    # a lead that grew over an xrun is 10 ms longer at the most, each way
+    assert long["true_ms"] - short["true_ms"] == pytest.approx(80, abs=21)
     assert long["path_ms"] - short["path_ms"] == pytest.approx(80, abs=1)
 
 
