@@ -1,16 +1,32 @@
-"""Work that many tests wait for, begun by the first of them: on all processors at once."""
+"""Programs in C and their twins, run for many tests: on all processors at once."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 T = TypeVar("T")
+Done = subprocess.CompletedProcess[str]
+
+
+def run_program(program: Path, **env: str) -> Done:
+    """The limit only ends a hang; nothing is timed. The first data race ends a program: gcc 14's
+    sanitizer needs milliseconds to report one, and a twin has 60000."""
+    return subprocess.run(
+        [program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **env, "TSAN_OPTIONS": "halt_on_error=1"},
+    )
 
 
 def chosen(request: pytest.FixtureRequest, test: Callable[..., None]) -> list[pytest.Function]:

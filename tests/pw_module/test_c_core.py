@@ -7,7 +7,6 @@ caught.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pw_module.ahead import ahead, chosen
+from pw_module.ahead import Done, ahead, chosen, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -43,8 +42,6 @@ PROGRAMS = [
 ]
 
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
-
-Done = subprocess.CompletedProcess[str]
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -75,19 +72,6 @@ def compile_program(
     )
     assert done.returncode == 0, done.stderr
     return program
-
-
-def run_program(program: Path, **env: str) -> Done:
-    # The limit only ends a hang; nothing is timed. The first data race ends a program: gcc 14's
-    # sanitizer needs milliseconds to report one, and a twin has 60000.
-    return subprocess.run(
-        [program],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, **env, "TSAN_OPTIONS": "halt_on_error=1"},
-    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ copy of the source without it must be caught.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from pw_module.ahead import ahead, chosen
+from pw_module.ahead import Done, ahead, chosen, run_program
 from pw_module.stream_twins import TWINS
 from xenpvaudio.sndif.codes import Trigger
 from xenpvaudio.sndif.stream_rules import BACKEND_PCM, Asked, PcmState
@@ -106,8 +105,6 @@ PIPEWIRE = _pipewire("--cflags")
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 CELL = re.compile(r"^cell (\w+) (\w+) (\w+) (-?\d+) (\w+)$", re.MULTILINE)
 
-Done = subprocess.CompletedProcess[str]
-
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
@@ -161,22 +158,10 @@ def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) ->
     return program
 
 
-def run(program: Path, **env: str) -> Done:
-    # the limit only ends a hang; nothing is timed
-    return subprocess.run(
-        [program],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, **env},
-    )
-
-
 @pytest.fixture(scope="module")
 def programs(request: pytest.FixtureRequest, objects: Path) -> Iterator[dict[str, Future[Done]]]:
     def job(name: str, sanitizer: str) -> Done:
-        return run(build(name, sanitizer, objects))
+        return run_program(build(name, sanitizer, objects))
 
     wanted = [item.callspec.params for item in chosen(request, test_stream_program_passes)]
     jobs = {"{name} {sanitizer}".format(**p): partial(job, **p) for p in wanted}
@@ -202,7 +187,7 @@ def test_stream_program_passes(
 
 
 def test_streams_in_c_follow_the_table_in_python(objects: Path) -> None:
-    done = run(build("test_stream_back", MEMORY, objects))
+    done = run_program(build("test_stream_back", MEMORY, objects))
     what_of = {
         str(Trigger.START.value): Asked.START,
         str(Trigger.PAUSE.value): Asked.PAUSE,
@@ -229,7 +214,7 @@ def run_twin(twin: str, objects: Path, folder: Path) -> Done:
     mutated = folder / twin / file
     mutated.parent.mkdir(parents=True)
     mutated.write_text(text.replace(original, changed))
-    return run(build(name, MEMORY, objects, mutated), CHECK_ONCE="1")
+    return run_program(build(name, MEMORY, objects, mutated), CHECK_ONCE="1")
 
 
 @pytest.fixture(scope="module")

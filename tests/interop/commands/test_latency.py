@@ -63,13 +63,20 @@ def test_what_applications_are_told_is_true(ppm: int) -> None:
 
 
 def test_the_path_of_the_loopback_is_part_of_the_round_trip() -> None:
-    short, long = (
-        figures("--quantum", "512", f"--simulate=loopback,delay={ms}ms,gain=-6dB,quantum=256")
-        for ms in (10, 90)
+    """In both runs the lead is the same, if the machine does not stall in one of them."""
+
+    def longer_ms() -> list[float]:
+        short, long = (
+            figures("--quantum", "512", f"--simulate=loopback,delay={ms}ms,gain=-6dB,quantum=256")
+            for ms in (10, 90)
+        )
+        return [long[figure] - short[figure] for figure in ("true_ms", "path_ms")]
+
+    eighty = pytest.approx([80, 80], abs=1)
+    (found,) = runs_that_count(
+        longer_ms, lambda found: bool(found == eighty), 1, MOST_RUNS, STALL_NSEC
     )
-    # a lead that grew over an xrun is 10 ms longer at the most, each way
-    assert long["true_ms"] - short["true_ms"] == pytest.approx(80, abs=21)
-    assert long["path_ms"] - short["path_ms"] == pytest.approx(80, abs=1)
+    assert found == eighty
 
 
 def test_a_picture_and_a_table_for_people(tmp_path: Path) -> None:

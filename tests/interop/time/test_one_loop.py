@@ -21,7 +21,10 @@ SPY = Path(__file__).parents[1] / "loopspy.c"
 LOOPS = 4
 SEVERAL = f"context.properties = {{ context.num-data-loops = {LOOPS} }}\n"
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+    pytest.mark.skipif(library_version() < (1, 2, 0), reason="PipeWire has one data loop only"),
+]
 
 
 def configure(env: dict[str, str]) -> None:

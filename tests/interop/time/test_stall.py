@@ -11,6 +11,7 @@ pytest.importorskip("numpy")
 import numpy as np
 
 from interop.duplex import duplex
+from witness import runs_that_count
 from xenpvaudio.measure.correlate import DelayTrack
 from xenpvaudio.measure.latency import RATE
 from xenpvaudio.measure.timing import Truth, analyse
@@ -19,15 +20,16 @@ from xenpvaudio.testbed.noise_player import PEAK, noise
 PATH_FRAMES = 1920
 STALL_SEC, EVERY_SEC = 0.05, 5.0
 BACK_SEC, BACK_FRAMES = 2.0, 4.0
-# A client that misses a cycle, as clients of any device do now and then, has that cycle's frames
-# missing for one round trip: 2 % of the time between two stalls.
-TRUE_PERCENT = 90
+# A client that misses a cycle, as clients of any device do when the machine stalls, has the frames
+# of that cycle missing for one round trip.
+MOST_RUNS, MACHINE_STALL_NSEC = 4, 2_000_000
 # Nominal marks of the cycles around a stall are not those of any one moment.
 EDGE_SEC = 0.1
 
 
-@pytest.mark.parametrize("quantum", [1024, 256])
-def test_what_is_told_is_true_again_two_seconds_after_a_stall(quantum: int) -> None:
+def worst_frames(quantum: int) -> float:
+    """Of what is told between two stalls, from BACK_SEC after the first on: the 99th percentile of
+    how wrong it is, the worst such time's."""
     output = f"loopback,delay=40ms,gain=0dB,stall={STALL_SEC * 1000:g}ms/{EVERY_SEC:g}s"
     seconds = 3 * EVERY_SEC
     run = duplex(output, seconds, quantum)
@@ -46,8 +48,22 @@ def test_what_is_told_is_true_again_two_seconds_after_a_stall(quantum: int) -> N
     print(timing)
     print(np.round(series.time[quiet][::50], 2), track.steps)
     assert np.count_nonzero(quiet) * quantum > 4 * RATE
+    worst = 0.0
     for number in np.unique(np.floor((now - STALL_SEC) / EVERY_SEC)[quiet]):
         after = quiet & (np.floor((now - STALL_SEC) / EVERY_SEC) == number)
         errors = np.abs(series.deviation[after])
         print(number, np.median(errors), np.max(errors))
-        assert np.percentile(errors, TRUE_PERCENT) <= BACK_FRAMES
+        worst = max(worst, float(np.percentile(errors, 99)))
+    return worst
+
+
+@pytest.mark.parametrize("quantum", [1024, 256])
+def test_what_is_told_is_true_again_two_seconds_after_a_stall(quantum: int) -> None:
+    (worst,) = runs_that_count(
+        lambda: worst_frames(quantum),
+        lambda worst: worst <= BACK_FRAMES,
+        1,
+        MOST_RUNS,
+        MACHINE_STALL_NSEC,
+    )
+    assert worst <= BACK_FRAMES

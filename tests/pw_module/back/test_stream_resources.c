@@ -2,7 +2,6 @@
  * data loop finds all memory in place. Linux tells both: /proc/self/fd, and mincore() of what the
  * allocator got from mmap(), as it does for anything so large. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -10,16 +9,8 @@
 
 #include "back/back.h"
 #include "check.h"
+#include "descriptors.h"
 #include "stream_link.h"
-
-static int open_descriptors(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count - 3; /* ., .., and the directory's own */
-}
 
 /* At most `more` descriptors than now can be opened. They are numbered from the lowest free one. */
 static void leave_room(int more) {

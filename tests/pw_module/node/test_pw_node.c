@@ -1,7 +1,7 @@
 /* A guest's node is made and freed, before a PipeWire that refuses at every step, and while the
  * plane's commands of it still wait. */
-#include <dirent.h>
 
+#include "descriptors.h"
 #include "node/node.h"
 #include "pipewire_sim.h"
 #include "stream_sim.h"
@@ -16,15 +16,6 @@ void xpa_pw_unwatch_links(struct xpa_pw *pw) { (void)pw; }
 static const struct xpa_pw_offer OFFER = {
     1, 1, 1, {XENSND_PCM_FORMAT_S16_LE}, {48000}, {2},
 };
-
-static int open_descriptors(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
 
 static struct xpa_pw_node *node_new(struct xpa_pw *pw) {
     return xpa_pw_node_new(pw, pw->plane, 1, XPA_PLAYBACK, NULL, NULL, 0, &OFFER);
