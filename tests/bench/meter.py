@@ -90,6 +90,7 @@ class Player:
     def missed_cycles(self) -> tuple[int, int]:
         """(cycles, of which missed), told by the cycles' own times, once it has ended."""
         output, _ = self.process.communicate(timeout=self._sec + 60)
+        assert self.process.returncode == 0, f"the player ended with {self.process.returncode}"
         times = [mark[1] for mark in json.loads(output)["marks"]]
         steps = [b - a for a, b in itertools.pairwise(times)]
         usual = statistics.median(steps)

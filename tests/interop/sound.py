@@ -6,7 +6,6 @@ frame shows, and silence that a stalled machine inserted can be told apart from 
 
 from __future__ import annotations
 
-import functools
 import random
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import time
 from array import array
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 from xenpvaudio.sound.compare import Comparison, compare
 from xenpvaudio.sound.wav import read_wav, to_float32, write_wav
@@ -52,33 +51,6 @@ def write_noise(
     padding = bytes(int(PADDING_SEC * rate) * frame_bytes)
     write_wav(path, rate, channels, encoding, data + padding)
     return path
-
-
-P = ParamSpec("P")
-
-
-def despite_stalls(test: Callable[P, None]) -> Callable[P, None]:
-    """For tests of real-time audio between several processes: on a shared machine a stall of tens
-    of milliseconds may spoil a run for every program in it, ours or not. One of three must be
-    right; `tmp_path` is another folder each time."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        folder = kwargs.get("tmp_path")
-        for attempt in (1, 2, 3):
-            if isinstance(folder, Path):
-                kwargs["tmp_path"] = folder / str(attempt)
-                (folder / str(attempt)).mkdir()
-            try:
-                return test(*args, **kwargs)
-            except AssertionError as error:
-                # what no stall explains must not pass at the second try
-                words = ("duplicated=0", "reordered=0", "corrupted=0")
-                explained = "Comparison" not in str(error) or all(w in str(error) for w in words)
-                if attempt == 3 or not explained:
-                    raise
-
-    return run
 
 
 def eventually(condition: Callable[[], Any], what: str, limit_sec: float = LIMIT_SEC) -> Any:

@@ -20,7 +20,6 @@ from interop.sound import (
     RATE,
     Recording,
     assert_whole,
-    despite_stalls,
     eventually,
     heard,
     noise,
@@ -202,7 +201,6 @@ def test_a_recording_alone_is_as_long_as_the_time_it_took_and_silent(
     assert not running(loop, SINK)
 
 
-@despite_stalls
 def test_a_recording_holds_what_is_played_meanwhile_once_and_in_order(
     loop: Testbed, tmp_path: Path
 ) -> None:
@@ -215,7 +213,6 @@ def test_a_recording_holds_what_is_played_meanwhile_once_and_in_order(
     assert_whole(compare(samples.tobytes(), recorded.tobytes(), 8, bytes(8)))
 
 
-@despite_stalls
 def test_playing_and_recording_in_one_graph_is_as_exact(loop: Testbed, tmp_path: Path) -> None:
     """What call programs and echo cancellers do. One device drives and the other one follows; both
     have the backend's clock, so nothing is resampled."""
@@ -237,7 +234,6 @@ def test_playing_and_recording_in_one_graph_is_as_exact(loop: Testbed, tmp_path:
     assert_whole(compare(samples.tobytes(), recorded.tobytes(), 8, bytes(8)))
 
 
-@despite_stalls
 def test_a_driver_of_higher_priority_is_followed_by_rate_matching(tmp_path: Path) -> None:
     """The samples count frames, so after resampling they still tell which frame was played when.
     The device is fast: what the graph gives it must be stretched, not skipped and repeated."""
@@ -290,7 +286,6 @@ context.objects = [
 """
 
 
-@despite_stalls
 def test_a_host_microphone_is_recorded_in_the_guest(tmp_path: Path) -> None:
     samples = noise(RATE, 2)
     # silence first: PipeWire 1.4 begins with the first of the two links

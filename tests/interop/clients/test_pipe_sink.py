@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from interop.sound import despite_stalls
 from xenpvaudio.testbed.session import PipeWireSession
 
 RATE = 48000
@@ -100,7 +99,6 @@ def fifo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "player", [("pw-play",), ("paplay",), ("aplay", "-q", "-D", "pipewire")], ids=lambda p: p[0]
 )
-@despite_stalls
 def test_pipe_sink_gets_every_frame_once_and_in_order(
     player: tuple[str, ...], host_session: HostFactory, fifo: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 
-from interop.sound import despite_stalls
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.sound.wav import read_wav, to_float32, write_wav
 from xenpvaudio.testbed.session import PipeWireSession
@@ -131,7 +130,6 @@ def test_pipewire_makes_the_same_floats(
 
 
 @pytest.mark.parametrize("encoding", ["s24", "s32", "f64"])
-@despite_stalls
 def test_the_demo_s_card_holds_what_the_file_does(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "edges.wav"
     write_wav(path, 48000, 2, encoding, samples(encoding))

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from subprocess import DEVNULL
 
-from interop.sound import LIMIT_SEC, Recording, despite_stalls, eventually
+from interop.sound import LIMIT_SEC, Recording, eventually
 from xenpvaudio.testbed.testbed import SOURCE, Testbed, card_nodes
 
 # They stay for a while, are gone for a while, three times.
@@ -28,7 +28,6 @@ def wait_until_running(bed: Testbed, node: str) -> None:
     eventually(lambda: (bed.node(node) or {}).get("xenpv.state") == "running", "nothing runs")
 
 
-@despite_stalls
 def test_a_recorder_that_wants_less_latency_costs_the_others_none(tmp_path: Path) -> None:
     with Testbed(card_nodes(formats=["s16_le"])) as bed:
         bed.wait_for_node(SOURCE)
