@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
+
 from witness import Witness
 
 HERE = Path(__file__).parent
