@@ -115,6 +115,14 @@ def test_lost_frames_and_silences_are_counted() -> None:
             frames.in_order(wrong, PLAYED)
 
 
+def test_of_frames_that_nobody_played_the_first_are_shown() -> None:
+    strange = cut(0, 5) + b"\1\2\3\4\5\6\7\x08" + b"\t" * 40 + cut(5, 1000)
+    shown = "0..4, 12 unknown: 01020304 05060708, 5..999"
+    for check in (frames.compare_frames, frames.in_order, frames.heard_frames):
+        with pytest.raises(frames.DifferentError, match=shown):
+            check(strange, PLAYED)
+
+
 def test_samples_of_32_bits_are_narrowed_only_if_nothing_is_lost() -> None:
     def wav(bits: int, data: bytes) -> bytes:
         fmt = b"fmt " + (16).to_bytes(4, "little") + bytes(14) + bits.to_bytes(2, "little")

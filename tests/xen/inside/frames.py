@@ -54,25 +54,30 @@ def compare_frames(
 
 
 def describe(recorded: bytes, played: bytes, frame_bytes: int) -> list[str]:
-    """What a recording consists of: frames of `played`, silence, others; in order."""
+    """What a recording consists of: frames of `played`, silence, others; in order. Of others the
+    first two are shown: a volume, a mixture and old memory look different."""
     starts = range(0, len(played) - frame_bytes + 1, frame_bytes)
     number_of = {played[at : at + frame_bytes]: at // frame_bytes for at in starts}
     silence = bytes(frame_bytes)
-    pieces: list[list[int]] = []  # first number (-1 silence, -2 unknown), count
+    pieces: list[list[int]] = []  # first number (-1 silence, -2 unknown), count, place
     for at in range(0, len(recorded) - frame_bytes + 1, frame_bytes):
         frame = recorded[at : at + frame_bytes]
         number = number_of.get(frame, -1 if frame == silence else -2)
         if pieces:
-            first, count = pieces[-1]
+            first, count, _ = pieces[-1]
             if number == (first + count if first >= 0 else first):
                 pieces[-1][1] += 1
                 continue
-        pieces.append([number, 1])
-    words = {-1: "silent", -2: "unknown"}
-    return [
-        f"{count} {words[first]}" if first < 0 else f"{first}..{first + count - 1}"
-        for first, count in pieces
-    ]
+        pieces.append([number, 1, at])
+
+    def told(first: int, count: int, at: int) -> str:
+        if first >= 0:
+            return f"{first}..{first + count - 1}"
+        if first == -1:
+            return f"{count} silent"
+        return f"{count} unknown: {recorded[at : at + 2 * frame_bytes].hex(' ', frame_bytes)}"
+
+    return [told(*piece) for piece in pieces]
 
 
 def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, int]:
