@@ -123,6 +123,18 @@ def test_of_frames_that_nobody_played_the_first_are_shown() -> None:
             check(strange, PLAYED)
 
 
+def test_rounds_that_are_marked_are_told_apart() -> None:
+    whole = b"".join(frames.marked(PLAYED, number) for number in range(3))
+    assert frames.marked_span(QUIET + whole[400:4800] + QUIET + whole[4800:9000], PLAYED) == (
+        100,
+        2249,
+    )
+    again = whole[4000:8000]
+    for wrong in (again + again, whole[:400] + whole[404:], again + PLAYED, again[1:], QUIET, b""):
+        with pytest.raises(frames.DifferentError):
+            frames.marked_span(wrong, PLAYED)
+
+
 def test_samples_of_32_bits_are_narrowed_only_if_nothing_is_lost() -> None:
     def wav(bits: int, data: bytes) -> bytes:
         fmt = b"fmt " + (16).to_bytes(4, "little") + bytes(14) + bits.to_bytes(2, "little")

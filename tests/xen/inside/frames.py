@@ -11,6 +11,9 @@ import struct
 import sys
 from itertools import pairwise
 
+FIRST_MARK = 0x55
+"""Byte 2 of each numbered frame; those that go round again may count the rounds there."""
+
 
 class DifferentError(Exception):
     """The recording does not hold what was played; says where they part."""
@@ -99,6 +102,27 @@ def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int,
         lost += first - last - 1
         last, silent = end, 0
     return lost + len(played) // frame_bytes - 1 - last, longest
+
+
+def marked(played: bytes, number: int) -> bytes:
+    """Numbered S16 stereo frames as round `number` of them, from 0 on."""
+    frames = bytearray(played)
+    frames[2::4] = bytes([FIRST_MARK + number]) * (len(frames) // 4)
+    return bytes(frames)
+
+
+def marked_span(recorded: bytes, played: bytes) -> tuple[int, int]:
+    """The first and the last frame that a recording of marked rounds holds, counted over the
+    rounds: with all between, each once, in order, and silence anywhere; DifferentError if not."""
+    starts = range(0, len(recorded) - 3, 4)
+    sounding = b"".join(f for i in starts if (f := recorded[i : i + 4]) != bytes(4))
+    rounds = sounding[-2] - FIRST_MARK + 1 if sounding else 0
+    whole = b"".join(marked(played, number) for number in range(rounds))
+    at = whole.find(sounding) if sounding else -1
+    if at < 0 or at % 4:
+        shown = ", ".join(describe(recorded, whole or played, 4)[:12])
+        raise DifferentError(f"nothing, or not one round after the other: {shown}")
+    return at // 4, (at + len(sounding)) // 4 - 1
 
 
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
