@@ -96,23 +96,23 @@ TWINS = {
     ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
-        "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",
-        "b->next_event_frames = (b->reported_frames / period + 1) * period;",
+        "b->stream.next_event_frames = (b->stream.reported_frames / period + 1) * period + 1;",
+        "b->stream.next_event_frames = (b->stream.reported_frames / period + 1) * period;",
     ),
     "id_taken_by_an_event_that_was_not_queued": (
         "test_stream_kernel", "back/position.c",
-        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->event_id++;",
+        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->link.event_id++;",
     ),
     "ids_since_the_connection_alone": (
         "test_stream_kernel", "back/position.c",
-        "b->position_ext || since_open == b->event_id ? 1 : 2;", "1;",
+        "b->position_ext || since_open == b->link.event_id ? 1 : 2;", "1;",
     ),
     "ids_since_open_alone": (
         "test_stream_kernel", "back/position.c",
-        "slots[0].id = b->event_id;", "slots[0].id = since_open;",
+        "slots[0].id = b->link.event_id;", "slots[0].id = since_open;",
     ),
     "ids_do_not_begin_anew_at_open": (
-        "test_stream_kernel", "back/life.c", "b->open_event_id = b->event_id;", "",
+        "test_stream_kernel", "back/life.c", "        .first_event_id = b->link.event_id,\n", "",
     ),
     "half_of_a_position_is_queued": (
         "test_stream_kernel", "xen/ring.c", "if (unread + i >= (", "if (unread >= (",
@@ -130,11 +130,11 @@ TWINS = {
     ),
     "starved_position_stops_at_the_last_frame": (
         "test_stream_kernel", "back/position.c",
-        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->written_frames;",
+        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->stream.written_frames;",
     ),
     "backend_keeps_a_gap_to_itself": (
         "test_stream_back", "back/position.c",
-        "b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5", "false",
+        "s->ahead_known && fabs(ahead - s->ahead_frames) > 0.5", "false",
     ),
     "frontend_takes_a_gap_for_a_slower_clock": (
         "test_stream_front", "front/position.c",
@@ -146,11 +146,11 @@ TWINS = {
     ),
     "starved_by_silence_long_over": (
         "test_stream_back", "back/position.c",
-        "xpa_timeline_in_gap(&b->timeline, b->host_frames);", "b->timeline.gap_count > 0;",
+        "xpa_timeline_in_gap(&s->timeline, s->host_frames);", "s->timeline.gap_count > 0;",
     ),
     "timer_looks_at_a_time_that_has_passed": (
         "test_stream_back", "back/position.c",
-        "if (host > (double)b->host_frames)", "if (0)",
+        "if (host > (double)s->host_frames)", "if (0)",
     ),
     "position_of_what_was_taken_instead_of_heard": (
         "test_stream_kernel", "back/position.c",
@@ -170,7 +170,7 @@ TWINS = {
     ),
     "write_of_half_a_frame": (
         "test_stream_back", "back/data.c",
-        "if (offset_bytes % b->frame_bytes || length_bytes % b->frame_bytes)", "if (0)",
+        "if (offset_bytes % s->frame_bytes || length_bytes % s->frame_bytes)", "if (0)",
     ),
     "write_into_a_full_fifo": (
         "test_stream_back", "back/data.c", "        return -ENOSPC;", "        (void)0;",
@@ -194,18 +194,18 @@ TWINS = {
     ),
     "slow_request_is_overtaken": (
         "test_stream_back", "back/requests.c",
-        "b->waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
+        "b->link.waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
     ),
     "triggers_flood_the_notices": (
-        "test_stream_back", "back/requests.c", "return b->trigger_unread;", "return false;",
+        "test_stream_back", "back/requests.c", "return b->link.trigger_unread;", "return false;",
     ),
     "late_answer_makes_linux_deaf": (
         "test_stream_back", "back/requests.c",
-        "xpa_back_ring_publish(&b->ring) || insist", "xpa_back_ring_publish(&b->ring)",
+        "xpa_back_ring_publish(&b->link.ring) || insist", "xpa_back_ring_publish(&b->link.ring)",
     ),
     "start_does_not_wait_for_the_host": (
         "test_stream_back", "back/host_start.c",
-        "b->host_seen_nsec == 0 || now_nsec", "false && now_nsec",
+        "b->stream.host_seen_nsec == 0 || now_nsec", "false && now_nsec",
     ),
     "start_waits_for_ever": (
         "test_stream_back", "back/host_start.c",
@@ -213,22 +213,24 @@ TWINS = {
     ),
     "broken_stream_is_not_left_alone": (
         "test_stream_back", "back/life.c",
-        "    b->broken = true;\n"
-        "    if (b->open && b->running)\n"
+        "    b->link.broken = true;\n"
+        "    if (b->stream.open && b->stream.running)\n"
         "        (void)xpa_back_stop(b); /* whatever it meets, the stream has ended */\n"
         "    detach_sources(b);\n",
         "",
     ),
     "dead_frontend_is_not_looked_for": (
         "test_stream_back", "back/life.c",
-        "if (result == 0 && b->watches && ", "if (0 && ",
+        "if (result == 0 && b->link.watches && ", "if (0 && ",
     ),
     "byte_that_nobody_asked_about_counts": (
-        "test_stream_back", "back/life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
+        "test_stream_back", "back/life.c",
+        "b->link.watches = b->link.watches && xpa", "b->link.watches = xpa",
     ),
     "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
-        "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
+        "    b->link.watches = b->link.watches && xpa_evt_ring_front_lives(&b->link.event_ring);",
+        "",
     ),
     "loopback_without_its_quantum": (
         "test_stream_pair", "back/vdev.c",
@@ -290,7 +292,7 @@ TWINS = {
     ),
     "stopped_stream_wants_to_hear_of_nothing": (
         "test_stream_back", "back/requests.c",
-        "b->direction == XPA_PLAYBACK && b->running && !b->paused;",
+        "b->direction == XPA_PLAYBACK && b->stream.running && !b->stream.paused;",
         "b->direction == XPA_PLAYBACK;",
     ),
     "every_write_is_told": (

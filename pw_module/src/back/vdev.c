@@ -78,19 +78,20 @@ static void copy_history(const struct xpa_vdev *v, uint64_t frame, void *data, b
 /* False: nothing was played. */
 static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
     struct xpa_back *b = v->play;
-    if (!b || !b->open)
+    if (!b || !b->stream.open)
         return false;
     xpa_back_collect(b);
-    if (!b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b->stream.open || b->stream.config.rate != v->rate ||
+        b->stream.frame_bytes > MAX_FRAME_BYTES)
         return false;
-    uint64_t before = b->host_frames;
+    uint64_t before = b->stream.host_frames;
     xpa_back_pull(b, v->scratch, v->quantum_frames);
     xpa_back_mark(b, nsec, before);
     if (!v->loopback)
         return true;
-    if (!same_encoding(&v->encoding, &b->config)) {
-        v->encoding = b->config;
-        v->frame_bytes = b->frame_bytes;
+    if (!same_encoding(&v->encoding, &b->stream.config)) {
+        v->encoding = b->stream.config;
+        v->frame_bytes = b->stream.frame_bytes;
         for (uint64_t f = 0; f < v->history_frames; f++)
             xpa_fill_silence(&v->encoding, v->history + f * v->frame_bytes, 1);
     }
@@ -101,16 +102,17 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
 static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
     struct xpa_back *b = v->capture;
     uint64_t behind = v->quantum_frames + v->delay_frames;
-    if (!b || !b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b || !b->stream.open || b->stream.config.rate != v->rate ||
+        b->stream.frame_bytes > MAX_FRAME_BYTES)
         return;
-    if (v->loopback && same_encoding(&v->encoding, &b->config) && device_frames >= behind) {
+    if (v->loopback && same_encoding(&v->encoding, &b->stream.config) && device_frames >= behind) {
         copy_history(v, device_frames - behind, v->scratch, false);
         apply_gain(v, v->scratch, v->quantum_frames);
     } else {
-        xpa_fill_silence(&b->config, v->scratch, v->quantum_frames);
+        xpa_fill_silence(&b->stream.config, v->scratch, v->quantum_frames);
     }
     xpa_back_push(b, v->scratch, v->quantum_frames, 0);
-    xpa_back_mark(b, nsec, b->host_frames);
+    xpa_back_mark(b, nsec, b->stream.host_frames);
 }
 
 static void on_tick(struct xpa_source *source, uint32_t events) {

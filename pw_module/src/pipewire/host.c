@@ -52,7 +52,7 @@ static uint32_t missed_frames(struct xpa_pw_host *h) {
         return 0;
     uint64_t missed = clock->position - expected;
     if (!known || clock->position < expected || missed > clock->rate.denom) {
-        xpa_clock_shift(&h->back->clock); /* another clock: its phase is new */
+        xpa_clock_shift(&h->back->stream.clock); /* another clock: its phase is new */
         return 0;
     }
     return (uint32_t)((double)missed * h->rate / clock->rate.denom);
@@ -94,7 +94,7 @@ static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct p
     uint32_t frames = data->maxsize / h->frame_bytes;
     if (buffer->requested && buffer->requested < frames)
         frames = (uint32_t)buffer->requested;
-    uint64_t before = b->host_frames;
+    uint64_t before = b->stream.host_frames;
     bool unheard = h->overtaken || (h->position && too_late(h, xpa_now_nsec()));
     h->overtaken = false;
     if (unheard)
@@ -125,7 +125,7 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     uint64_t now = xpa_now_nsec(),
              since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
     xpa_back_push(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
-    xpa_back_mark(b, (uint64_t)time->now - age, b->host_frames);
+    xpa_back_mark(b, (uint64_t)time->now - age, b->stream.host_frames);
 }
 
 static void on_process(void *data) {
@@ -139,7 +139,7 @@ static void on_process(void *data) {
         h->processed = true;
     }
     bool timed = pw_stream_get_time_n(h->stream, &now, sizeof now) == 0;
-    if (h->back->open && buffer->buffer->datas[0].data) {
+    if (h->back->stream.open && buffer->buffer->datas[0].data) {
         xpa_back_collect(h->back);
         uint32_t missed = h->position ? missed_frames(h) : 0;
         if (missed > 0)
@@ -250,7 +250,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
         errno = -result;
         return NULL;
     }
-    atomic_store(&back->host_wakes, true);
+    atomic_store(&back->shared.host_wakes, true);
     return h;
 }
 
@@ -285,7 +285,7 @@ uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t roo
 void xpa_pw_host_free(struct xpa_pw_host *h) {
     if (!h)
         return;
-    atomic_store(&h->back->host_wakes, false);
+    atomic_store(&h->back->shared.host_wakes, false);
     XPA_PW_LOCKED(h->pw);
     spa_hook_remove(&h->listener);
     pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);

@@ -75,8 +75,10 @@ static void test_what_the_data_loop_uses_is_in_memory(void) {
         CHECK_EQ(absent_pages(back, sizeof *back), 0);
         CHECK_EQ(xpa_back_open(back, &config), 0);
         xpa_loop_dispatch(&plane->loop);
-        CHECK(back->open, "it is not open");
-        CHECK_EQ(absent_pages(back->store, (uint64_t)back->store_frames * back->frame_bytes), 0);
+        CHECK(back->stream.open, "it is not open");
+        CHECK_EQ(absent_pages(back->stream.store,
+                              (uint64_t)back->stream.store_frames * back->stream.frame_bytes),
+                 0);
         xpa_back_free(back);
     }
     xpa_tap_free(tap);

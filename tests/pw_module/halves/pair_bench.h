@@ -56,7 +56,7 @@ static void drain_tap(struct end *e) {
     if (got == 0)
         return;
     if (e->first == 0 && e->logged == 0) { /* frames before START were nobody's */
-        e->first = e->back->host_frames - got;
+        e->first = e->back->stream.host_frames - got;
         memmove(e->log + e->first, e->log, got * FRAME_BYTES);
         memset(e->log, 0, e->first * FRAME_BYTES);
         e->logged = e->first;
@@ -251,7 +251,7 @@ static void check_played(struct pair *p) {
                   (unsigned long long)i, e->log[i], next);
             next = e->log[i] / 2 + 1;
         }
-    CHECK_EQ(next - 1, e->back->taken_frames);
+    CHECK_EQ(next - 1, e->back->stream.taken_frames);
     CHECK(next > 1000, "only %d frames were played", next);
 }
 

@@ -163,8 +163,8 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
         }
         read = w->front->read_frames;
         if (i > 100 && i % 150 == 0) {
-            w->back->hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
-            w->back->hold_nsec = (uint64_t)(w->back->hold_frames * 1e9 / RATE);
+            w->back->stream.hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
+            w->back->stream.hold_nsec = (uint64_t)(w->back->stream.hold_frames * 1e9 / RATE);
         }
     }
     world_free(w);
@@ -227,7 +227,7 @@ static void test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it(v
     sim_run(w->plane, 5 * SIM_SEC); /* the graph waits 3 s for a backend */
     int32_t first_new = 2 * w->next;
     CHECK(first_new > last_old, "nothing was played meanwhile");
-    CHECK(!w->back->running, "the backend goes on");
+    CHECK(!w->back->stream.running, "the backend goes on");
     struct xpa_config config = world_config(w, FLOAT);
     xpa_front_close(w->front);
     xpa_back_close(w->back);
@@ -276,7 +276,7 @@ static void test_a_source_gives_nothing_of_another_format(void) {
     for (int i = 0; i < 512; i++)
         CHECK_EQ(w->samples[i], 0);
     sim_run(w->plane, 50 * SIM_MSEC);
-    CHECK(!w->back->running, "the backend goes on");
+    CHECK(!w->back->stream.running, "the backend goes on");
     world_free(w);
 }
 
