@@ -11,11 +11,11 @@ TWINS = {
     ),
     "node_leaves_the_stream_of_an_old_format_running": (
         "test_pw_cycle", "node/cycle.c",
-        "if (n->running && !xpa_node_fits(format, &n->front->config))", "if (false)",
+        "if (n->running && !xpa_node_fits(format, &n->front->stream.config))", "if (false)",
     ),
     "node_tells_each_latency_in_a_notice_of_its_own": (
         "test_pw_cycle", "node/lead.c",
-        "if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))", "",
+        "if (!f->lead.unread || xpa_plane_noticed(f->plane, f->lead.ticket))", "",
     ),
     "node_starts_anew_whenever_it_is_bound": (
         "test_pw_cycle", "node/cycle.c",
@@ -75,7 +75,8 @@ TWINS = {
     ),
     "source_stops_at_once": (
         "test_pw_suspend", "node/cycle.c",
-        "if (!f->positioned) {", "if (n->direction == XPA_CAPTURE || !f->positioned) {",
+        "if (!f->stream.positioned) {",
+        "if (n->direction == XPA_CAPTURE || !f->stream.positioned) {",
     ),
     "source_never_stops": (
         "test_pw_suspend", "node/cycle.c",
@@ -92,7 +93,8 @@ TWINS = {
     ),
     "sink_stops_at_once": (
         "test_pw_suspend", "node/cycle.c",
-        "if (!f->positioned) {", "if (n->direction == XPA_PLAYBACK || !f->positioned) {",
+        "if (!f->stream.positioned) {",
+        "if (n->direction == XPA_PLAYBACK || !f->stream.positioned) {",
     ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
@@ -138,7 +140,7 @@ TWINS = {
     ),
     "frontend_takes_a_gap_for_a_slower_clock": (
         "test_stream_front", "front/position.c",
-        "f->starved || ext.age_nsec & XPA_AFTER_GAP", "f->starved",
+        "s->starved || ext.age_nsec & XPA_AFTER_GAP", "s->starved",
     ),
     "starved_position_runs_for_ever": (
         "test_stream_back", "back/position.c",
@@ -249,16 +251,16 @@ TWINS = {
         "test_stream_front", "front/position.c", "        move_base(f, 0);", "        (void)0;",
     ),
     "insisting_backend_is_ignored": (
-        "test_stream_front", "front/position.c", "++f->odd_positions < ODD_POSITIONS", "true",
+        "test_stream_front", "front/position.c", "++s->odd_positions < ODD_POSITIONS", "true",
     ),
     "late_answer_wakes_nobody": (
         "test_stream_front", "front/requests.c",
-        "f->awaited > 0 || late ||", "f->awaited > 0 ||",
+        "f->link.awaited > 0 || late ||", "f->link.awaited > 0 ||",
     ),
     "trigger_waits_for_the_host": (
         "test_stream_front", "front/requests.c",
-        "    xpa_front_ring_publish(&f->ring);\n    xpa_channel_notify(&f->request_channel);",
-        "    if (xpa_front_ring_publish(&f->ring))\n"
+        "    xpa_front_ring_publish(&f->link.ring);\n    xpa_channel_notify(&f->request_channel);",
+        "    if (xpa_front_ring_publish(&f->link.ring))\n"
         "        xpa_channel_notify(&f->request_channel);",
     ),
     "margin_is_no_more_than_a_period": (
@@ -280,7 +282,7 @@ TWINS = {
         "if (newest->answered)",
     ),
     "answer_to_a_trigger_wakes_nobody": (
-        "test_stream_front", "front/requests.c", "f->awaited > 0 || late ||", "late ||",
+        "test_stream_front", "front/requests.c", "f->link.awaited > 0 || late ||", "late ||",
     ),
     "stuck_host_is_blamed_unasked": (
         "test_stream_front", "front/life.c",
@@ -304,14 +306,16 @@ TWINS = {
     ),
     "way_of_an_event_is_added": (
         "test_stream_front", "front/time.c",
-        "- xpa_transport_nsec(&f->peer->transport),", "+ xpa_transport_nsec(&f->peer->transport),",
+        "- xpa_transport_nsec(&f->link.peer->transport),",
+        "+ xpa_transport_nsec(&f->link.peer->transport),",
     ),
     "events_count_when_they_arrive": (
         "test_front_time", "front/time.c",
         "bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC &&", "bool timed = false &&",
     ),
     "what_the_host_holds_is_learnt": (
-        "test_front_time", "front/time.c", "f->direction == XPA_CAPTURE ? f->host_frames", "0 ? 1",
+        "test_front_time", "front/time.c",
+        "f->direction == XPA_CAPTURE ? s->host_frames", "0 ? 1",
     ),
     "follower_hears_how_long_the_host_holds": (
         "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",
@@ -349,9 +353,9 @@ TWINS = {
     ),
     "starvation_goes_unnoticed": (
         "test_stream_front", "front/position.c",
-        "f->direction == XPA_PLAYBACK && position > f->written_frames;", "false;",
+        "f->direction == XPA_PLAYBACK && position > s->written_frames;", "false;",
     ),
     "unread_capture_is_kept": (
-        "test_stream_front", "front/data.c", "    f->read_frames = oldest;", "",
+        "test_stream_front", "front/data.c", "    s->read_frames = oldest;", "",
     ),
 }  # fmt: skip

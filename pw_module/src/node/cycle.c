@@ -26,12 +26,12 @@ static void start(struct xpa_pw_node *n) {
     xpa_front_prepare(f);
     /* The first position comes one frame past a period: the first cycle starts there. */
     if (n->direction == XPA_PLAYBACK)
-        xpa_front_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
+        xpa_front_silence(f, (uint64_t)f->lead.frames + f->stream.config.period_frames + 1);
     xpa_front_begin(f);
     n->running = true;
     n->draining = false;
     xpa_overdue_forget(&n->cycle);
-    n->rate = f->config.rate;
+    n->rate = f->stream.config.rate;
     n->converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
     xpa_follow_reset(n);
 }
@@ -49,16 +49,17 @@ static void stop(struct xpa_pw_node *n) {
  * back sooner, and a start would cost it more than its own clients' time. */
 static void begin_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    if (!f->positioned) {
+    if (!f->stream.positioned) {
         stop(n);
         return;
     }
     n->draining = true;
-    n->drain_frames = n->direction == XPA_PLAYBACK ? f->written_frames : UINT64_MAX;
+    n->drain_frames = n->direction == XPA_PLAYBACK ? f->stream.written_frames : UINT64_MAX;
     uint64_t left_nsec = 0;
     if (n->direction == XPA_PLAYBACK)
-        left_nsec = (uint64_t)((f->written_frames - f->position_frames + f->config.period_frames) *
-                               1e9 / f->config.rate);
+        left_nsec = (uint64_t)((f->stream.written_frames - f->stream.position_frames +
+                                f->stream.config.period_frames) *
+                               1e9 / f->stream.config.rate);
     n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;
     xpa_node_arm(n, n->drain_until_nsec);
 }
@@ -67,12 +68,12 @@ static void begin_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
 static void forget_old(const struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
     uint64_t kept = (uint64_t)ceil(xpa_lead_distance(f, n->converter.step_frames));
-    if ((int64_t)(f->position_frames - kept - f->read_frames) > 0)
-        f->read_frames = f->position_frames - kept;
+    if ((int64_t)(f->stream.position_frames - kept - f->stream.read_frames) > 0)
+        f->stream.read_frames = f->stream.position_frames - kept;
 }
 
 static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
-    if (n->front->position_frames >= n->drain_frames || now_nsec >= n->drain_until_nsec)
+    if (n->front->stream.position_frames >= n->drain_frames || now_nsec >= n->drain_until_nsec)
         stop(n);
 }
 
@@ -87,13 +88,13 @@ static void resume_from_drain(struct xpa_pw_node *n) {
 /* Everything that follows from the stream's and the graph's present state. */
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->front;
-    if (f->starved && !n->was_starved && !n->draining) {
+    if (f->stream.starved && !n->was_starved && !n->draining) {
         f->stats.xruns++;
         xpa_lead_grow(n, now_nsec);
     }
-    n->was_starved = f->starved;
+    n->was_starved = f->stream.starved;
     f->stats.driving = n->driving;
-    f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
+    f->stats.delay_frames = (int64_t)(f->stream.written_frames - f->stream.position_frames);
     if (n->direction == XPA_CAPTURE && n->running) {
         if (n->draining)
             forget_old(n);
@@ -101,12 +102,12 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
         xpa_follow_held(n);
         xpa_lead_tell(f);
     }
-    if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
-        xpa_lead_wanted(f) > f->lead_frames + f->config.period_frames / 4)
+    if (n->direction == XPA_PLAYBACK && n->running && f->stream.host_frames_max > 0 &&
+        xpa_lead_wanted(f) > f->lead.frames + f->stream.config.period_frames / 4)
         xpa_lead_renew(n);
     if (n->wanted && n->draining)
         resume_from_drain(n);
-    if (n->wanted && !n->running && !f->stopping)
+    if (n->wanted && !n->running && !f->stream.stopping)
         start(n);
     else if (!n->wanted && n->running && !n->draining)
         begin_drain(n, now_nsec);
@@ -119,7 +120,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
 /* The stream ends here and not only when Python closes it: the graph may come back to its format,
  * and then it starts as any other. */
 void xpa_node_set_format(struct xpa_pw_node *n, const struct xpa_node_format *format) {
-    if (n->running && !xpa_node_fits(format, &n->front->config))
+    if (n->running && !xpa_node_fits(format, &n->front->stream.config))
         stop(n);
     n->format = *format;
     xpa_node_update(n, xpa_now_nsec());
@@ -149,7 +150,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         return;
     uint32_t offset = SPA_MIN(data->chunk->offset, data->maxsize);
     uint32_t size = SPA_MIN(data->chunk->size, data->maxsize - offset);
-    uint32_t frames = size / f->frame_bytes;
+    uint32_t frames = size / f->stream.frame_bytes;
     if (!n->driving) {
         xpa_front_collect(f, xpa_now_nsec());
         if (!xpa_node_usable(n) || !n->position || !xpa_follow_playback(n)) {
@@ -166,7 +167,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     if (n->position && (n->driving || n->synced)) {
         uint64_t now = xpa_now_nsec();
         double late_nsec = (double)(int64_t)(now - n->position->clock.nsec);
-        xpa_lead_used(n, late_nsec * 1e-9 * f->config.rate, now);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->stream.config.rate, now);
     }
 }
 
@@ -183,7 +184,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
                  (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
-        xpa_lead_used(n, (double)f->margin.frames - left, xpa_now_nsec());
+        xpa_lead_used(n, (double)f->lead.margin.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
         memset(data->data, 0, (size_t)frames * frame_bytes);
@@ -239,12 +240,12 @@ void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *f) {
     if (n->front == f)
         return;
     if (n->front)
-        n->front->on_change = NULL;
+        n->front->graph.on_change = NULL;
     n->front = f;
     n->running = n->draining = false;
     xpa_overdue_forget(&n->cycle);
-    f->on_change = xpa_node_on_change;
-    f->change_data = n;
+    f->graph.on_change = xpa_node_on_change;
+    f->graph.data = n;
     xpa_node_update(n, xpa_now_nsec());
 }
 

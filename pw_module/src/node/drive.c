@@ -15,14 +15,14 @@ static const uint64_t EVENT_LATE_NSEC = 3000000;
 /* A cycle that an event should start any moment waits for it, which spares a wake-up. Never for
  * much of a period: the lead is little more than one. */
 static uint64_t event_grace_nsec(const struct xpa_front *f) {
-    uint64_t quarter_nsec = f->config.period_frames * 250000000ull / f->config.rate;
+    uint64_t quarter_nsec = f->stream.config.period_frames * 250000000ull / f->stream.config.rate;
     return quarter_nsec < EVENT_LATE_NSEC ? quarter_nsec : EVENT_LATE_NSEC;
 }
 
 /* Past the newest position. */
 static double predictable_frames(const struct xpa_front *f) {
-    double late = (double)EVENT_LATE_NSEC * 1e-9 * f->config.rate;
-    return f->config.period_frames + fmax(late, 0.5 * f->config.period_frames);
+    double late = (double)EVENT_LATE_NSEC * 1e-9 * f->stream.config.rate;
+    return f->stream.config.period_frames + fmax(late, 0.5 * f->stream.config.period_frames);
 }
 
 /* The backend frame at which the next cycle starts. */
@@ -30,19 +30,19 @@ static double next_cycle_frame(const struct xpa_pw_node *n, double step_frames) 
     const struct xpa_front *f = n->front;
     double distance = xpa_lead_distance(f, step_frames);
     if (n->direction == XPA_PLAYBACK)
-        return (double)f->written_frames - distance;
-    return (double)f->read_frames + distance;
+        return (double)f->stream.written_frames - distance;
+    return (double)f->stream.read_frames + distance;
 }
 
 /* When the cycle at `frame` is to start; 0: an event must come before that is known. */
 static uint64_t due_nsec(const struct xpa_front *f, double frame) {
-    if (frame <= (double)f->position_frames)
+    if (frame <= (double)f->stream.position_frames)
         return 1; /* it is reached: long ago, maybe */
-    if (f->starved || frame >= (double)f->position_frames + predictable_frames(f))
+    if (f->stream.starved || frame >= (double)f->stream.position_frames + predictable_frames(f))
         return 0;
     /* between two events the clock's prediction counts */
     uint64_t at = xpa_front_time_at(f, frame);
-    double next_event = (double)f->position_frames + f->config.period_frames;
+    double next_event = (double)f->stream.position_frames + f->stream.config.period_frames;
     return frame > next_event - 1.5 ? at + event_grace_nsec(f) : at; /* the event will start it */
 }
 
@@ -53,7 +53,7 @@ static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum 
     const struct xpa_front *f = n->front;
     if (!n->cycle.running)
         return 0;
-    double lasts = frame + f->margin.frames; /* the host may look for more then */
+    double lasts = frame + f->lead.margin.frames; /* the host may look for more then */
     uint64_t links_nsec = atomic_load_explicit(&n->pw->links_nsec, memory_order_relaxed);
     return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q),
                             links_nsec);
@@ -86,7 +86,7 @@ static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame
     struct xpa_front *f = n->front;
     xpa_lead_shrink(n, q->step_frames);
     xpa_graph_clock(n, q, xpa_front_time_at(f, frame), xpa_front_time_at(f, frame + q->step_frames),
-                    f->lead_frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate));
+                    f->lead.frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->stream.config.rate));
     f->stats.cycles++;
     f->stats.quantum_frames = q->duration;
     f->stats.quantum_rate = q->rate.denom;
@@ -118,7 +118,7 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
 
 void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     /* a first position that ran through silence brings no time */
-    if (!n->position || !n->front->positioned || !xpa_front_time_ready(n->front))
+    if (!n->position || !n->front->stream.positioned || !xpa_front_time_ready(n->front))
         return;
     if (look(n, now_nsec) && xpa_node_usable(n))
         look(n, now_nsec);

@@ -27,11 +27,11 @@ static bool has_our_clock(const struct xpa_pw_node *n) {
 static void note_offset(struct xpa_pw_node *n, double error_frames, double cycle_sec) {
     struct xpa_front *f = n->front;
     double more = n->direction == XPA_PLAYBACK ? error_frames : -error_frames;
-    if (fabs(more - f->offset_frames) > OFFSET_MOVED_FRAMES)
+    if (fabs(more - f->lead.offset_frames) > OFFSET_MOVED_FRAMES)
         n->offset_cycles = 0;
     /* later cycles count more: the clocks know better then */
     double gain = fmin(3.0 / ++n->offset_cycles, 1.0);
-    f->offset_frames += fmax(gain, cycle_sec / OFFSET_SEC) * (more - f->offset_frames);
+    f->lead.offset_frames += fmax(gain, cycle_sec / OFFSET_SEC) * (more - f->lead.offset_frames);
     xpa_lead_tell(f);
 }
 
@@ -46,7 +46,7 @@ static void match_rate(struct xpa_pw_node *n, double error_frames) {
         note_offset(n, error_frames, cycle_sec);
         return;
     }
-    f->offset_frames = 0;
+    f->lead.offset_frames = 0;
     if (n->dll.bw == 0.0 || n->dll_quantum != quantum) {
         spa_dll_init(&n->dll);
         n->dll_quantum = quantum;
@@ -57,7 +57,7 @@ static void match_rate(struct xpa_pw_node *n, double error_frames) {
                        : n->follow_sec < 8 ? SPA_DLL_BW_MAX / 2
                                            : SPA_DLL_BW_MIN;
     if (bandwidth != n->dll.bw)
-        spa_dll_set_bw(&n->dll, bandwidth, quantum, f->config.rate);
+        spa_dll_set_bw(&n->dll, bandwidth, quantum, f->stream.config.rate);
     double correction = spa_dll_update(&n->dll, SPA_CLAMP(error_frames, -128.0, 128.0));
     if (!n->rate_match)
         return;
@@ -70,9 +70,10 @@ static void match_rate(struct xpa_pw_node *n, double error_frames) {
 /* True: the distance is set anew, at once. */
 static bool must_resync(struct xpa_pw_node *n, double error_frames) {
     const struct xpa_front *f = n->front;
-    if (!n->synced || fabs(error_frames) > 2.0 * f->config.period_frames + 256)
+    if (!n->synced || fabs(error_frames) > 2.0 * f->stream.config.period_frames + 256)
         return true;
-    double step_frames = error_frames - n->error_frames, limit = f->config.period_frames / 4.0;
+    double step_frames = error_frames - n->error_frames;
+    double limit = f->stream.config.period_frames / 4.0;
     n->error_frames = error_frames;
     if (!has_our_clock(n) || fabs(error_frames) <= limit)
         return false;
@@ -91,8 +92,8 @@ static bool must_resync(struct xpa_pw_node *n, double error_frames) {
  * in or left out. */
 static bool absorb(struct xpa_pw_node *n, double more_frames) {
     struct xpa_front *f = n->front;
-    double lead = round(f->lead_frames + more_frames);
-    if (lead < f->config.period_frames || lead > f->config.buffer_frames / 2.0)
+    double lead = round(f->lead.frames + more_frames);
+    if (lead < f->stream.config.period_frames || lead > f->stream.config.buffer_frames / 2.0)
         return false;
     xpa_lead_set(f, (uint32_t)lead);
     spa_zero(n->dll);
@@ -102,10 +103,11 @@ static bool absorb(struct xpa_pw_node *n, double more_frames) {
 
 void xpa_follow_held(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    double more_frames = f->host_frames - n->held_frames, lead = f->lead_frames - more_frames;
-    n->held_frames = f->host_frames;
-    if (n->synced && more_frames != 0 && lead >= f->config.period_frames &&
-        lead <= f->config.buffer_frames / 2.0)
+    double more_frames = f->stream.host_frames - n->held_frames;
+    double lead = f->lead.frames - more_frames;
+    n->held_frames = f->stream.host_frames;
+    if (n->synced && more_frames != 0 && lead >= f->stream.config.period_frames &&
+        lead <= f->stream.config.buffer_frames / 2.0)
         xpa_lead_set(f, (uint32_t)lead);
 }
 
@@ -134,7 +136,7 @@ void xpa_follow_reset(struct xpa_pw_node *n) {
     n->error_frames = 0;
     spa_zero(n->dll);
     if (n->front)
-        n->front->offset_frames = 0;
+        n->front->lead.offset_frames = 0;
 }
 
 /* Playback: keeps written - position at the lead, plus what one cycle of the driver brings. Until
@@ -142,20 +144,20 @@ void xpa_follow_reset(struct xpa_pw_node *n) {
  * ahead already, if that is more: nothing is dropped, nor played faster to catch up. */
 bool xpa_follow_playback(struct xpa_pw_node *n) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_front_time_locked(f))
+    if (!f->stream.positioned || !xpa_front_time_locked(f))
         return true;
     double heard = xpa_front_position_at(f, n->position->clock.nsec);
-    double fill = (double)f->written_frames - heard;
+    double fill = (double)f->stream.written_frames - heard;
     double error = fill - xpa_lead_distance(f, 0);
     if (distance_moved(n) && absorb(n, error))
         error = fill - xpa_lead_distance(f, 0);
     if (fill < 0 || must_resync(n, error)) {
         if (error < 0)
             xpa_front_silence(f, (uint64_t)-error);
-        else if (error > f->config.buffer_frames / 2)
+        else if (error > f->stream.config.buffer_frames / 2)
             return false; /* nothing else brings us nearer: these frames are dropped */
         else
-            xpa_lead_set(f, f->lead_frames + (uint32_t)error);
+            xpa_lead_set(f, f->lead.frames + (uint32_t)error);
         synced(n);
         error -= trunc(error);
     }
@@ -165,22 +167,22 @@ bool xpa_follow_playback(struct xpa_pw_node *n) {
 
 bool xpa_follow_capture(struct xpa_pw_node *n, uint32_t frames) {
     struct xpa_front *f = n->front;
-    if (!f->positioned || !xpa_front_time_locked(f))
+    if (!f->stream.positioned || !xpa_front_time_locked(f))
         return false;
     double there = xpa_front_position_at(f, n->position->clock.nsec);
     double target = xpa_lead_distance(f, frames);
-    double error = target - (there - (double)f->read_frames);
+    double error = target - (there - (double)f->stream.read_frames);
     if (distance_moved(n)) {
         n->synced = absorb(n, -error);
         target = xpa_lead_distance(f, frames);
-        error = target - (there - (double)f->read_frames);
+        error = target - (there - (double)f->stream.read_frames);
     }
     if (must_resync(n, error)) {
         double begin = round(there - target);
-        n->synced = begin >= (double)f->base_frames;
+        n->synced = begin >= (double)f->stream.base_frames;
         if (!n->synced)
             return false; /* the distance is not there yet: better silence now than slewing later */
-        f->read_frames = (uint64_t)begin;
+        f->stream.read_frames = (uint64_t)begin;
         synced(n);
         error = begin - (there - target);
     }

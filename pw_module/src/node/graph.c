@@ -9,8 +9,8 @@ bool xpa_node_fits(const struct xpa_node_format *graph, const struct xpa_config 
 }
 
 bool xpa_node_usable(const struct xpa_pw_node *n) {
-    return n->front && n->front->open && !n->front->broken &&
-           xpa_node_fits(&n->format, &n->front->config);
+    return n->front && n->front->stream.open && !n->front->link.broken &&
+           xpa_node_fits(&n->format, &n->front->stream.config);
 }
 
 void xpa_node_arm(struct xpa_pw_node *n, uint64_t nsec) {

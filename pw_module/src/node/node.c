@@ -181,7 +181,7 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     if (n->link.next)
         spa_list_remove(&n->link);
     if (n->front)
-        n->front->on_change = NULL;
+        n->front->graph.on_change = NULL;
     n->front = NULL;
     n->wanted = false;
     return 0;

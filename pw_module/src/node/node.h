@@ -87,7 +87,7 @@ struct xpa_pw_node {
     struct spa_dll dll;
     uint32_t dll_quantum;
     double follow_sec;
-    uint32_t offset_cycles; /* that front->offset_frames is the mean of */
+    uint32_t offset_cycles; /* that front->lead.offset_frames is the mean of */
     bool synced;
     uint64_t follow_quantum; /* of the cycle before, and how far off the distance was there */
     double error_frames;

@@ -92,7 +92,7 @@ static void test_restarts_keep_every_frame(void) {
             uint64_t begin = b->stream.taken_frames;
             run_and_drain_taps(p, (20 + random_below(&seed, 200)) * SIM_MSEC);
             CHECK_EQ(p->play.starved, 0);
-            CHECK(p->play.front->written_frames > begin, "nothing was written");
+            CHECK(p->play.front->stream.written_frames > begin, "nothing was written");
             /* the first frame after START is the first that was written for it */
             uint64_t at = p->play.logged - 1;
             while (at > 0 && p->play.log[at - 1] >= 2 * first)
@@ -101,8 +101,8 @@ static void test_restarts_keep_every_frame(void) {
             p->play.check_position = false; /* the log spans several runs now */
             xpa_front_end(p->play.front);
             sim_settle(p->plane);
-            CHECK(!p->play.front->stopping, "STOP was not answered");
-            CHECK_EQ(p->play.front->base_frames, b->stream.reported_frames);
+            CHECK(!p->play.front->stream.stopping, "STOP was not answered");
+            CHECK_EQ(p->play.front->stream.base_frames, b->stream.reported_frames);
         }
         pair_free(p);
     }

@@ -62,7 +62,7 @@ static inline void process(struct world *w) {
         w->chunk = (struct spa_chunk){.size = quantum * FRAME_BYTES};
     }
     w->outer.requested = w->rate_match.size;
-    double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->read_frames;
+    double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->stream.read_frames;
     w->oldest = age > w->oldest ? age : w->oldest;
     xpa_node_process(&w->node);
 }
@@ -185,8 +185,8 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     xpa_front_attach(w->front);
     sim_settle(w->plane);
     n->front = w->front;
-    w->front->on_change = xpa_node_on_change;
-    w->front->change_data = n;
+    w->front->graph.on_change = xpa_node_on_change;
+    w->front->graph.data = n;
     xpa_back_open(w->back, &config);
     xpa_front_open(w->front, &config, PERIOD + 120);
     if (direction == XPA_PLAYBACK)
@@ -206,7 +206,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
 
 static inline void world_free(struct world *w) {
     xpa_vdev_disconnect(w->vdev, w->back);
-    w->front->on_change = NULL;
+    w->front->graph.on_change = NULL;
     xpa_front_detach(w->front);
     xpa_back_detach(w->back);
     sim_settle(w->plane);

@@ -87,25 +87,25 @@ static void break_sound(struct world *w) {
 /* No frame is left out or silent, no cycle much too early or late, and what is told is the lead. */
 static void test_a_lead_that_grew_comes_back_unheard(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    uint32_t lead = w->front->lead_frames, steps = 0;
+    uint32_t lead = w->front->lead.frames, steps = 0;
     break_sound(w);
-    CHECK(w->front->lead_frames > lead + 100, "it did not grow: %u", w->front->lead_frames);
+    CHECK(w->front->lead.frames > lead + 100, "it did not grow: %u", w->front->lead.frames);
     uint64_t from = w->logged, begin = sim_now, nsec = w->position.clock.nsec;
     uint64_t position = w->position.clock.position;
     int32_t first = w->next;
-    while (w->front->lead_frames > lead && sim_now < begin + 60 * SIM_SEC) {
-        uint32_t before = w->front->lead_frames;
+    while (w->front->lead.frames > lead && sim_now < begin + 60 * SIM_SEC) {
+        uint32_t before = w->front->lead.frames;
         sim_run(w->plane, 5 * SIM_MSEC);
-        CHECK(before - w->front->lead_frames <= 4, "%u at once", before - w->front->lead_frames);
-        CHECK_EQ(w->front->published_frames, w->front->lead_frames);
-        steps += before != w->front->lead_frames;
+        CHECK(before - w->front->lead.frames <= 4, "%u at once", before - w->front->lead.frames);
+        CHECK_EQ(w->front->lead.published_frames, w->front->lead.frames);
+        steps += before != w->front->lead.frames;
         double late = (double)(w->position.clock.nsec - nsec) * RATE / 1e9 -
                       (double)(w->position.clock.position - position);
         CHECK(fabs(late) < 5, "a cycle was %f frames late", late);
         nsec = w->position.clock.nsec;
         position = w->position.clock.position;
     }
-    CHECK_EQ(w->front->lead_frames, lead);
+    CHECK_EQ(w->front->lead.frames, lead);
     CHECK(steps > 20, "%u steps", steps);
     CHECK_EQ(silence(w, from), 0);
     sim_run(w->plane, 100 * SIM_MSEC);
@@ -124,12 +124,12 @@ static void test_a_lead_stays_while_the_cards_other_stream_follows(void) {
     struct xpa_pw_node other = {.running = true, .position = &w->position};
     spa_list_append(&w->pw.nodes, &other.link);
     break_sound(w);
-    uint32_t grown = w->front->lead_frames;
+    uint32_t grown = w->front->lead.frames;
     sim_run(w->plane, 60 * SIM_SEC);
-    CHECK_EQ(w->front->lead_frames, grown);
+    CHECK_EQ(w->front->lead.frames, grown);
     spa_list_remove(&other.link);
     sim_run(w->plane, 40 * SIM_SEC);
-    CHECK(w->front->lead_frames < grown - 100, "%u of %u", w->front->lead_frames, grown);
+    CHECK(w->front->lead.frames < grown - 100, "%u of %u", w->front->lead.frames, grown);
     world_free(w);
 }
 
@@ -149,19 +149,19 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
         w->position.clock.nsec = begin + (uint64_t)(i * QUANTUM * 1e9 / RATE);
         while (sim_now < w->position.clock.nsec) {
             sim_run(w->plane, SIM_MSEC);
-            CHECK(told == 0 || w->front->published_frames == told, "told %u instead of %u",
-                  w->front->published_frames, told);
+            CHECK(told == 0 || w->front->lead.published_frames == told, "told %u instead of %u",
+                  w->front->lead.published_frames, told);
         }
         w->outer.requested = QUANTUM;
         xpa_node_process(&w->node);
         if (i == 100) {
-            told = w->front->published_frames;
+            told = w->front->lead.published_frames;
             resyncs = w->front->stats.resyncs;
         } else if (i > 100) {
-            CHECK_EQ(w->front->read_frames, read + QUANTUM);
+            CHECK_EQ(w->front->stream.read_frames, read + QUANTUM);
             CHECK_EQ(w->front->stats.resyncs, resyncs);
         }
-        read = w->front->read_frames;
+        read = w->front->stream.read_frames;
         if (i > 100 && i % 150 == 0) {
             w->back->stream.hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
             w->back->stream.hold_nsec = (uint64_t)(w->back->stream.hold_frames * 1e9 / RATE);
@@ -174,21 +174,21 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
 static void test_binding_the_same_stream_again_changes_nothing(void) {
     for (int direction = XPA_PLAYBACK; direction <= XPA_CAPTURE; direction++) {
         struct world *w = world_new(direction, 256);
-        uint64_t from = w->logged, written = w->front->written_frames;
-        uint32_t lead = w->front->lead_frames;
+        uint64_t from = w->logged, written = w->front->stream.written_frames;
+        uint32_t lead = w->front->lead.frames;
         w->astray = w->silent = w->longest_nsec = 0;
         for (int i = 0; i < 20; i++) {
-            uint16_t requests = w->front->next_id;
+            uint16_t requests = w->front->link.next_id;
             xpa_node_bind(&w->node, w->front);
-            CHECK(w->front->next_id == requests, "binding sent a request");
-            CHECK(w->front->written_frames >= written, "the count went back");
-            written = w->front->written_frames;
+            CHECK(w->front->link.next_id == requests, "binding sent a request");
+            CHECK(w->front->stream.written_frames >= written, "the count went back");
+            written = w->front->stream.written_frames;
             sim_run(w->plane, 97 * SIM_MSEC);
         }
         if (direction == XPA_PLAYBACK)
             CHECK_EQ(silence(w, from), 0);
         CHECK_EQ(w->front->stats.xruns, 0);
-        CHECK_EQ(w->front->lead_frames, lead);
+        CHECK_EQ(w->front->lead.frames, lead);
         CHECK_EQ(w->astray, 0);
         CHECK_EQ(w->silent, 0);
         CHECK(w->longest_nsec < 7 * SIM_MSEC, "%d us without a cycle",
@@ -200,7 +200,7 @@ static void test_binding_the_same_stream_again_changes_nothing(void) {
 /* A lead that goes back and forth while Python sleeps is one notice, and the last figure counts. */
 static void test_latencies_cannot_fill_the_notices(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    uint32_t lead = w->front->lead_frames;
+    uint32_t lead = w->front->lead.frames;
     w->asleep = true;
     for (uint32_t i = 0; i <= 2 * XPA_PLANE_MESSAGES; i++)
         xpa_lead_set(w->front, lead + 8 + i % 2 * 8);

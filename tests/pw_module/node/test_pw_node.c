@@ -57,7 +57,7 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
     xpa_pw_node_free(node);
     sim_settle(plane);
     CHECK(spa_list_is_empty(&pw.nodes), "it is among the nodes");
-    CHECK(!front->on_change, "the stream tells a node that is gone");
+    CHECK(!front->graph.on_change, "the stream tells a node that is gone");
     xpa_front_free(front);
     xpa_plane_free(plane);
     link_free(link);
