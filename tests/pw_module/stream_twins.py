@@ -11,7 +11,8 @@ TWINS = {
     ),
     "node_leaves_the_stream_of_an_old_format_running": (
         "test_pw_cycle", "node/cycle.c",
-        "if (n->running && !xpa_node_fits(format, &n->front->stream.config))", "if (false)",
+        "if (n->state.running && !xpa_node_fits(format, &n->state.front->stream.config))",
+        "if (false)",
     ),
     "node_tells_each_latency_in_a_notice_of_its_own": (
         "test_pw_cycle", "node/lead.c",
@@ -19,7 +20,7 @@ TWINS = {
     ),
     "node_starts_anew_whenever_it_is_bound": (
         "test_pw_cycle", "node/cycle.c",
-        "if (n->front == f)", "if (false)",
+        "if (n->state.front == f)", "if (false)",
     ),
     "node_waits_200_ms_for_a_lost_cycle": (
         "test_pw_cycle", "time/overdue.c",
@@ -27,11 +28,11 @@ TWINS = {
     ),
     "node_waits_for_no_client": (
         "test_pw_cycle", "node/graph.c",
-        "xpa_overdue_start(&n->cycle, now_nsec, returns);", "(void)returns;",
+        "xpa_overdue_start(&n->cycle.overdue, now_nsec, returns);", "(void)returns;",
     ),
     "node_forgets_that_a_lost_cycle_comes_back": (
         "test_pw_cycle", "node/graph.c",
-        "n->cycle.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
+        "n->cycle.overdue.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
         "n->version < RECOVERS_LATER_BEFORE ? 1 : 1",
     ),
     "node_tells_the_time_of_a_lost_cycle_again": (
@@ -40,23 +41,24 @@ TWINS = {
     ),
     "node_hurries_while_the_converter_needs_nothing": (
         "test_pw_cycle", "node/graph.c",
-        "n->served = n->processed != before;", "n->served = before <= n->processed;",
+        "n->cycle.served = n->cycle.processed != before;",
+        "n->cycle.served = before <= n->cycle.processed;",
     ),
     "node_gives_what_was_asked_for_after_the_last_cycle": (
         "test_pw_cycle", "node/graph.c",
-        "n->rate_match->size = xpa_graph_need(n, q);", "n->rate_match->size += 0;",
+        "n->io.rate_match->size = xpa_graph_need(n, q);", "n->io.rate_match->size += 0;",
     ),
     "node_gives_the_lead_back_at_once": (
         "test_pw_cycle", "node/lead.c",
-        "SPA_MIN(n->surplus_frames, SHRINK_FRAMES)", "n->surplus_frames",
+        "SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES)", "n->lead.surplus_frames",
     ),
     "node_keeps_a_lead_that_grew": (
         "test_pw_cycle", "node/lead.c",
-        "    n->surplus_frames += less;", "",
+        "    n->lead.surplus_frames += less;", "",
     ),
     "node_shrinks_the_lead_under_a_follower": (
         "test_pw_cycle", "node/lead.c",
-        "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
+        "n->lead.surplus_frames == 0 || is_followed(n)", "n->lead.surplus_frames == 0",
     ),
     "node_is_freed_before_its_commands_are_carried_out": (
         "test_pw_node", "node/node.c", "    xpa_plane_carry_out(n->plane);", "",
@@ -80,15 +82,15 @@ TWINS = {
     ),
     "source_never_stops": (
         "test_pw_suspend", "node/cycle.c",
-        "n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;",
-        "n->drain_until_nsec = UINT64_MAX; (void)left_nsec;",
+        "n->state.drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;",
+        "n->state.drain_until_nsec = UINT64_MAX; (void)left_nsec;",
     ),
     "source_hands_over_what_nobody_took": (
         "test_pw_suspend", "node/cycle.c", "            forget_old(n);", "            (void)0;",
     ),
     "source_believes_what_was_asked_for_before": (
         "test_pw_suspend", "node/cycle.c",
-        "    n->converter.step_frames = 0;\n    xpa_follow_reset(n);\n    xpa_node_arm",
+        "    n->cycle.converter.step_frames = 0;\n    xpa_follow_reset(n);\n    xpa_node_arm",
         "    xpa_follow_reset(n);\n    xpa_node_arm",
     ),
     "sink_stops_at_once": (

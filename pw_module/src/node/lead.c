@@ -37,38 +37,38 @@ void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
 }
 
 void xpa_lead_renew(struct xpa_pw_node *n) {
-    n->surplus_frames = 0;
-    xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+    n->lead.surplus_frames = 0;
+    xpa_lead_set(n->state.front, xpa_lead_wanted(n->state.front));
 }
 
 /* The sound is broken just now, so a longer lead costs no break of its own. */
 void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     uint32_t more = xpa_margin_grow(&f->lead.margin, now_nsec);
-    uint32_t there = SPA_MIN(more, n->surplus_frames);
+    uint32_t there = SPA_MIN(more, n->lead.surplus_frames);
     if (more == 0)
         return;
     f->lead.asked_frames += more;
-    n->surplus_frames -= there;
+    n->lead.surplus_frames -= there;
     xpa_lead_set(f, f->lead.frames + more - there);
-    n->synced = false;
+    n->follow.synced = false;
 }
 
 void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     xpa_margin_used(&f->lead.margin, frames, now_nsec);
     uint32_t less = xpa_margin_ease(&f->lead.margin, now_nsec);
     f->lead.asked_frames -= less;
-    n->surplus_frames += less;
+    n->lead.surplus_frames += less;
 }
 
 /* Another stream of the card goes by our cycles, and its frames by the same clock: what our lead
  * loses would be added to its own. */
 static bool is_followed(const struct xpa_pw_node *n) {
     struct xpa_pw_node *other;
-    spa_list_for_each (other, &n->pw->nodes, link) {
-        if (other->running && !other->driving && other->position &&
-            other->position->clock.id == n->clock->id &&
+    spa_list_for_each (other, &n->pw->nodes, state.link) {
+        if (other->state.running && !other->state.driving && other->io.position &&
+            other->io.position->clock.id == n->io.clock->id &&
             strcmp(other->clock_name, n->clock_name) == 0)
             return true;
     }
@@ -78,18 +78,18 @@ static bool is_followed(const struct xpa_pw_node *n) {
 /* Frames are neither left out nor repeated: cycles start a little later (capture: sooner) than they
  * would, until the surplus is gone. */
 void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames) {
-    struct xpa_front *f = n->front;
-    if (n->surplus_frames == 0 || is_followed(n))
+    struct xpa_front *f = n->state.front;
+    if (n->lead.surplus_frames == 0 || is_followed(n))
         return;
-    n->shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
-    if (n->shrunk_frames < SHRINK_FRAMES)
+    n->lead.shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
+    if (n->lead.shrunk_frames < SHRINK_FRAMES)
         return;
-    uint32_t less = SPA_MIN(n->surplus_frames, SHRINK_FRAMES);
-    n->shrunk_frames = 0;
-    n->surplus_frames -= less;
+    uint32_t less = SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES);
+    n->lead.shrunk_frames = 0;
+    n->lead.surplus_frames -= less;
     /* the host needs more by now, or the buffer held no longer lead */
     if (f->lead.frames + f->stream.config.period_frames / 4 < xpa_lead_wanted(f) + less)
-        n->surplus_frames = 0;
+        n->lead.surplus_frames = 0;
     else
         xpa_lead_set(f, f->lead.frames - less);
 }
@@ -108,10 +108,10 @@ double xpa_lead_distance(const struct xpa_front *f, double step_frames) {
 
 /* The resampler is there while the node follows a strange clock, or its rate is not the graph's. */
 void xpa_lead_note_resampler(struct xpa_pw_node *n) {
-    struct xpa_front *f = n->front;
-    double frames = n->rate_match ? n->rate_match->delay : 0;
+    struct xpa_front *f = n->state.front;
+    double frames = n->io.rate_match ? n->io.rate_match->delay : 0;
     if (n->direction == XPA_PLAYBACK) /* it counts what goes in */
-        frames *= (double)f->stream.config.rate / n->position->clock.rate.denom;
+        frames *= (double)f->stream.config.rate / n->io.position->clock.rate.denom;
     /* it comes and goes at once; what it holds from cycle to cycle differs by a frame */
     double gain = fabs(frames - f->lead.resampler_frames) > 4 ? 1.0 : 0.05;
     f->lead.resampler_frames += gain * (frames - f->lead.resampler_frames);

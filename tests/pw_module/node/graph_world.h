@@ -176,15 +176,15 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     n->plane = w->plane;
     n->direction = direction;
     n->version = 3065;
-    n->format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES};
+    n->state.format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
-    spa_list_append(&w->pw.nodes, &n->link);
+    spa_list_append(&w->pw.nodes, &n->state.link);
     struct xpa_config config = world_config(w, S32);
     xpa_back_attach(w->back);
     xpa_front_attach(w->front);
     sim_settle(w->plane);
-    n->front = w->front;
+    n->state.front = w->front;
     w->front->graph.on_change = xpa_node_on_change;
     w->front->graph.data = n;
     xpa_back_open(w->back, &config);
@@ -196,7 +196,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     xpa_node_set_io(n, SPA_IO_Position, &w->position);
     xpa_node_set_io(n, SPA_IO_Clock, &w->position.clock);
     xpa_node_set_io(n, SPA_IO_RateMatch, &w->rate_match);
-    n->wanted = true;
+    n->state.wanted = true;
     xpa_node_update(n, sim_now);
     sim_run(w->plane, SIM_SEC);
     CHECK(w->cycles > 0.8 * RATE / quantum, "%d cycles", (int)w->cycles);

@@ -121,13 +121,13 @@ static void test_a_lead_that_grew_comes_back_unheard(void) {
 /* Another stream of the card goes by our cycles: what the one lead lost would be the other's. */
 static void test_a_lead_stays_while_the_cards_other_stream_follows(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    struct xpa_pw_node other = {.running = true, .position = &w->position};
-    spa_list_append(&w->pw.nodes, &other.link);
+    struct xpa_pw_node other = {.state.running = true, .io.position = &w->position};
+    spa_list_append(&w->pw.nodes, &other.state.link);
     break_sound(w);
     uint32_t grown = w->front->lead.frames;
     sim_run(w->plane, 60 * SIM_SEC);
     CHECK_EQ(w->front->lead.frames, grown);
-    spa_list_remove(&other.link);
+    spa_list_remove(&other.state.link);
     sim_run(w->plane, 40 * SIM_SEC);
     CHECK(w->front->lead.frames < grown - 100, "%u of %u", w->front->lead.frames, grown);
     world_free(w);
@@ -142,7 +142,7 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
     struct spa_io_clock own = {.id = 1};
     w->position.clock.id = 2;
     xpa_node_set_io(&w->node, SPA_IO_Clock, &own);
-    CHECK(!w->node.driving, "it drives");
+    CHECK(!w->node.state.driving, "it drives");
     uint64_t read = 0, resyncs = 0, begin = sim_now;
     uint32_t told = 0;
     for (int i = 1; i < 1000; i++) {

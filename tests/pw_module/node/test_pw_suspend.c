@@ -6,13 +6,13 @@
 
 /* The graph stops to run the node for so long, and forgets what its converter held. */
 static void suspend(struct world *w, uint64_t nsec) {
-    w->node.wanted = false;
+    w->node.state.wanted = false;
     xpa_node_update(&w->node, sim_now);
     sim_run(w->plane, nsec);
     w->clients.at_nsec = w->daemon.at_nsec = 0;
     w->held = w->rate_match.size = 0;
     w->oldest = 0;
-    w->node.wanted = true;
+    w->node.state.wanted = true;
     xpa_node_update(&w->node, sim_now);
 }
 
