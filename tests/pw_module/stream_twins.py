@@ -65,11 +65,12 @@ TWINS = {
     ),
     "host_believes_hooks_of_any_thread": (
         "test_pw_host", "pipewire/host.c",
-        "if (!pthread_equal(pthread_self(), h->loop_thread))", "if (false)",
+        "if (!pthread_equal(pthread_self(), h->loop.thread))", "if (false)",
     ),
     "host_gives_frames_to_a_cycle_that_nobody_hears": (
         "test_pw_host", "pipewire/host.c",
-        "h->position->clock.position != h->seen_position", "h->position->clock.position == 1",
+        "h->cycle.position->clock.position != h->cycle.seen_position",
+        "h->cycle.position->clock.position == 1",
     ),
     "memory_is_touched_by_who_uses_it_first": (
         "test_stream_resources", "base/memory.c",

@@ -54,7 +54,7 @@ static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum 
     if (!n->cycle.overdue.running)
         return 0;
     double lasts = frame + f->lead.margin.frames; /* the host may look for more then */
-    uint64_t links_nsec = atomic_load_explicit(&n->pw->links_nsec, memory_order_relaxed);
+    uint64_t links_nsec = atomic_load_explicit(&n->pw->shared.links_nsec, memory_order_relaxed);
     return xpa_overdue_look(&n->cycle.overdue, now_nsec, xpa_front_time_at(f, lasts),
                             xpa_graph_nsec(q), links_nsec);
 }

@@ -66,7 +66,7 @@ void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
  * loses would be added to its own. */
 static bool is_followed(const struct xpa_pw_node *n) {
     struct xpa_pw_node *other;
-    spa_list_for_each (other, &n->pw->nodes, state.link) {
+    spa_list_for_each (other, &n->pw->loop.nodes, state.link) {
         if (other->state.running && !other->state.driving && other->io.position &&
             other->io.position->clock.id == n->io.clock->id &&
             strcmp(other->clock_name, n->clock_name) == 0)

@@ -166,7 +166,7 @@ void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
 
 static void do_add(const struct xpa_command *command) {
     struct xpa_pw_node *n = command->object;
-    spa_list_append(&n->pw->nodes, &n->state.link);
+    spa_list_append(&n->pw->loop.nodes, &n->state.link);
     n->state.timer_added = xpa_loop_add(&n->plane->loop, &n->timer_source) == 0;
 }
 
@@ -197,7 +197,7 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
     const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
     n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
     const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
-    n->stream = pw_stream_new(n->pw->core, title ? title : "Xen PV Audio", properties);
+    n->stream = pw_stream_new(n->pw->locked.core, title ? title : "Xen PV Audio", properties);
     if (!n->stream)
         return errno ? -errno : -ENOMEM;
     pw_stream_add_listener(n->stream, &n->locked.listener, &STREAM_EVENTS, n);

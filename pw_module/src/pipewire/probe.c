@@ -108,7 +108,7 @@ static int open_side(struct side *s, const char *target, uint32_t quantum_frames
     if (target && *target)
         pw_properties_set(properties, "target.object", target);
     pw_properties_setf(properties, PW_KEY_NODE_LATENCY, "%u/%u", quantum_frames, p->rate);
-    s->stream = pw_stream_new(p->pw->core, "Xen PV Audio probe", properties);
+    s->stream = pw_stream_new(p->pw->locked.core, "Xen PV Audio probe", properties);
     if (!s->stream)
         return -ENOMEM;
     pw_stream_add_listener(s->stream, &s->listener, capture ? &CAPTURE_EVENTS : &PLAY_EVENTS, s);

@@ -159,7 +159,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
                              w->link->requests[GUEST], w->link->events[GUEST], 1, 0);
     w->back = xpa_back_new(w->plane, 2, direction, &w->link->ring_page, &w->link->event_page,
                            w->link->requests[HOST], w->link->events[HOST], 1);
-    spa_list_init(&w->pw.nodes);
+    spa_list_init(&w->pw.loop.nodes);
     w->clients = (struct sim_actor){.func = on_clients, .data = w};
     w->daemon = (struct sim_actor){.func = on_clients, .data = w};
     sim_add_actor(&w->clients);
@@ -179,7 +179,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     n->state.format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
-    spa_list_append(&w->pw.nodes, &n->state.link);
+    spa_list_append(&w->pw.loop.nodes, &n->state.link);
     struct xpa_config config = world_config(w, S32);
     xpa_back_attach(w->back);
     xpa_front_attach(w->front);

@@ -13,7 +13,7 @@ static void test_a_lost_cycle_is_not_heard(void) {
         for (int lost = 0; lost < 20; lost++) {
             uint64_t cycles = w->cycles;
             w->takes_nsec = NEVER;
-            w->pw.links_nsec = sim_now;
+            w->pw.shared.links_nsec = sim_now;
             while (w->cycles == cycles)
                 sim_run(w->plane, SIM_MSEC / 10);
             w->takes_nsec = SIM_MSEC / 2;
@@ -122,7 +122,7 @@ static void test_a_lead_that_grew_comes_back_unheard(void) {
 static void test_a_lead_stays_while_the_cards_other_stream_follows(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
     struct xpa_pw_node other = {.state.running = true, .io.position = &w->position};
-    spa_list_append(&w->pw.nodes, &other.state.link);
+    spa_list_append(&w->pw.loop.nodes, &other.state.link);
     break_sound(w);
     uint32_t grown = w->front->lead.frames;
     sim_run(w->plane, 60 * SIM_SEC);
