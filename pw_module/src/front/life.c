@@ -129,11 +129,11 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
 /* Events that wake us together came together: what we did for the first one does not make the
  * second one late. Sink and source of a card would else differ by half a frame. */
 static uint64_t woken_nsec(struct xpa_plane *plane) {
-    if (plane->event_wake != plane->loop.wakes || plane->event_nsec == 0) {
-        plane->event_wake = plane->loop.wakes;
-        plane->event_nsec = xpa_now_nsec();
+    if (plane->fronts.event_batch != plane->loop.batch.number || plane->fronts.event_nsec == 0) {
+        plane->fronts.event_batch = plane->loop.batch.number;
+        plane->fronts.event_nsec = xpa_now_nsec();
     }
-    return plane->event_nsec;
+    return plane->fronts.event_nsec;
 }
 
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
@@ -161,7 +161,7 @@ static void do_attach(const struct xpa_command *command) {
     if (result == 0)
         result = xpa_loop_add(loop, &f->event_source);
     f->link.attached = true;
-    f->link.peer = xpa_peer_clock_join(f->plane->peers, XPA_PLANE_PEERS, f->backend_id);
+    f->link.peer = xpa_peer_clock_join(f->plane->fronts.peers, XPA_PLANE_PEERS, f->backend_id);
     if (!f->link.peer)
         f->link.peer = xpa_peer_clock_join(&f->link.own_peer, 1, f->backend_id);
     if (result < 0)

@@ -182,8 +182,8 @@ static void test_flood_of_triggers_cannot_fill_the_notices(void) {
         sim_now += 100000;
     }
     sim_run(r->plane, SIM_SEC);
-    CHECK(xpa_queue_fill(&r->plane->notices) <= 2, "%u notices of one stream",
-          xpa_queue_fill(&r->plane->notices));
+    CHECK(xpa_queue_fill(&r->plane->shared.notices) <= 2, "%u notices of one stream",
+          xpa_queue_fill(&r->plane->shared.notices));
     uint64_t fired = sim_fired;
     sim_run(r->plane, SIM_SEC);
     CHECK(sim_fired - fired < 2000, "%llu timers in a second",

@@ -204,7 +204,8 @@ static void test_latencies_cannot_fill_the_notices(void) {
     w->asleep = true;
     for (uint32_t i = 0; i <= 2 * XPA_PLANE_MESSAGES; i++)
         xpa_lead_set(w->front, lead + 8 + i % 2 * 8);
-    CHECK(xpa_queue_fill(&w->plane->notices) < 4, "%u", xpa_queue_fill(&w->plane->notices));
+    CHECK(xpa_queue_fill(&w->plane->shared.notices) < 4, "%u",
+          xpa_queue_fill(&w->plane->shared.notices));
     w->asleep = false;
     sim_settle(w->plane);
     CHECK_EQ(w->told_frames, lead + 8);

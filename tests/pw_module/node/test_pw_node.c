@@ -72,7 +72,7 @@ static void test_a_node_whose_commands_find_no_room_is_refused(void) {
     spa_list_init(&pw.loop.nodes);
     int before = open_descriptors();
     struct xpa_command nothing = {.func = do_nothing};
-    while (xpa_queue_push(&plane->commands, &nothing)) {
+    while (xpa_queue_push(&plane->shared.commands, &nothing)) {
     }
     CHECK(!node_new(&pw), "it was made");
     CHECK_EQ(open_descriptors(), before);
