@@ -63,7 +63,7 @@ struct xpa_pw_node {
         bool volume_known;
     } locked;
 
-    /* All from here on is the data loop's. First, what the node does. */
+    /* The rest is the data loop's. What the node does: */
     struct {
         struct spa_list link; /* in pw->loop.nodes */
         struct xpa_front *front;

@@ -34,15 +34,14 @@ struct xpa_pw_host {
         bool mute;
     } locked;
 
-    /* How the data loop is watched: set on it before the hook is in. Threads that wait for the data
-     * loop read `thread`, too: see before_poll. */
+    /* What the data loop writes, and threads that wait for it read (before_poll). */
     struct {
-        struct spa_hook listener;
-        pthread_t thread; /* the data loop's */
-    } loop;
+        _Atomic pthread_t loop_thread; /* the data loop's */
+    } shared;
 
     /* The graph's cycles; data loop. */
     struct {
+        struct spa_hook loop_listener;
         struct spa_io_position *position;
         uint64_t expected_position; /* of the graph's clock; 0: none yet */
         uint32_t clock_id;
@@ -86,7 +85,7 @@ static void before_poll(void *data) {
     struct xpa_pw_host *h = data;
     /* A thread that waits for pw_loop_invoke() runs the loop's hooks, too (spa/support/loop.c). It
      * says nothing of the cycle, and would race with process(). */
-    if (!pthread_equal(pthread_self(), h->loop.thread))
+    if (!pthread_equal(pthread_self(), h->shared.loop_thread))
         return;
     if (h->cycle.processed && h->cycle.position &&
         h->cycle.position->clock.position != h->cycle.seen_position)
@@ -180,8 +179,8 @@ static int do_watch_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    h->loop.thread = pthread_self();
-    pw_loop_add_hook(h->pw->data_loop, &h->loop.listener, &LOOP_HOOKS, h);
+    h->shared.loop_thread = pthread_self();
+    pw_loop_add_hook(h->pw->data_loop, &h->cycle.loop_listener, &LOOP_HOOKS, h);
     return 0;
 }
 
@@ -189,7 +188,7 @@ static int do_leave_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    spa_hook_remove(&h->loop.listener);
+    spa_hook_remove(&h->cycle.loop_listener);
     return 0;
 }
 
