@@ -4,6 +4,34 @@ from __future__ import annotations
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "back_copies_for_nothing": (
+        "test_back_budget", "back/requests.c",
+        "work_nsec += bytes / XPA_WORK_BYTES_PER_NSEC;", "(void)bytes;",
+    ),
+    "back_asks_python_for_nothing": (
+        "test_back_budget", "base/budget.c",
+        "    if (slow)\n        add(&b->slow_due_nsec, SLOW_NSEC, now_nsec);", "    (void)slow;",
+    ),
+    "back_is_woken_for_nothing": (
+        "test_back_budget", "back/requests.c",
+        "xpa_budget_charge(b->link.budget, XPA_REQUEST_WORK_NSEC, false, now_nsec);",
+        "(void)now_nsec;",
+    ),
+    "back_never_rests": (
+        "test_back_budget", "back/requests.c",
+        "if (until_nsec == 0)\n        return false;", "if (until_nsec)\n        return false;",
+    ),
+    "back_serves_all_there_is_before_it_rests": (
+        "test_back_budget", "back/requests.c",
+        "if (result == 0 && rests(b, now_nsec))", "if (false)",
+    ),
+    "back_has_a_budget_a_stream": (
+        "test_back_budget", "back/life.c", "    b->link.budget = budget;", "    (void)budget;",
+    ),
+    "back_forgets_to_wake": (
+        "test_back_budget", "back/position.c",
+        "        at = b->link.rests_until_nsec;", "        at += 0;",
+    ),
     "node_plays_what_the_stream_is_not_open_for": (
         "test_pw_cycle", "node/graph.c",
         "graph->format == stream->format && graph->rate == stream->rate &&",

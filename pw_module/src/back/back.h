@@ -25,6 +25,7 @@
 #include "plane/stats.h"
 #include "xen/ring.h"
 #include "xen/sndif.h"
+#include "base/budget.h"
 #include "base/tap.h"
 #include "time/timeline.h"
 
@@ -92,6 +93,9 @@ struct xpa_back {
         uint64_t start_until_nsec; /* 0: nobody has looked yet whether the host runs */
         uint64_t armed_nsec;       /* the timer */
         uint16_t event_id;         /* of the next event slot, counted since it was attached */
+        struct xpa_budget *budget; /* the guest's, or our own */
+        struct xpa_budget own_budget;
+        uint64_t rests_until_nsec; /* it has asked for too much; 0: no */
     } link;
 
     /* Also the data loop's. */
@@ -163,8 +167,11 @@ int xpa_back_stop(struct xpa_back *b);
 int xpa_back_trigger(struct xpa_back *b, uint8_t type, int *status);
 
 /* requests.c */
-/* Carries out what the guest has queued. */
+/* Carries out what the guest has queued, as far as its budget goes. */
 int xpa_back_serve(struct xpa_back *b);
+/* What woke us counts as well. False: nothing is left, and nothing of the guest's wakes us until
+ * the timer does. */
+bool xpa_back_may_wake(struct xpa_back *b, uint64_t now_nsec);
 int xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
 /* Python's answer to the request that the ring rests for. */
 int xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);

@@ -63,7 +63,8 @@ static int ack(const struct xpa_channel *channel) {
 static void on_request(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    step(b, ack(&b->request_channel));
+    if (xpa_back_may_wake(b, xpa_now_nsec()))
+        step(b, ack(&b->request_channel));
 }
 
 /* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
@@ -71,6 +72,8 @@ static void on_request(struct xpa_source *source, uint32_t events) {
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
+    if (!xpa_back_may_wake(b, xpa_now_nsec()))
+        return;
     int result = ack(&b->event_channel);
     if (result == 0 && b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
         result = -ENOTCONN;
@@ -89,7 +92,7 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     int result = xpa_back_position_timer(b, xpa_now_nsec());
     if (result < 0)
         step(b, result);
-    else if (held)
+    else if (held || b->link.rests_until_nsec)
         xpa_back_schedule(b, xpa_now_nsec());
 }
 
@@ -116,7 +119,7 @@ static void release_store(struct xpa_back *b) {
     b->stream.timeline.valid = false;
     b->link.armed_nsec = 0;
     xpa_timer_set(b->timer_fd, 0);
-    if (b->link.holding || b->link.starting)
+    if (b->link.holding || b->link.starting || b->link.rests_until_nsec)
         xpa_back_schedule(b, xpa_now_nsec());
     /* Python has freed the last one, unless it opened again without waiting for RELEASED */
     free(atomic_exchange(&b->shared.retired_store, b->stream.store));
@@ -206,6 +209,7 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
     b->event_page = event_page;
     b->request_channel = requests;
     b->event_channel = events;
+    b->link.budget = &b->link.own_budget;
     b->timer_fd = xpa_timer_create();
     b->faults.timer_fd = xpa_timer_create();
     if (b->timer_fd < 0 || b->faults.timer_fd < 0) {
@@ -230,6 +234,9 @@ void xpa_back_free(struct xpa_back *b) {
     free(b);
 }
 
+void xpa_back_share_budget(struct xpa_back *b, struct xpa_budget *budget) {
+    b->link.budget = budget;
+}
 void xpa_back_watch(struct xpa_back *b) { b->link.watches = true; }
 int xpa_back_attach(struct xpa_back *b) { return command(b, do_attach, NULL); }
 int xpa_back_detach(struct xpa_back *b) { return command(b, do_detach, NULL); }

@@ -98,6 +98,8 @@ void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
         at = now_nsec + HOLD_NSEC;
     if (b->link.starting && (at == 0 || at > b->link.start_until_nsec))
         at = b->link.start_until_nsec;
+    if (b->link.rests_until_nsec && (at == 0 || at > b->link.rests_until_nsec))
+        at = b->link.rests_until_nsec;
     uint64_t moved = at > b->link.armed_nsec ? at - b->link.armed_nsec : b->link.armed_nsec - at;
     if (at == b->link.armed_nsec || (at && b->link.armed_nsec > now_nsec && moved < REARM_NSEC))
         return;

@@ -86,6 +86,47 @@ static int serve(struct xpa_back *b, const struct xensnd_req *request) {
     }
 }
 
+/* Its channels are not looked at meanwhile either: to be woken costs as much as a request. */
+static void rest(struct xpa_back *b, uint64_t until_nsec, uint64_t now_nsec) {
+    xpa_loop_remove(&b->plane->loop, &b->request_source);
+    xpa_loop_remove(&b->plane->loop, &b->event_source);
+    b->link.rests_until_nsec = until_nsec;
+    b->stats.rests++;
+    xpa_back_schedule(b, now_nsec);
+}
+
+static int wake(struct xpa_back *b) {
+    b->link.rests_until_nsec = 0;
+    int result = xpa_loop_add(&b->plane->loop, &b->request_source);
+    return result < 0 ? result : xpa_loop_add(&b->plane->loop, &b->event_source);
+}
+
+/* Whether the guest must wait now, with what it has asked for in its ring. */
+static bool rests(struct xpa_back *b, uint64_t now_nsec) {
+    uint64_t until_nsec = xpa_budget_rests_until(b->link.budget, now_nsec);
+    if (until_nsec == 0)
+        return false;
+    rest(b, until_nsec, now_nsec);
+    return true;
+}
+
+bool xpa_back_may_wake(struct xpa_back *b, uint64_t now_nsec) {
+    xpa_budget_charge(b->link.budget, XPA_REQUEST_WORK_NSEC, false, now_nsec);
+    return b->link.rests_until_nsec == 0 && !rests(b, now_nsec);
+}
+
+static void charge(struct xpa_back *b, const struct xensnd_req *request, uint64_t now_nsec) {
+    uint8_t operation = request->operation;
+    bool transfer = operation == XENSND_OP_WRITE || operation == XENSND_OP_READ;
+    uint64_t work_nsec = XPA_REQUEST_WORK_NSEC;
+    if (transfer && b->stream.open) { /* more than the buffer is refused, not copied */
+        uint64_t most = (uint64_t)b->stream.config.buffer_frames * b->stream.frame_bytes;
+        uint64_t bytes = request->op.rw.length < most ? request->op.rw.length : most;
+        work_nsec += bytes / XPA_WORK_BYTES_PER_NSEC;
+    }
+    xpa_budget_charge(b->link.budget, work_nsec, !transfer, now_nsec);
+}
+
 /* Notified after so many transfers at the latest; half of the ring, so that the rest is free. */
 enum { QUIET_REQUESTS = XPA_RING_SLOTS / 2 };
 
@@ -99,7 +140,14 @@ static uint32_t next_wake(const struct xpa_back *b) {
 
 int xpa_back_serve(struct xpa_back *b) {
     struct xensnd_req request;
+    uint64_t now_nsec = xpa_now_nsec();
     int result = 0;
+    if (now_nsec < b->link.rests_until_nsec)
+        return 0;
+    if (b->link.rests_until_nsec)
+        result = wake(b);
+    if (result < 0 || rests(b, now_nsec))
+        return result;
     if (b->link.holding && !must_hold(b)) {
         b->link.holding = b->link.waiting = false;
         result = serve(b, &b->link.held);
@@ -111,7 +159,10 @@ int xpa_back_serve(struct xpa_back *b) {
                 result = got;
                 break;
             }
+            charge(b, &request, now_nsec);
             result = serve(b, &request);
+            if (result == 0 && rests(b, now_nsec))
+                return 0;
         }
     } while (result == 0 && !b->link.waiting && xpa_back_ring_rearm(&b->link.ring, next_wake(b)));
     return result;
