@@ -334,6 +334,9 @@ class BackStream:
 class VirtualDevice:
     """A host device without hardware; connect at most one playback and one capture stream."""
 
+    FRAME_BYTES: int = lib.XPA_VDEV_FRAME_BYTES
+    """What it reserves for each frame that it holds."""
+
     def __init__(
         self,
         plane: Plane,

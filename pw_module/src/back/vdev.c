@@ -33,8 +33,6 @@ struct xpa_vdev {
     struct xpa_config encoding;
 };
 
-enum { MAX_FRAME_BYTES = 8 * 32 };
-
 static uint64_t tick_nsec(const struct xpa_vdev *v, uint64_t tick) {
     return v->origin_nsec +
            (uint64_t)llround((double)(tick * v->quantum_frames) * v->nsec_per_frame);
@@ -81,7 +79,7 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
     if (!b || !b->open)
         return false;
     xpa_back_collect(b);
-    if (!b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b->open || b->config.rate != v->rate || b->frame_bytes > XPA_VDEV_FRAME_BYTES)
         return false;
     uint64_t before = b->host_frames;
     xpa_back_pull(b, v->scratch, v->quantum_frames);
@@ -101,7 +99,7 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
 static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
     struct xpa_back *b = v->capture;
     uint64_t behind = v->quantum_frames + v->delay_frames;
-    if (!b || !b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b || !b->open || b->config.rate != v->rate || b->frame_bytes > XPA_VDEV_FRAME_BYTES)
         return;
     if (v->loopback && same_encoding(&v->encoding, &b->config) && device_frames >= behind) {
         copy_history(v, device_frames - behind, v->scratch, false);
@@ -186,8 +184,8 @@ struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t q
     v->loopback = loopback;
     v->nsec_per_frame = 1e9 / (rate * (1.0 + ppm * 1e-6));
     v->history_frames = delay_frames + 4ull * quantum_frames;
-    v->history = loopback ? xpa_calloc(v->history_frames, MAX_FRAME_BYTES) : NULL;
-    v->scratch = xpa_calloc(quantum_frames, MAX_FRAME_BYTES);
+    v->history = loopback ? xpa_calloc(v->history_frames, XPA_VDEV_FRAME_BYTES) : NULL;
+    v->scratch = xpa_calloc(quantum_frames, XPA_VDEV_FRAME_BYTES);
     int fd = xpa_timer_create();
     v->timer_source = (struct xpa_source){fd, on_tick, v};
     if (fd < 0 || !v->scratch || (loopback && !v->history)) {
