@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from pair import CONFIG, Pair, run
 from xenpvaudio.backend.outputs import VirtualOutput
 from xenpvaudio.config import DomainPolicy, OutputSpec
+from xenpvaudio.errors import ConfigError
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.codes import PcmFormat, Status
+from xenpvaudio.sndif.config_space import Interval
 from xenpvaudio.sndif.hwparams import Config, from_stream_config
 from xenpvaudio.testbed.testbed import card_nodes
 
@@ -119,5 +122,36 @@ def test_refused_opens_do_not_flood_the_log(
         (summary,) = [r.getMessage() for r in told if r not in refused]
         assert summary == f"domain 1: {300 - len(refused)} more lines were left out"
         assert len(refused) < 60
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize("side", ["guest", "backend"])
+def test_a_state_that_is_none_does_not_flood_the_other_ends_log(
+    side: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(pair: Pair) -> None:
+        end, other = (pair.front, pair.back) if side == "guest" else (pair.back, pair.front)
+        caplog.clear()
+        for number in range(400):
+            end.store.write(f"{end.directory}/state", f"{number}\x1b[31m\u202e")
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.5)
+        told = [r for r in caplog.records if r.levelno >= logging.WARNING]
+        blaming = [r.getMessage() for r in told if "no xenbus state" in r.getMessage()]
+        assert 0 < len(blaming) < 60
+        assert all(line.startswith(other.where) and line.isprintable() for line in blaming)
+
+    run(tmp_path, body)
+
+
+def test_a_card_with_more_channels_than_pipewire_has_is_an_error_of_the_card(
+    tmp_path: Path,
+) -> None:
+    async def body(pair: Pair) -> None:
+        stream = pair.front.streams()[0]
+        assert stream.space is not None
+        with pytest.raises(ConfigError, match="65 channels at least, PipeWire has 64"):
+            stream._offer(replace(stream.space, channels=Interval(65, 255)))
 
     run(tmp_path, body)
