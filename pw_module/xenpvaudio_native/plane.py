@@ -349,6 +349,7 @@ class VirtualDevice:
         gain: float = 1.0,
     ) -> None:
         self.rate = rate
+        self.quantum_frames = quantum_frames
         self.handle = lib.xpa_vdev_new(
             plane.handle, rate, quantum_frames, ppm, loopback, delay_frames, gain
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from xenpvaudio.backend.outputs import PipewireOutput, VirtualOutput, _PipewirePort
+from xenpvaudio.backend.outputs import Identity, PipewireOutput, VirtualOutput, _PipewirePort
 from xenpvaudio.backend.policy import (
     Usage,
     check_card,
@@ -16,6 +17,7 @@ from xenpvaudio.backend.policy import (
     store_bytes,
 )
 from xenpvaudio.config import DomainPolicy, OutputSpec
+from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.sndif.card import Card, PcmDevice, StreamConfig
 from xenpvaudio.sndif.codes import Direction, PcmFormat
@@ -166,10 +168,20 @@ def test_a_virtual_device_ticks_no_faster_than_policy_allows(rate: int) -> None:
     assert long.memory_bytes(768000) > POLICY.max_memory_bytes
 
 
+def test_a_virtual_device_is_made_with_that_quantum() -> None:
+    async def body() -> None:
+        engine = Engine(None)
+        output = VirtualOutput(engine, OutputSpec("null"), POLICY)
+        assert output.device(48000).quantum_frames == 256
+        assert output.device(768000).quantum_frames == 768
+        output.close()
+        engine.close()
+
+    asyncio.run(body())
+
+
 def test_properties_of_a_host_stream_are_within_policy_and_printable() -> None:
     """What a PipeWire of the host is told of a guest."""
-    from xenpvaudio.backend.outputs import Identity
-
     port = object.__new__(_PipewirePort)
     port._policy = POLICY
     port._config = replace(OPEN, period_frames=2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -89,3 +91,13 @@ def test_a_traceback_cannot_forge_a_line() -> None:
     first, *others = LineFormatter("xen-pv-audio: %(message)s").format(record).split("\n")
     assert first == "xen-pv-audio: failed"
     assert others and all(line.startswith("  | ") and line.isprintable() for line in others)
+
+
+def test_the_programs_own_log_is_written_that_way() -> None:
+    program = (
+        "import logging; from xenpvaudio import cli;"
+        "cli._run = lambda arguments: logging.warning('a%cb%cc', 27, 10) or 0;"
+        "cli.main(['demo'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == "xen-pv-audio: a\\x1bb\\nc\n"
