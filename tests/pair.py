@@ -59,9 +59,11 @@ def run(
     body: Callable[[Pair], Awaitable[None]],
     nodes: Mapping[str, str] | None = None,
     record: Path | None = None,
+    policy: DomainPolicy | None = None,
 ) -> None:
     """Runs `body` with a connected pair; afterwards nothing may be left granted or mapped. `nodes`:
-    the card, if not the usual one; `record`: as for the backend."""
+    the card, if not the usual one; `record`: as for the backend; `policy`: if not the default on a
+    null device."""
 
     async def session() -> None:
         sim = tmp_path / "xen"
@@ -71,8 +73,8 @@ def run(
             host = connect(str(sim), 0, loop.call_soon_threadsafe)
             guest = connect(str(sim), 1, loop.call_soon_threadsafe)
             engines = Engine(None), Engine(None)
-            policy = Policy(DomainPolicy(output=OutputSpec("null")))
-            backend = Backend(engines[0], host, policy, record=record)
+            allowed = Policy(policy or DomainPolicy(output=OutputSpec("null")))
+            backend = Backend(engines[0], host, allowed, record=record)
             frontend = Frontend(engines[1], guest, FrontendSettings())
             backend.run()
             tools.attach_vsnd(1, 0, nodes or card_nodes())

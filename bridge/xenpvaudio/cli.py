@@ -17,6 +17,7 @@ from typing import Any
 from . import __version__
 from .config import DomainPolicy, FrontendSettings, Policy, load_policy, parse_output
 from .errors import ConfigError, XenPvAudioError
+from .logs.peer_log import LineFormatter
 from .measure.duplex import SIMULATED
 
 
@@ -155,10 +156,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from .daemon import run_backend
 
         policy = _policy(arguments)
-        wants_pipewire = any(
-            domain.output.kind == "pipewire"
-            for domain in (policy.default, *policy.domains.values())
-        )
+        wants_pipewire = any(table.output.kind == "pipewire" for table in policy.tables)
         run_backend(
             policy,
             pipewire=wants_pipewire,
@@ -230,18 +228,17 @@ def _policy(arguments: argparse.Namespace) -> Policy:
             domain = replace(domain, microphone=True)
         return domain
 
-    return Policy(changed(policy.default), {name: changed(d) for name, d in policy.domains.items()})
+    return policy.changed(changed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status (errors.py)."""
     try:
         arguments = _parser().parse_args(argv)
-        logging.basicConfig(
-            level=logging.DEBUG if arguments.verbose else logging.INFO,
-            format="xen-pv-audio: %(message)s",
-            stream=sys.stderr,
-        )
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter("xen-pv-audio: %(message)s"))
+        level = logging.DEBUG if arguments.verbose else logging.INFO
+        logging.basicConfig(level=level, handlers=[handler])
         return _run(arguments)
     except XenPvAudioError as error:
         print(f"xen-pv-audio: {error}", file=sys.stderr)

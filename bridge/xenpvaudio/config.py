@@ -1,29 +1,34 @@
 """Settings of the two halves, each with its default, and the host's policy file.
 
-The policy says what a guest may have; nothing that a guest can write changes it. It is TOML:
+The policy says what a guest may have; nothing that a guest can write changes it. backend/policy.py
+holds guests to it. It is TOML:
 
     [default]                       # every domain
     output = "pipewire"             # or "null", or "loopback,delay=40ms,gain=-6dB"
     microphone = false              # capture streams get silence
     targets = []                    # host devices that a unique-id may choose, "*" for any
-    roles = ["*"]                   # media.role values that it may ask for
-    max-streams = 32
-    max-buffer-bytes = 1048576
+    roles = []                      # media.role values that it may ask for
+    max-streams = 32                # and the other ceilings, see DomainPolicy
 
     [domain.work]                   # what differs for the domain that xl calls "work"
     microphone = true
+
+    [domid.5]                       # for the domain with that number
+    [uuid.6a9f0c1e-...]             # for the domain with that UUID, which counts before the others
+    [unnamed]                       # for domains whose name this one may not read
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .logs.quoting import quote
 
 DEFAULT_POLICY_PATH = Path("/etc/xen-pv-audio/backend.toml")
 
@@ -119,33 +124,96 @@ def parse_output(text: str) -> OutputSpec:
     return spec
 
 
+# PipeWire's words (pipewire/keys.h, PW_KEY_MEDIA_ROLE), PulseAudio's (proplist.h,
+# PA_PROP_MEDIA_ROLE), and those of cars (WirePlumber's roles, snd_be's configurations).
+ROLES = (
+    *("Movie", "Music", "Camera", "Screen", "Communication", "Game", "Notification", "DSP"),
+    *("Production", "Accessibility", "Test"),
+    *("video", "music", "game", "event", "phone", "animation", "production", "a11y", "test"),
+    *("Multimedia", "Speech-Low", "Speech-High", "Navigation", "Alert", "Emergency", "navi"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DomainPolicy:
-    """What one domain may have."""
+    """What one domain may have. The ceilings are such that Linux's frontend, ours with periods of
+    64 frames, and a guest with ten streams do not meet them."""
 
     output: OutputSpec = field(default_factory=OutputSpec)
     microphone: bool = False
     targets: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ("*",)
-    max_streams: int = 32
-    max_buffer_bytes: int = 1 << 20
+    roles: tuple[str, ...] = ()
+    max_cards: int = 8
+    max_streams: int = 32  # of all its cards
+    max_rate: int = 768000
+    max_channels: int = 64
+    min_period_frames: int = 16
+    max_events_per_sec: int = 1000  # position events of a stream, ticks of a virtual device
+    min_quantum_frames: int = 64  # at 48 kHz: the shortest host quantum that it may ask for
+    max_buffer_bytes: int = 1 << 20  # shared with a stream
+    max_store_bytes: int = 1 << 23  # our own memory behind that
+    max_memory_bytes: int = 1 << 26  # both, of all its streams, and of virtual devices
 
     def allows_target(self, target: str) -> bool:
         return "*" in self.targets or target in self.targets
 
     def allows_role(self, role: str) -> bool:
-        return "*" in self.roles or role in self.roles
+        return role in self.roles
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The default, and what is said for single domains by their names."""
+    """The default, and what is said for single domains."""
 
     default: DomainPolicy = field(default_factory=DomainPolicy)
-    domains: Mapping[str, DomainPolicy] = field(default_factory=dict)
+    domains: Mapping[str, DomainPolicy] = field(default_factory=dict)  # by name
+    domids: Mapping[int, DomainPolicy] = field(default_factory=dict)
+    uuids: Mapping[str, DomainPolicy] = field(default_factory=dict)  # in lower case
+    unnamed: DomainPolicy | None = None
 
-    def of(self, domain_name: str) -> DomainPolicy:
-        return self.domains.get(domain_name, self.default)
+    def of(
+        self, name: str | None, domid: int | None = None, uuid: str | None = None
+    ) -> DomainPolicy:
+        """What holds for a domain, by its UUID, number or name, the first that is in the policy.
+        ConfigError if `name` is None, which cannot be read: what is said for it by name must not
+        be missed."""
+        if uuid is not None and uuid.lower() in self.uuids:
+            return self.uuids[uuid.lower()]
+        if domid is not None and domid in self.domids:
+            return self.domids[domid]
+        if name is not None:
+            return self.domains.get(name, self.default)
+        if self.unnamed is not None:
+            return self.unnamed
+        number = "N" if domid is None else domid
+        raise ConfigError(
+            f"the name of domain {number} cannot be read, so no policy is known for it",
+            hint=f"add [domid.{number}] or [unnamed] to the policy file, or let this domain read "
+            f"/local/domain/{number}/name",
+        )
+
+    @property
+    def tables(self) -> Iterator[DomainPolicy]:
+        """All that is said."""
+        yield self.default
+        for tables in (self.domains, self.domids, self.uuids):
+            yield from tables.values()
+        if self.unnamed is not None:
+            yield self.unnamed
+
+    def changed(self, change: Callable[[DomainPolicy], DomainPolicy]) -> Policy:
+        """With `change` in every table."""
+        return Policy(
+            change(self.default),
+            {name: change(table) for name, table in self.domains.items()},
+            {domid: change(table) for domid, table in self.domids.items()},
+            {uuid: change(table) for uuid, table in self.uuids.items()},
+            None if self.unnamed is None else change(self.unnamed),
+        )
+
+
+_TABLES = ("default", "domain", "domid", "uuid", "unnamed")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def load_policy(path: Path | None) -> Policy:
@@ -161,22 +229,64 @@ def load_policy(path: Path | None) -> Policy:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    if unknown := sorted(set(content) - {"default", "domain"}):
+    if unknown := sorted(set(content) - set(_TABLES)):
         raise ConfigError(
-            f"{path}: [{unknown[0]}] is unknown", hint="use [default] and [domain.NAME]"
+            f"{path}: [{unknown[0]}] is unknown",
+            hint="use [default], [domain.NAME], [domid.NUMBER], [uuid.UUID] and [unnamed]",
         )
     default = _domain_policy(path, "default", content.get("default", {}), DomainPolicy())
-    tables = content.get("domain", {})
-    if not isinstance(tables, dict):
-        raise ConfigError(f"{path}: domain is not a table", hint="use [domain.NAME]")
-    domains = {
-        name: _domain_policy(path, f"domain.{name}", table, default)
-        for name, table in tables.items()
-    }
-    return Policy(default, domains)
+
+    def tables(kind: str) -> dict[str, DomainPolicy]:
+        found = content.get(kind, {})
+        if not isinstance(found, dict) or not all(isinstance(t, dict) for t in found.values()):
+            raise ConfigError(
+                f"{path}: {kind} is no table of tables", hint=f"use [{kind}.{_WHO[kind]}]"
+            )
+        return {
+            who: _domain_policy(path, f"{kind}.{who}", table, default)
+            for who, table in found.items()
+        }
+
+    return Policy(
+        default,
+        tables("domain"),
+        {_domid(path, who): table for who, table in tables("domid").items()},
+        {_uuid(path, who): table for who, table in tables("uuid").items()},
+        _domain_policy(path, "unnamed", content["unnamed"], default)
+        if "unnamed" in content
+        else None,
+    )
+
+
+_WHO = {"domain": "NAME", "domid": "NUMBER", "uuid": "UUID"}
+
+
+def _domid(path: Path, who: str) -> int:
+    if not (who.isascii() and who.isdecimal() and len(who) <= 5 and int(who) < 0x7FF0):
+        raise ConfigError(f"{path}: [domid.{who}] is no domain's number")
+    return int(who)
+
+
+def _uuid(path: Path, who: str) -> str:
+    if not _UUID.fullmatch(who.lower()):
+        raise ConfigError(f"{path}: [uuid.{who}] is no UUID", hint="`xl list -v` shows it")
+    return who.lower()
 
 
 _KEYS = {spec.name.replace("_", "-"): spec.name for spec in fields(DomainPolicy)}
+# What a ceiling itself may be, from 1 on: PipeWire has positions for 64 channels.
+_MOST = {
+    "max-cards": 1024,
+    "max-streams": 1024,
+    "max-rate": 10_000_000,
+    "max-channels": 64,
+    "min-period-frames": 8192,
+    "max-events-per-sec": 100_000,
+    "min-quantum-frames": 8192,
+    "max-buffer-bytes": 1 << 30,
+    "max-store-bytes": 1 << 31,
+    "max-memory-bytes": 1 << 40,
+}
 
 
 def _domain_policy(path: Path, table: str, values: Any, base: DomainPolicy) -> DomainPolicy:
@@ -204,7 +314,9 @@ def _typed(key: str, value: Any) -> Any:
     if key in ("targets", "roles"):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError("is a list of texts")
+        if key == "roles" and (odd := [item for item in value if item not in ROLES]):
+            raise ValueError(f"{quote(odd[0])} is no role; the roles are {', '.join(ROLES)}")
         return tuple(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("is a whole number above 0")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST[key]:
+        raise ValueError(f"is a whole number from 1 to {_MOST[key]}")
     return value

@@ -1,10 +1,13 @@
 """Errors that say whose fault it is; nothing else lives here.
 
 Each class carries the exit status the command line ends with. `str()` is always one line,
-"message; hint", so that a user never needs a traceback to know what to do.
+"message; hint", so that a user never needs a traceback to know what to do, and has no control
+characters, whoever wrote what it tells of.
 """
 
 from __future__ import annotations
+
+from .logs.quoting import printable
 
 
 class XenPvAudioError(Exception):
@@ -19,7 +22,7 @@ class XenPvAudioError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.message}; {self.hint}" if self.hint else self.message
-        return " ".join(text.split())
+        return printable(" ".join(text.split()))
 
 
 class ConfigError(XenPvAudioError):

@@ -347,6 +347,9 @@ class BackStream:
 class VirtualDevice:
     """A host device without hardware; connect at most one playback and one capture stream."""
 
+    FRAME_BYTES: int = lib.XPA_VDEV_FRAME_BYTES
+    """What it reserves for each frame that it holds."""
+
     def __init__(
         self,
         plane: Plane,
@@ -359,6 +362,7 @@ class VirtualDevice:
         gain: float = 1.0,
     ) -> None:
         self.rate = rate
+        self.quantum_frames = quantum_frames
         self.handle = lib.xpa_vdev_new(
             plane.handle, rate, quantum_frames, ppm, loopback, delay_frames, gain
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio.config import DomainPolicy, OutputSpec, load_policy, parse_output
+from xenpvaudio.config import ROLES, DomainPolicy, OutputSpec, Policy, load_policy, parse_output
 from xenpvaudio.errors import ConfigError
 
 
@@ -73,6 +73,12 @@ def test_a_domain_inherits_what_it_does_not_say(tmp_path: Path) -> None:
         ('[default]\ntargets = "all"\n', "targets"),
         ('[default]\noutput = "tape"\n', "tape"),
         ("[guest]\n", "guest"),
+        ("[domid.one]\n", "domid.one"),
+        ("[domid.99999]\n", "domid.99999"),
+        ("[uuid.5]\n", "uuid.5"),
+        ("[domid]\nmicrophone = true\n", "[domid.NUMBER]"),
+        ("[default]\nmax-channels = 65\n", "from 1 to 64"),
+        ("[default]\nmax-rate = 0\n", "max-rate"),
         ("not toml at all", "backend.toml"),
     ],
 )
@@ -89,3 +95,55 @@ def test_a_mistake_in_the_policy_is_named_with_its_file(
 def test_a_policy_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_policy(tmp_path / "nothing.toml")
+
+
+UUID = "6a9f0c1e-1111-4222-8333-444455556666"
+
+
+def test_a_domain_is_known_by_uuid_number_or_name_in_that_order(tmp_path: Path) -> None:
+    path = tmp_path / "backend.toml"
+    path.write_text(
+        "[domain.work]\nmax-streams = 1\n[domid.5]\nmax-streams = 2\n"
+        f"[uuid.{UUID.upper()}]\nmax-streams = 3\n[unnamed]\nmax-streams = 4\n"
+    )
+    policy = load_policy(path)
+    assert policy.of("work", 5, UUID).max_streams == 3
+    assert policy.of("work", 5, None).max_streams == 2
+    assert policy.of("work", 6, "other").max_streams == 1
+    assert policy.of("play", 6, None).max_streams == 32
+    assert policy.of(None, 6, None).max_streams == 4
+    assert policy.of(None, 5, None).max_streams == 2
+    assert sorted(table.max_streams for table in policy.tables) == [1, 2, 3, 4, 32]
+
+
+def test_a_change_for_every_domain_reaches_every_table() -> None:
+    same = DomainPolicy()
+    policy = Policy(same, {"work": same}, {5: same}, {UUID: same}, same)
+    changed = policy.changed(lambda table: DomainPolicy(microphone=True))
+    assert len(list(changed.tables)) == 5
+    assert all(table.microphone for table in changed.tables)
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(domains={"guest1": DomainPolicy()})])
+def test_a_domain_without_a_readable_name_never_falls_to_the_default(policy: Policy) -> None:
+    with pytest.raises(ConfigError) as error:
+        policy.of(None, 7, None)
+    assert "name of domain 7" in str(error.value)
+    assert "[domid.7]" in str(error.value) and "[unnamed]" in str(error.value)
+
+
+def test_no_role_is_allowed_that_the_policy_does_not_name() -> None:
+    assert not any(DomainPolicy().allows_role(role) for role in (*ROLES, "*", ""))
+    assert DomainPolicy(roles=("music",)).allows_role("music")
+    assert not DomainPolicy(roles=("music",)).allows_role("Emergency")
+
+
+@pytest.mark.parametrize("role", ["*", "Emergency ", "emergency!", "a\u001b[31m"])
+def test_a_role_that_is_none_is_an_error_that_names_the_roles(tmp_path: Path, role: str) -> None:
+    path = tmp_path / "backend.toml"
+    text = "".join(f"\\u{ord(char):04x}" for char in role)
+    path.write_text(f'[domain.work]\nroles = ["music", "{text}"]\n')
+    with pytest.raises(ConfigError) as error:
+        load_policy(path)
+    assert "is no role; the roles are " + ", ".join(ROLES) in str(error.value)
+    assert str(error.value).isprintable()

@@ -23,22 +23,23 @@ MOST_LINES = 400
 # Room: what it may import, beside itself and `errors`. A name stands for all below it; a file
 # belongs to the longest name that fits. Whoever is named comes first.
 PYTHON_ROOMS = {
-    "errors": "",
+    "logs": "",
+    "errors": "logs.quoting",
     "native": "",
     "sound": "",
-    "config": "",
-    "sndif": "native.header",
+    "config": "logs.quoting",
+    "sndif": "native.header logs.quoting",
     "xen": "native.ffi native.lib",
     "xen.real": "xen.api xen.native xen.pages",
     "xen.sim": "xen.api xen.native xen.pages xen.real",
     "xen.connect": "xen",
-    "xenbus": "sndif xen.api native.header",
+    "xenbus": "sndif xen.api native.header logs",
     "engine": "sndif native",
-    "frontend": "engine xenbus sndif xen.api config native",
-    "backend": "engine xenbus sndif xen.api config native sound",
+    "frontend": "engine xenbus sndif xen.api config native logs",
+    "backend": "engine xenbus sndif xen.api config native sound logs",
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
-    "top": "frontend backend engine testbed measure xen sndif config",
+    "top": "frontend backend engine testbed measure xen sndif config logs",
 }
 TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon")
 
@@ -49,6 +50,8 @@ C_APART = ({"front", "back"}, {"node", "back"})
 # Values in, values out: no I/O, no clock, no threads.
 PURE = (
     "errors",
+    "logs.quoting",
+    "logs.limiter",
     "sndif",
     "xenbus.states",
     "xenbus.versions",

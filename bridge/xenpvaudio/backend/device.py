@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from pathlib import Path
 
-from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
+from xenpvaudio.config import OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
+from xenpvaudio.logs.peer_log import PeerLines
+from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Watch, XenStoreError
@@ -25,6 +26,7 @@ from xenpvaudio.xenbus.nodes import read_tree, write_nodes
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .outputs import Identity, Output, make_output
+from .policy import Usage, check_card
 from .stream import BackendStream
 
 log = logging.getLogger(__name__)
@@ -43,9 +45,17 @@ def read_transport(nodes: dict[str, str], path: str) -> Transport:
     for key in _TRANSPORT:
         text = nodes.get(f"{path}/{key}", "")
         if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 1 << 32):
-            raise ConfigError(f'{path}/{key} = "{text[:16]}" is no number')
+            raise ConfigError(f"{path}/{key} = {quote(text, 16)} is no number")
         numbers.append(int(text))
     return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+class Guest:
+    """What all cards of one domain have in common, for as long as this program runs."""
+
+    def __init__(self, domid: int) -> None:
+        self.lines = PeerLines(f"domain {domid}")
+        self.usage = Usage()
 
 
 class BackendDevice(XenbusDevice):
@@ -60,21 +70,23 @@ class BackendDevice(XenbusDevice):
         frontend_id: int,
         devid: str,
         policy: Policy,
+        guest: Guest,
         *,
         record: Path | None,
         position_ext: bool,
     ) -> None:
         directory = f"{DEVICES}/{frontend_id}/{devid}"
         peer = f"{domain.store.domain_path(frontend_id)}/device/vsnd/{devid}"
-        self.domain_name = domain.name(frontend_id)
-        super().__init__(
-            domain.store, directory, peer, f"domain {frontend_id} ({self.domain_name}) vsnd/{devid}"
-        )
+        self.domain_name = printable(domain.name(frontend_id), 64)
+        where = f"domain {frontend_id} ({self.domain_name}) vsnd/{devid}"
+        super().__init__(domain.store, directory, peer, where, guest.lines)
         self._engine = engine
         self._domain = domain
         self._frontend_id = frontend_id
         self._devid = devid
-        self.policy: DomainPolicy = policy.of(self.domain_name)
+        self._policies = policy
+        self.policy = policy.default  # until _card() has asked
+        self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
         self._transports: dict[str, Transport] = {}
@@ -123,12 +135,15 @@ class BackendDevice(XenbusDevice):
             pass  # gone, or another's: the states will say
 
     def _card(self, nodes: dict[str, str]) -> Card:
+        """What the guest has written, and is allowed by the policy as it is for this domain now."""
+        domid = self._frontend_id
+        self.policy = self._policies.of(
+            self._domain.known_name(domid), domid, self._domain.uuid(domid)
+        )
         card = parse_card(nodes, where=self.peer)
         count = sum(1 for _ in card.streams)
-        if count > self.policy.max_streams:
-            raise ConfigError(
-                f"{self.peer} has {count} streams, policy allows {self.policy.max_streams}"
-            )
+        self._usage.check_card(self._devid, count, self.policy, self.peer)
+        check_card(card, self.policy, self.peer)
         return card
 
     def _read(self) -> tuple[Card, dict[str, Transport], dict[str, str]]:
@@ -141,6 +156,7 @@ class BackendDevice(XenbusDevice):
     async def _connect(self) -> None:
         card, transports, nodes = self._read()
         try:
+            self._usage.streams[self._devid] = len(transports)
             for stream in card.streams:
                 self.streams[stream.path] = self._host(stream, transports[stream.path], nodes)
         except XenPvAudioError:
@@ -170,10 +186,11 @@ class BackendDevice(XenbusDevice):
         for output in self._outputs.values():
             output.close()
         self._outputs.clear()
+        self._usage.streams.pop(self._devid, None)
 
     def _output(self, spec: OutputSpec) -> Output:
         if spec not in self._outputs:
-            self._outputs[spec] = make_output(self._engine, spec)
+            self._outputs[spec] = make_output(self._engine, spec, self.policy)
         return self._outputs[spec]
 
     def _host(
@@ -183,7 +200,7 @@ class BackendDevice(XenbusDevice):
         capture = config.direction is Direction.CAPTURE
         spec = policy.output
         if capture and not policy.microphone and spec.kind == "pipewire":
-            log.warning(
+            self.log.warning(
                 "%s/%s: microphone is not allowed, the guest records silence; allow it with "
                 "microphone = true in [domain.%s] of the policy file",
                 self.where,
@@ -191,12 +208,11 @@ class BackendDevice(XenbusDevice):
                 self.domain_name,
             )
             spec = OutputSpec("null")
-        limited = replace(config, buffer_bytes=min(config.buffer_bytes, policy.max_buffer_bytes))
         return BackendStream(
             self._engine,
             self._domain,
             self._frontend_id,
-            limited,
+            config,
             transport,
             self._output(spec),
             self._identity(config),
@@ -205,6 +221,8 @@ class BackendDevice(XenbusDevice):
             liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
             record=None if capture else self._recording(config.path),
             on_error=self._failed,
+            policy=policy,
+            usage=self._usage,
         )
 
     def _recording(self, stream: str) -> Path | None:
@@ -224,10 +242,11 @@ class BackendDevice(XenbusDevice):
             config.direction is Direction.CAPTURE,
             target,
             asked.prop_value if wants_role else "",
+            self.log,
         )
 
     def _failed(self, error: XenPvAudioError) -> None:
-        log.warning("%s", error)
+        self.log.warning("%s", error)
         self.feed(Local.GONE if isinstance(error, PeerGoneError) else Local.ERROR)
 
 
@@ -251,6 +270,7 @@ class Backend:
         self._record = record
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
+        self._guests: dict[int, Guest] = {}
         self._watch: Watch | None = None
 
     def run(self) -> None:
@@ -278,11 +298,12 @@ class Backend:
                     key[0],
                     devid,
                     self._policy,
+                    self._guests.setdefault(key[0], Guest(key[0])),
                     record=self._record,
                     position_ext=self._position_ext,
                 )
                 self.devices[key] = device
-                log.info("%s: found", device.where)
+                device.log.info("%s: found", device.where)
                 device.run()
                 asyncio.get_running_loop().create_task(self._forget(key, device))
 
@@ -293,7 +314,7 @@ class Backend:
 
     async def _forget(self, key: tuple[int, str], device: BackendDevice) -> None:
         await device.finished.wait()
-        log.info("%s: gone", device.where)
+        device.log.info("%s: gone", device.where)
         if self.devices.get(key) is device:
             del self.devices[key]
         if self._domain.domid != 0:

@@ -12,20 +12,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from xenpvaudio.config import OutputSpec
-from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine, log_failure
-from xenpvaudio.errors import UnavailableError
+from xenpvaudio.config import DomainPolicy, OutputSpec
+from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
+from xenpvaudio.errors import UnavailableError, XenPvAudioError
+from xenpvaudio.logs.peer_log import PeerLog
+from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_format
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
+from .policy import HOST_RATE, quantum_frames, tick_frames
+
 log = logging.getLogger(__name__)
 
 # What a host's graph may take at once before anything was measured: PipeWire's default quantum.
 HOST_QUANTUM_FRAMES = 1024
-HOST_RATE = 48000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Identity:
     capture: bool
     target: str = ""
     role: str = ""
+    log: logging.Logger | PeerLog = log
 
 
 class Port(Protocol):
@@ -47,6 +51,8 @@ class Port(Protocol):
         """Sets volumes and mute on the host."""
 
     def close(self) -> None: ...
+    def free(self) -> None:
+        """After the stream's RELEASED or DETACHED notice that follows close()."""
 
 
 class Output(Protocol):
@@ -55,6 +61,9 @@ class Output(Protocol):
     def supports(self, fmt: PcmFormat) -> bool: ...
     def need_frames(self, rate: int) -> int:
         """How many frames the host takes ahead of what is heard, at the most."""
+
+    def memory_bytes(self, rate: int) -> int:
+        """What is allocated for a stream at this rate, at the most."""
 
     def open(
         self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
@@ -65,17 +74,21 @@ class Output(Protocol):
 class PipewireOutput:
     """Streams of the host's graph, named for the guest."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, policy: DomainPolicy | None = None) -> None:
         self._engine = engine
+        self._policy = policy or DomainPolicy()
 
     def supports(self, fmt: PcmFormat) -> bool:
         return supports_format(fmt)
+
+    def memory_bytes(self, rate: int) -> int:
+        return 0
 
     def need_frames(self, rate: int) -> int:
         return HOST_QUANTUM_FRAMES * rate // HOST_RATE
 
     def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
-        return _PipewirePort(self._engine, stream, config, identity, mixer)
+        return _PipewirePort(self._engine, stream, config, identity, mixer, self._policy)
 
     def close(self) -> None:
         pass
@@ -83,9 +96,16 @@ class PipewireOutput:
 
 class _PipewirePort:
     def __init__(
-        self, engine: Engine, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+        self,
+        engine: Engine,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        policy: DomainPolicy,
     ) -> None:
         self._engine = engine
+        self._policy = policy
         self._stream = stream
         self._config = config
         self._identity = identity
@@ -100,12 +120,16 @@ class _PipewirePort:
         if engine.pipewire_up:
             self._connect()
         where = f"{identity.domain} {identity.stream}"
-        engine.on_event(self._id, self._event, log_failure, where)
+        engine.on_event(self._id, self._event, self._failed, where)
         engine.watch_pipewire(self._pipewire_changed)
+
+    def _failed(self, error: XenPvAudioError) -> None:
+        self._identity.log.error("%s", error)
 
     def _properties(self) -> Mapping[str, str]:
         identity, config = self._identity, self._config
         period = config.period_frames or config.buffer_frames // 4
+        latency = quantum_frames(min(period, HOST_QUANTUM_FRAMES), config.rate, self._policy)
         properties = {
             "application.name": identity.domain,
             "application.process.binary": "xen-pv-audio",
@@ -115,13 +139,13 @@ class _PipewirePort:
             "media.name": identity.stream,
             "node.name": f"xenpv.{identity.domain}.{identity.stream.replace(' ', '.')}",
             "node.description": f"{identity.domain} (Xen PV Audio)",
-            "node.latency": f"{min(period, HOST_QUANTUM_FRAMES)}/{config.rate}",
+            "node.latency": f"{latency}/{config.rate}",
         }
         if identity.target:
             properties["target.object"] = identity.target
         if identity.role:
             properties["media.role"] = identity.role
-        return properties
+        return {key: property_text(value) for key, value in properties.items()}
 
     def _connect(self) -> None:
         assert self._engine.pipewire is not None
@@ -171,7 +195,9 @@ class _PipewirePort:
         """Once, until sound flows again: a host without a device has every node refused."""
         if why != self._complaint:
             self._complaint = why
-            log.warning("%s %s: %s", self._identity.domain, self._identity.stream, why)
+            self._identity.log.warning(
+                "%s %s: %s", self._identity.domain, self._identity.stream, why
+            )
 
     def _connect_again(self) -> None:
         self._disconnect()
@@ -200,23 +226,40 @@ class _PipewirePort:
         self._engine.forget(self._id)
         self._disconnect()
 
+    def free(self) -> None:
+        """Nothing is left after close()."""
+
 
 class VirtualOutput:
     """Virtual devices for one card. A device takes one playback and one capture stream of one rate,
     so a loopback returns what the card's playback played; streams that open while those places are
-    taken get the next device, in the order of their opening."""
+    taken get the next device, in the order of their opening. A device ends with its last stream:
+    a guest may open at any number of rates."""
 
-    def __init__(self, engine: Engine, spec: OutputSpec) -> None:
+    def __init__(
+        self, engine: Engine, spec: OutputSpec, policy: DomainPolicy | None = None
+    ) -> None:
         self._engine = engine
         self._spec = spec
+        self._policy = policy or DomainPolicy()
         self._devices: dict[tuple[int, int], VirtualDevice] = {}
+        self._users: dict[tuple[int, int], int] = {}
         self._taken: set[tuple[int, int, bool]] = set()  # rate, index, capture
 
     def supports(self, fmt: PcmFormat) -> bool:
         return bool(fmt.sample_bytes)
 
     def need_frames(self, rate: int) -> int:
-        return 2 * self._spec.quantum_frames
+        return 2 * self.quantum_frames(rate)
+
+    def quantum_frames(self, rate: int) -> int:
+        return tick_frames(self._spec.quantum_frames, rate, self._policy)
+
+    def memory_bytes(self, rate: int) -> int:
+        frames = self.quantum_frames(rate)
+        if self._spec.kind == "loopback":
+            frames += round(self._spec.delay_sec * rate) + 4 * frames
+        return frames * VirtualDevice.FRAME_BYTES
 
     def device(self, rate: int, index: int = 0) -> VirtualDevice:
         """The device at this rate; `index` tells those apart that are open at the same time."""
@@ -224,7 +267,7 @@ class VirtualOutput:
             self._devices[rate, index] = VirtualDevice(
                 self._engine.plane,
                 rate,
-                self._spec.quantum_frames,
+                self.quantum_frames(rate),
                 ppm=self._spec.ppm,
                 loopback=self._spec.kind == "loopback",
                 delay_frames=round(self._spec.delay_sec * rate),
@@ -239,11 +282,23 @@ class VirtualOutput:
         self._taken.add(place)
         device = self.device(config.rate, index)
         device.connect(stream)
+        self._users[config.rate, index] = self._users.get((config.rate, index), 0) + 1
         spec = self._spec
         if spec.jitter_sec or spec.stall_sec:
             figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
             stream.inject_faults(*(round(seconds * 1e9) for seconds in figures))
-        return _VirtualPort(device, stream, lambda: self._taken.discard(place))
+        return _VirtualPort(
+            device,
+            stream,
+            lambda: self._taken.discard(place),
+            lambda: self._leave(config.rate, index),
+        )
+
+    def _leave(self, rate: int, index: int) -> None:
+        self._users[rate, index] -= 1
+        if self._users[rate, index] == 0:
+            del self._users[rate, index]
+            self._devices.pop((rate, index)).free()
 
     def close(self) -> None:
         """After every stream's DETACHED notice."""
@@ -254,11 +309,16 @@ class VirtualOutput:
 
 class _VirtualPort:
     def __init__(
-        self, device: VirtualDevice, stream: BackStream, leave: Callable[[], None]
+        self,
+        device: VirtualDevice,
+        stream: BackStream,
+        leave: Callable[[], None],
+        free: Callable[[], None],
     ) -> None:
         self._device = device
         self._stream = stream
         self._leave = leave
+        self._free = free
 
     def set_active(self, active: bool) -> None:
         """Its clock runs while the stream is open."""
@@ -270,11 +330,14 @@ class _VirtualPort:
         self._device.disconnect(self._stream)
         self._leave()
 
+    def free(self) -> None:
+        self._free()
 
-def make_output(engine: Engine, spec: OutputSpec) -> Output:
+
+def make_output(engine: Engine, spec: OutputSpec, policy: DomainPolicy) -> Output:
     """UnavailableError if the policy wants PipeWire and this process runs without."""
     if spec.kind != "pipewire":
-        return VirtualOutput(engine, spec)
+        return VirtualOutput(engine, spec, policy)
     if engine.pipewire is None:
         raise UnavailableError("this backend runs without PipeWire", hint="use --output pipewire")
-    return PipewireOutput(engine)
+    return PipewireOutput(engine, policy)

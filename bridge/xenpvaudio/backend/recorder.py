@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from xenpvaudio.errors import ConfigError, UnavailableError
+from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sound import wav
@@ -52,7 +53,9 @@ class Recorder:
         config: Config,
         *,
         max_data_bytes: int = wav.MAX_DATA_BYTES,
+        log: logging.Logger | PeerLog = log,
     ) -> None:
+        self._log = log
         self._path = path
         self._stream = stream
         self._config = config
@@ -100,7 +103,7 @@ class Recorder:
     def _end(self, why: str) -> None:
         self._ended = True
         self._stream.set_tap(None)
-        log.warning("%s: the recording ends after %d bytes: %s", self._path, self._bytes, why)
+        self._log.warning("%s: the recording ends after %d bytes: %s", self._path, self._bytes, why)
 
     def _drain(self) -> None:
         self._take()
@@ -117,7 +120,7 @@ class Recorder:
         self._timer.cancel()
         self._take()
         if self._tap.dropped_bytes and not self._ended:
-            log.warning("%s: %d bytes did not fit", self._path, self._tap.dropped_bytes)
+            self._log.warning("%s: %d bytes did not fit", self._path, self._tap.dropped_bytes)
         self._tap.free()
         whole = self._bytes // self._config.frame_bytes * self._config.frame_bytes
         try:
@@ -127,4 +130,4 @@ class Recorder:
             self._file.write(bytes(self._bytes % 2))  # chunks end on an even byte
             self._file.close()
         except OSError as error:
-            log.warning("%s: its header could not be written: %s", self._path, error.strerror)
+            self._log.warning("%s: its header could not be written: %s", self._path, error.strerror)

@@ -13,9 +13,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from xenpvaudio.config import DomainPolicy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.engine.stream_format import stream_format
-from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
+from xenpvaudio.errors import (
+    ConfigError,
+    PeerGoneError,
+    PeerProtocolError,
+    UnavailableError,
+    XenPvAudioError,
+)
 from xenpvaudio.sndif import packets, page_directory, stream_rules
 from xenpvaudio.sndif.card import StreamConfig
 from xenpvaudio.sndif.codes import PAGE_BYTES, Direction, Key, Operation, Status, status_name
@@ -26,6 +33,7 @@ from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
 from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 
 from .outputs import Identity, Output, Port
+from .policy import Usage, check_open, limited_buffer_bytes
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -55,12 +63,21 @@ class BackendStream:
         liveness_ext: bool,
         record: Path | None,
         on_error: Callable[[XenPvAudioError], None],
+        policy: DomainPolicy | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self._engine = engine
+        self._policy = policy or DomainPolicy()
+        self._usage = usage or Usage()
+        self._log = identity.log
         self._domain = domain
         self._frontend_id = frontend_id
         formats = tuple(fmt for fmt in config.formats if output.supports(fmt))
-        self.config = replace(config, formats=formats)
+        self._card_config = replace(config, formats=formats)
+        # what queries are answered by; OPEN is checked against both, card and policy
+        self.config = replace(
+            self._card_config, buffer_bytes=limited_buffer_bytes(config, self._policy)
+        )
         self._output = output
         self._identity = identity
         self.where = where
@@ -71,7 +88,7 @@ class BackendStream:
         self._recorder: Recorder | None = None
         self._buffer: Mapping | None = None
         self._mixer = Mixer(0)
-        self._retired: list[tuple[Mapping, Recorder | None]] = []
+        self._retired: list[tuple[Mapping, Recorder | None, Port | None]] = []
         self._detached = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._pages: list[Mapping] = []
@@ -150,9 +167,11 @@ class BackendStream:
             )
 
     @staticmethod
-    def _release(buffer: Mapping, recorder: Recorder | None) -> None:
+    def _release(buffer: Mapping, recorder: Recorder | None, port: Port | None) -> None:
         if recorder is not None:
             recorder.close()
+        if port is not None:
+            port.free()
         buffer.close()
 
     def _triggered(self, running: bool) -> None:
@@ -185,7 +204,13 @@ class BackendStream:
             self._close_stream()
             status = Status.OK
         elif isinstance(request, packets.QueryRequest):
-            result = answer(request.space, self.config, self._need_frames(request.space.rates.max))
+            result = answer(
+                request.space,
+                self.config,
+                self._need_frames(request.space.rates.max),
+                min_period_frames=self._policy.min_period_frames,
+                max_events_per_sec=self._policy.max_events_per_sec,
+            )
             space, status = (None, result) if isinstance(result, Status) else (result, Status.OK)
         elif isinstance(request, packets.TransferRequest):
             status = self._control(request)
@@ -208,27 +233,46 @@ class BackendStream:
         return min(need, max(1, self.config.buffer_bytes // frame_bytes // 2))
 
     def _open(self, request: packets.OpenRequest) -> Status:
-        status = stream_rules.validate_open(request, self.config)
+        status = stream_rules.validate_open(request, self._card_config)
         if status is not Status.OK:
-            log.warning("%s: OPEN refused: %s", self.where, request)
+            self._log.warning("%s: OPEN refused: %s", self.where, request)
             return status
         config = stream_rules.opened_config(request)
+        try:
+            check_open(config, self._policy)
+        except ConfigError as error:
+            self._log.warning("%s: OPEN refused: %s", self.where, error)
+            return Status.EINVAL
         self._close_stream()
+        try:
+            device_bytes = self._output.memory_bytes(config.rate)
+            capture = self.config.direction is Direction.CAPTURE
+            self._usage.add_memory(self, config, device_bytes, self._policy, capture)
+        except ConfigError as error:
+            self._log.warning("%s: OPEN refused: %s", self.where, error)
+            return Status.ENOMEM
+        status = self._open_checked(request, config)
+        if status is not Status.OK:
+            self._usage.drop_memory(self)
+        return status
+
+    def _open_checked(self, request: packets.OpenRequest, config: Config) -> Status:
+        """Within the policy: what the guest shares is mapped."""
         try:
             refs = page_directory.walk(
                 request.gref_directory, request.buffer_bytes, self._read_page
             )
             buffer = self._domain.grants.map(self._frontend_id, refs)
         except (PeerGoneError, PeerProtocolError) as error:
-            log.warning("%s: OPEN refused: %s", self.where, error)
+            self._log.warning("%s: OPEN refused: %s", self.where, error)
             return Status.EINVAL
         except GrantLimitError as error:
-            log.error("%s: %s", self.where, error)
+            self._log.error("%s: %s", self.where, error)
             return Status.ENOMEM
         try:
             self.back.open(stream_format(config, buffer.address))
         except UnavailableError as error:
-            log.error("%s: OPEN refused: %s", self.where, error)
+            self._log.error("%s: OPEN refused: %s", self.where, error)
             buffer.close()
             return Status.ENOMEM
         self._start_stream(config, buffer)
@@ -242,16 +286,16 @@ class BackendStream:
         try:
             self._port = self._output.open(self.back, config, self._identity, self._mixer)
         except XenPvAudioError as error:
-            log.error("%s: no host stream: %s", self.where, error)
+            self._log.error("%s: no host stream: %s", self.where, error)
         else:
             self._port.set_active(True)
             self._rest_after(UNUSED_SEC)
         if self._record is not None:
             try:
-                self._recorder = Recorder(self._record, self.back, config)
+                self._recorder = Recorder(self._record, self.back, config, log=self._log)
             except XenPvAudioError as error:
-                log.error("%s: %s", self.where, error)
-        log.info(
+                self._log.error("%s: %s", self.where, error)
+        self._log.info(
             "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
             self.where,
             config.format.xenstore_name,
@@ -272,12 +316,13 @@ class BackendStream:
         if self._buffer is None:
             return
         self._stay_awake()
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
         if self._recorder is not None:
             self._recorder.finish()
-        self._retired.append((self._buffer, self._recorder))
+        self._retired.append((self._buffer, self._recorder, port))
+        self._usage.drop_memory(self)
         self._buffer = self._recorder = None
         self.opened = None
         self.back.close()

@@ -13,6 +13,7 @@ import logging
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
+from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Txn, Watch, XenStoreError
@@ -146,7 +147,7 @@ class FrontendDevice(XenbusDevice):
             return
         if self._complaint_of_stream != str(error):
             self._complaint_of_stream = str(error)
-            log.warning("%s", error)
+            self.log.warning("%s", error)
         now = self._loop.time()
         self._recovery_sec = max(now, self._recovery_sec + RETRY_SEC)
         self._recovery = self._loop.call_later(self._recovery_sec - now, self.feed, Local.ERROR)
@@ -179,9 +180,10 @@ class FrontendDevice(XenbusDevice):
             config,
             self._settings,
             where=f"{self.where}/{config.path} ({kind})",
-            properties=properties,
+            properties={key: property_text(value) for key, value in properties.items()},
             on_error=self._failed,
             on_opened=self._opened,
+            log=self.log,
         )
 
     def pipewire_changed(self, up: bool) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
 from xenpvaudio.errors import ConfigError, PeerProtocolError, XenPvAudioError, internal_error
+from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.card import StreamConfig
 from xenpvaudio.sndif.codes import Direction, PcmFormat, Status, formats_in
@@ -44,6 +45,8 @@ SUSPENDED_SEC = 1.0
 COMMON_RATES = (48000, 44100, 96000, 88200, 192000, 176400, 64000, 32000, 24000, 22050, 16000, 8000)
 # Channel counts that have positions; others are offered only where none of these is possible.
 LAYOUTS = (2, 1, 4, 6, 8)
+# What PipeWire has positions for (SPA_AUDIO_MAX_CHANNELS).
+MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ class FrontendStream:
         properties: Mapping[str, str],
         on_error: Callable[[XenPvAudioError], None],
         on_opened: Callable[[], None],
+        log: logging.Logger | PeerLog = log,
     ) -> None:
+        self._log = log
         self._engine = engine
         self.config = config
         self._settings = settings
@@ -144,7 +149,7 @@ class FrontendStream:
         except XenPvAudioError as error:
             self._on_error(error)
         except Exception as error:
-            log.debug("%s", self.where, exc_info=True)
+            self._log.debug("%s", self.where, exc_info=True)
             self._on_error(internal_error(self.where, error))
 
     async def _settle(self, link: FrontLink) -> None:
@@ -243,7 +248,7 @@ class FrontendStream:
                 break
         lead_frames = self._lead(config, need_frames)
         await link.open(config, lead_frames)
-        log.info(
+        self._log.info(
             "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
             self.where,
             config.format.xenstore_name,
@@ -282,6 +287,11 @@ class FrontendStream:
         rates.sort(key=lambda rate: (abs(rate - self._settings.rate), -rate))
         channels = [count for count in LAYOUTS if count in space.channels] or [space.channels.min]
         channels.sort(key=lambda count: abs(count - self._settings.channels))
+        if channels[0] > MAX_CHANNELS:
+            raise ConfigError(
+                f"{self.where}: {channels[0]} channels at least, PipeWire has {MAX_CHANNELS}",
+                hint="lower channels-min",
+            )
         if not formats:
             raise ConfigError(
                 f"{self.where}: PipeWire converts none of the formats that the backend allows",
@@ -360,7 +370,7 @@ class FrontendStream:
         if event.lost_node and self.node is not None and self._node_retry is None:
             if event.loss != self._node_complaint:  # once, until sound flows again
                 self._node_complaint = event.loss
-                log.warning("%s: %s", self.where, event.loss)
+                self._log.warning("%s: %s", self.where, event.loss)
             loop = asyncio.get_running_loop()
             self._node_retry = loop.call_later(NODE_RETRY_SEC, self._make_node_again)
         if event.streaming:

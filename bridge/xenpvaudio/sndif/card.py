@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from xenpvaudio.errors import ConfigError, LocalProtocolError
+from xenpvaudio.logs.quoting import quote
 
 from .codes import (
     FORMAT_BY_NAME,
@@ -203,7 +204,7 @@ class _Settings:
             upper = self.said[key]
             raise tree.error(
                 node,
-                f"{listed} is outside of {tree.where}/{upper} = {_quote(tree.nodes[upper])}",
+                f"{listed} is outside of {tree.where}/{upper} = {quote(tree.nodes[upper])}",
                 hint="a lower level must be a subset of the upper one",
             )
 
@@ -230,7 +231,7 @@ class _Tree:
                 self._present.add(node)
 
     def error(self, node: str, problem: str, *, hint: str = "") -> ConfigError:
-        value = _quote(self.nodes.get(node, ""))
+        value = quote(self.nodes.get(node, ""))
         return ConfigError(f"{self.where}/{node} = {value}: {problem}", hint=hint)
 
     def indices(self, prefix: str, limit: int, what: str) -> range:
@@ -264,7 +265,7 @@ class _Tree:
 
     def _number(self, node: str, item: str, largest: int) -> int:
         if not (item.isascii() and item.isdecimal() and len(item) < RATE_MAX_LEN):
-            raise self.error(node, f"{_quote(item)} is not a decimal number")
+            raise self.error(node, f"{quote(item)} is not a decimal number")
         number = int(item)
         if not 1 <= number <= largest:
             raise self.error(node, f"{number} is not in 1..{largest}")
@@ -282,17 +283,11 @@ class _Tree:
             if len(item) > FORMAT_NAME_MAX_LEN or item not in FORMAT_BY_NAME:
                 raise self.error(
                     node,
-                    f"unknown sample format {_quote(item)}",
+                    f"unknown sample format {quote(item)}",
                     hint="use names of xen/io/sndif.h such as s16_le, s32_le, float_le",
                 )
             found.add(FORMAT_BY_NAME[item])
         return tuple(sorted(found))
-
-
-def _quote(value: str) -> str:
-    """A guest's text for a log line: printable, in quotes, not too long."""
-    shown = value if len(value) <= 64 else value[:61] + "..."
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + '"'
 
 
 def to_nodes(card: Card) -> dict[str, str]:

@@ -12,6 +12,7 @@ query each. Kernel guests do the same by ALSA's rules: some twenty queries befor
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -50,16 +51,28 @@ class Limits:
     buffer_bytes: int
     min_buffer_frames: int = 1
     min_period_bytes: int = MIN_PERIOD_BYTES
+    min_period_frames: int = 1
+    max_events_per_sec: int = _MAX_U32
 
     @classmethod
-    def of(cls, config: StreamConfig, *, host_min_buffer_frames: int = 1) -> Limits:
-        """`host_min_buffer_frames`: the shortest buffer that the host can serve without gaps."""
+    def of(
+        cls,
+        config: StreamConfig,
+        *,
+        host_min_buffer_frames: int = 1,
+        min_period_frames: int = 1,
+        max_events_per_sec: int = _MAX_U32,
+    ) -> Limits:
+        """`host_min_buffer_frames`: the shortest buffer that the host can serve without gaps;
+        `max_events_per_sec`: how many periods may pass in a second, at the most."""
         return cls(
             formats_mask(config.formats) & FRAMED_FORMATS,
             config.rates,
             config.channels,
             config.buffer_bytes,
             max(1, host_min_buffer_frames),
+            min_period_frames=min_period_frames,
+            max_events_per_sec=max_events_per_sec,
         )
 
 
@@ -74,9 +87,10 @@ def rates_within(rates: tuple[int, ...] | Interval, within: Interval) -> Interva
 def refine(space: Space, limits: Limits) -> Space | None:
     """The part of `space` that `limits` allow, as the smallest box; None if nothing is left.
 
-    Exact: each pair of sample width and channel count is tried, at most 4 x 255 of them.
+    Exact, and cheap: of each sample width only the fewest and the most channels that are possible
+    matter, since more bytes a frame only shorten what is longest and what is shortest.
     """
-    rates = rates_within(limits.rates, space.rates)
+    rates = _rates(space, limits)
     channels = space.channels & limits.channels
     if not rates or not channels or not space.buffer_frames or not space.period_frames:
         return None
@@ -86,29 +100,73 @@ def refine(space: Space, limits: Limits) -> Space | None:
         by_width[width] = by_width.get(width, 0) | fmt.mask
 
     formats = 0
-    hulls: list[tuple[Interval, Interval, Interval]] = []
+    hulls: list[tuple[Interval, Interval, Interval, Interval]] = []
     for width, mask in by_width.items():
-        possible = [
-            (Interval(count, count), *frames)
-            for count in range(channels.min, channels.max + 1)
-            if (frames := _frames(space, limits, width * count)) is not None
-        ]
-        if possible:
+        possible = _Possible(space, limits, rates.min, width)
+        for count in possible.extremes(channels):
             formats |= mask
-            hulls += possible
+            buffer, period = possible.frames(count)
+            fastest = min(rates.max, period.max * limits.max_events_per_sec)
+            slow = rates_within(limits.rates, Interval(rates.min, fastest))
+            hulls.append((slow, Interval(count, count), buffer, period))
     if not hulls:
         return None
-    return Space(formats, rates, *(_hull(column) for column in zip(*hulls, strict=True)))
+    return Space(formats, *(_hull(column) for column in zip(*hulls, strict=True)))
 
 
-def _frames(space: Space, limits: Limits, frame_bytes: int) -> tuple[Interval, Interval] | None:
-    """Buffers and periods that are possible with frames of this size; None if none is."""
-    shortest_period = max(1, space.period_frames.min, -(-limits.min_period_bytes // frame_bytes))
-    shortest = max(space.buffer_frames.min, limits.min_buffer_frames, MIN_PERIODS * shortest_period)
-    longest = min(space.buffer_frames.max, limits.buffer_bytes // frame_bytes)
-    buffer = Interval(shortest, longest)
-    period = Interval(shortest_period, min(space.period_frames.max, longest // MIN_PERIODS))
-    return (buffer, period) if buffer and period else None
+def _rates(space: Space, limits: Limits) -> Interval:
+    """The rates that are allowed and that no period asked for would make too fast."""
+    fastest = space.period_frames.max * limits.max_events_per_sec
+    return rates_within(limits.rates, space.rates & Interval(0, fastest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Possible:
+    """What is possible with samples of one width, by the number of channels."""
+
+    space: Space
+    limits: Limits
+    rate: int  # the lowest that is asked for and allowed: it has the shortest periods
+    width: int
+
+    def frames(self, count: int) -> tuple[Interval, Interval]:
+        """Buffers and periods that are possible with `count` channels; one is empty if none is."""
+        space, limits, frame_bytes = self.space, self.limits, self.width * count
+        shortest_period = max(
+            1,
+            space.period_frames.min,
+            limits.min_period_frames,
+            -(-limits.min_period_bytes // frame_bytes),
+            -(-self.rate // limits.max_events_per_sec),
+        )
+        shortest = max(
+            space.buffer_frames.min, limits.min_buffer_frames, MIN_PERIODS * shortest_period
+        )
+        longest = min(space.buffer_frames.max, limits.buffer_bytes // frame_bytes)
+        period = Interval(shortest_period, min(space.period_frames.max, longest // MIN_PERIODS))
+        return Interval(shortest, longest), period
+
+    def allows(self, count: int) -> bool:
+        buffer, period = self.frames(count)
+        return bool(buffer and period)
+
+    def extremes(self, channels: Interval) -> list[int]:
+        """The fewest and the most channels that are possible; none if nothing is.
+
+        From min_period_bytes a frame on, the shortest period stays the same and the longest buffer
+        falls: what is possible there ends at one count, which is searched by halves. Below that
+        each count is tried, as few as there are.
+        """
+        if not channels:
+            return []
+        first = -(-self.limits.min_period_bytes // self.width)
+        large = range(max(first, channels.min), channels.max + 1)
+        small = range(channels.min, min(first, channels.max + 1))
+        ended = bisect.bisect_left(large, True, key=lambda count: not self.allows(count))
+        found = [count for count in small if self.allows(count)]
+        if ended:
+            found += [large[0], large[ended - 1]]
+        return sorted({found[0], found[-1]}) if found else []
 
 
 def _hull(parts: Iterable[Interval]) -> Interval:
@@ -131,13 +189,25 @@ def from_stream_config(config: StreamConfig, *, host_min_buffer_frames: int = 1)
     return space
 
 
-def answer(query: Space, config: StreamConfig, host_min_buffer_frames: int = 1) -> Space | Status:
+def answer(
+    query: Space,
+    config: StreamConfig,
+    host_min_buffer_frames: int = 1,
+    *,
+    min_period_frames: int = 1,
+    max_events_per_sec: int = _MAX_U32,
+) -> Space | Status:
     """The backend's answer to a query: a part of it that is not empty, or a status for none.
 
     Nothing is remembered and no host device is touched: a guest may ask at any time, as often as it
     likes, and OPEN is checked from zero (pcm.validate_open).
     """
-    limits = Limits.of(config, host_min_buffer_frames=host_min_buffer_frames)
+    limits = Limits.of(
+        config,
+        host_min_buffer_frames=host_min_buffer_frames,
+        min_period_frames=min_period_frames,
+        max_events_per_sec=max_events_per_sec,
+    )
     return refine(query, limits) or Status.EINVAL
 
 

@@ -236,12 +236,28 @@ class Domain:
     channels: EventChannels
 
     def name(self, domid: int) -> str:
-        """The name xl gave the domain; "domain <n>" where we may not read it."""
+        """The name xl gave the domain, for people; "domain <n>" where we may not read it."""
         try:
-            name = self.store.get(f"{self.store.domain_path(domid)}/name")
+            name = self.known_name(domid)
         except XenStoreError:
             name = None
         return name or f"domain {domid}"
+
+    def known_name(self, domid: int) -> str | None:
+        """The name xl gave the domain; None where we may not read it. The domain itself cannot
+        write it (libxl_create.c, libxl__domain_make)."""
+        return self._of_domain(domid, "name")
+
+    def uuid(self, domid: int) -> str | None:
+        """The domain's UUID; None where we may not read it."""
+        vm = self._of_domain(domid, "vm")  # "/vm/UUID"
+        return vm.rpartition("/")[2] if vm else None
+
+    def _of_domain(self, domid: int, node: str) -> str | None:
+        try:
+            return self.store.get(f"{self.store.domain_path(domid)}/{node}") or None
+        except AccessError:
+            return None
 
     def close(self) -> None:
         """Grants before channels: unmap notifications need their ports."""

@@ -17,6 +17,7 @@ from xenpvaudio.errors import (
     XenPvAudioError,
     internal_error,
 )
+from xenpvaudio.logs.peer_log import PeerLines
 from xenpvaudio.xen.api import (
     AccessError,
     NotFoundError,
@@ -35,15 +36,25 @@ REWRITE_SEC = 1.0
 
 
 class XenbusDevice(ABC):
-    """`directory`: ours in XenStore; `peer`: the other end's; `where`: for people."""
+    """`directory`: ours in XenStore; `peer`: the other end's; `where`: for people; `lines`: the
+    other end's share of the log."""
 
     table: Table
 
-    def __init__(self, store: XenStore, directory: str, peer: str, where: str) -> None:
+    def __init__(
+        self,
+        store: XenStore,
+        directory: str,
+        peer: str,
+        where: str,
+        lines: PeerLines | None = None,
+    ) -> None:
         self.store = store
         self.directory = directory
         self.peer = peer
         self.where = where
+        self.lines = lines or PeerLines(where)
+        self.log = self.lines.logger(log)
         self.state = XenbusState.UNKNOWN
         self.finished = asyncio.Event()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -94,24 +105,24 @@ class XenbusDevice(ABC):
         except AccessError:
             self.feed(Local.REMOVED)
         except StoreGoneError as error:
-            log.error("%s: %s", self.where, error)
+            self.log.error("%s: %s", self.where, error)
 
     def _peer_changed(self, _path: str) -> None:
         try:
             self.feed(parse_state(self.store.get(f"{self.peer}/{STATE}")))
         except PeerProtocolError as error:
-            log.warning("%s: %s", self.where, error)
+            self.log.warning("%s: %s", self.where, error)
             self.feed(Local.ERROR)
         except AccessError:
             self.feed(XenbusState.UNKNOWN)
         except StoreGoneError as error:
-            log.error("%s: %s", self.where, error)
+            self.log.error("%s: %s", self.where, error)
 
     def _complain(self, level: int, error: XenPvAudioError) -> None:
         """Says what is wrong, once: attempts are repeated for as long as it stays so."""
         if self._complaint != str(error):
             self._complaint = str(error)
-            log.log(level, "%s: %s", self.where, error)
+            self.log.log(level, "%s: %s", self.where, error)
 
     async def _work(self) -> None:
         while not self.finished.is_set():
@@ -127,7 +138,7 @@ class XenbusDevice(ABC):
                 self._complain(logging.ERROR, error)
                 self.feed(Local.ERROR)
             except Exception as error:
-                log.debug("%s", self.where, exc_info=True)
+                self.log.debug("%s", self.where, exc_info=True)
                 self._complain(logging.ERROR, internal_error(self.where, error))
                 self.feed(Local.ERROR)
         self._disarm()
@@ -162,7 +173,9 @@ class XenbusDevice(ABC):
             self._disarm()
         announce = cell.next is not self.state or Action.ANNOUNCE in cell.actions
         if announce:
-            log.debug("%s: %s x %s -> %s", self.where, self.state.name, event.name, cell.next.name)
+            self.log.debug(
+                "%s: %s x %s -> %s", self.where, self.state.name, event.name, cell.next.name
+            )
         self.state = cell.next
         if self.state is XenbusState.CONNECTED:
             self._complaint = ""

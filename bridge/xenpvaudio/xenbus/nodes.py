@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xenpvaudio.errors import ConfigError
+from xenpvaudio.logs.quoting import quote
 from xenpvaudio.xen.api import Nodes, NotFoundError, Txn, XenStore
 
 from .states import STATE, XenbusState
@@ -64,4 +65,4 @@ def parse_domid(text: str, where: str) -> int:
     names the node."""
     if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) < 0x7FF0:
         return int(text)
-    raise ConfigError(f"{where} = {text[:32]!a} is no domain's number")
+    raise ConfigError(f"{where} = {quote(text, 32)} is no domain's number")

@@ -28,6 +28,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import TypeAlias
 
 from xenpvaudio.errors import LocalProtocolError, PeerProtocolError
+from xenpvaudio.logs.quoting import quote
 from xenpvaudio_native.header import value
 
 # XenStore nodes that every xenbus device has.
@@ -171,7 +172,7 @@ def parse_state(text: str | None) -> XenbusState:
         return XenbusState.UNKNOWN
     if text.isascii() and text.isdecimal() and len(text) == 1 and int(text) in set(XenbusState):
         return XenbusState(int(text))
-    raise PeerProtocolError(f"{text[:32]!a} is no xenbus state")
+    raise PeerProtocolError(f"{quote(text, 32)} is no xenbus state")
 
 
 def is_offline(online: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xenpvaudio.errors import PeerProtocolError
+from xenpvaudio.logs.quoting import quote
 from xenpvaudio.sndif.codes import LIST_SEPARATOR, PROTOCOL_VERSION
 
 OFFERED_VERSIONS = str(PROTOCOL_VERSION)
@@ -19,7 +20,8 @@ def choose_version(versions: str | None) -> int:
     offered = [_version(item.strip(), "versions") for item in versions.split(LIST_SEPARATOR)]
     if PROTOCOL_VERSION not in offered:
         raise PeerProtocolError(
-            f"the backend offers sndif version {versions}, this frontend speaks {PROTOCOL_VERSION}"
+            f"the backend offers sndif version {quote(versions)}, "
+            f"this frontend speaks {PROTOCOL_VERSION}"
         )
     return PROTOCOL_VERSION
 
@@ -29,11 +31,13 @@ def check_version(version: str | None) -> int:
     if version is None:
         return PROTOCOL_VERSION
     if _version(version.strip(), "version") != PROTOCOL_VERSION:
-        raise PeerProtocolError(f"the frontend chose sndif version {version}, not offered here")
+        raise PeerProtocolError(
+            f"the frontend chose sndif version {quote(version, 32)}, not offered here"
+        )
     return PROTOCOL_VERSION
 
 
 def _version(item: str, node: str) -> int:
     if not (item.isascii() and item.isdecimal() and len(item) < 6):
-        raise PeerProtocolError(f"{node}: {item[:32]!a} is no version")
+        raise PeerProtocolError(f"{node}: {quote(item, 32)} is no version")
     return int(item)

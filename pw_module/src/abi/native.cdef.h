@@ -11,6 +11,9 @@ enum { XPA_PLAYBACK = 0, XPA_CAPTURE = 1 };
 /* How samples are encoded, as far as arithmetic on them is needed (gain of the loopback). */
 enum { XPA_SAMPLE_OPAQUE = 0, XPA_SAMPLE_S16 = 1, XPA_SAMPLE_S32 = 2, XPA_SAMPLE_F32 = 3 };
 
+/* What a stream may have: as many channels as PipeWire has positions for. */
+enum { XPA_MAX_CHANNELS = 64 };
+
 enum {
     XPA_NOTICE_REQUEST = 1,  /* backend: a request that Python must answer; packet holds it */
     XPA_NOTICE_RESPONSE = 2, /* frontend: the answer to Python's request; packet holds it */
@@ -124,7 +127,10 @@ int xpa_front_request(struct xpa_front *front, const uint8_t *request);
 int xpa_front_check(struct xpa_front *front);
 void xpa_front_stats(struct xpa_front *front, struct xpa_stats *copy);
 
-/* A host device without hardware: null (plays into nothing) or loopback (returns what it plays). */
+/* A host device without hardware: null (plays into nothing) or loopback (returns what it plays). It
+ * holds 4 quanta and its delay as history, and a quantum, in frames of this size. */
+enum { XPA_VDEV_FRAME_BYTES = 256 };
+
 struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t quantum_frames,
                               double ppm, int loopback, uint32_t delay_frames, double gain);
 int xpa_vdev_connect(struct xpa_vdev *vdev, struct xpa_back *back);

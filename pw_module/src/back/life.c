@@ -248,6 +248,8 @@ int xpa_back_set_tap(struct xpa_back *b, struct xpa_tap *tap) {
 /* The store is private memory: playback needs the buffer and what a starved position can overtake;
  * capture also what arrives while the position waits behind the microphone. */
 int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
+    if (config->channels == 0 || config->channels > XPA_MAX_CHANNELS)
+        return -EINVAL;
     struct opening *o = xpa_calloc(1, sizeof *o);
     if (!o)
         return -ENOMEM;

@@ -39,8 +39,6 @@ struct xpa_vdev {
     } state;
 };
 
-enum { MAX_FRAME_BYTES = 8 * 32 };
-
 static uint64_t tick_nsec(const struct xpa_vdev *v, uint64_t tick) {
     return v->state.origin_nsec +
            (uint64_t)llround((double)(tick * v->quantum_frames) * v->nsec_per_frame);
@@ -88,7 +86,7 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
         return false;
     xpa_back_collect(b);
     if (!b->stream.open || b->stream.config.rate != v->rate ||
-        b->stream.frame_bytes > MAX_FRAME_BYTES)
+        b->stream.frame_bytes > XPA_VDEV_FRAME_BYTES)
         return false;
     uint64_t before = b->stream.host_frames;
     xpa_back_pull(b, v->scratch, v->quantum_frames);
@@ -109,7 +107,7 @@ static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_fram
     struct xpa_back *b = v->state.capture;
     uint64_t behind = v->quantum_frames + v->delay_frames;
     if (!b || !b->stream.open || b->stream.config.rate != v->rate ||
-        b->stream.frame_bytes > MAX_FRAME_BYTES)
+        b->stream.frame_bytes > XPA_VDEV_FRAME_BYTES)
         return;
     if (v->loopback && same_encoding(&v->state.encoding, &b->stream.config) &&
         device_frames >= behind) {
@@ -195,8 +193,8 @@ struct xpa_vdev *xpa_vdev_new(struct xpa_plane *plane, uint32_t rate, uint32_t q
     v->loopback = loopback;
     v->nsec_per_frame = 1e9 / (rate * (1.0 + ppm * 1e-6));
     v->history_frames = delay_frames + 4ull * quantum_frames;
-    v->history = loopback ? xpa_calloc(v->history_frames, MAX_FRAME_BYTES) : NULL;
-    v->scratch = xpa_calloc(quantum_frames, MAX_FRAME_BYTES);
+    v->history = loopback ? xpa_calloc(v->history_frames, XPA_VDEV_FRAME_BYTES) : NULL;
+    v->scratch = xpa_calloc(quantum_frames, XPA_VDEV_FRAME_BYTES);
     int fd = xpa_timer_create();
     v->timer_source = (struct xpa_source){fd, on_tick, v};
     if (fd < 0 || !v->scratch || (loopback && !v->history)) {

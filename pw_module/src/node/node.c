@@ -209,6 +209,9 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
     const struct spa_pod *params[17];
     uint32_t param_count = 0;
+    for (uint32_t i = 0; i < offer->channels_count; i++)
+        if (offer->channels[i] == 0 || offer->channels[i] > XPA_MAX_CHANNELS)
+            return -EINVAL; /* no room in positions[] */
     for (uint32_t i = 0; i < offer->channels_count && i < 15; i++)
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
     if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */

@@ -69,12 +69,14 @@ int xpa_pw_supports_format(uint32_t sndif_format) {
     return xpa_pw_spa_format(sndif_format) != SPA_AUDIO_FORMAT_UNKNOWN;
 }
 
+_Static_assert((int)XPA_MAX_CHANNELS <= (int)SPA_AUDIO_MAX_CHANNELS, "positions have that room");
+
 void xpa_pw_positions(uint32_t channels, uint32_t *positions) {
     static const uint32_t SURROUND[] = {
         SPA_AUDIO_CHANNEL_FL, SPA_AUDIO_CHANNEL_FR,  SPA_AUDIO_CHANNEL_RL, SPA_AUDIO_CHANNEL_RR,
         SPA_AUDIO_CHANNEL_FC, SPA_AUDIO_CHANNEL_LFE, SPA_AUDIO_CHANNEL_SL, SPA_AUDIO_CHANNEL_SR};
     bool known = channels == 2 || channels == 4 || channels == 6 || channels == 8;
-    for (uint32_t i = 0; i < channels && i < SPA_AUDIO_MAX_CHANNELS; i++)
+    for (uint32_t i = 0; i < channels && i < XPA_MAX_CHANNELS; i++)
         positions[i] = known ? SURROUND[i] : SPA_AUDIO_CHANNEL_AUX0 + i;
     if (channels == 1)
         positions[0] = SPA_AUDIO_CHANNEL_MONO;

@@ -232,6 +232,10 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
                                     uint32_t count) {
     uint8_t memory[1024];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    if (channels == 0 || channels > XPA_MAX_CHANNELS) { /* as many as info.position has room for */
+        errno = EINVAL;
+        return NULL;
+    }
     XPA_PW_LOCKED(pw);
     struct xpa_pw_host *h = xpa_calloc(1, sizeof *h);
     if (!h)

@@ -34,10 +34,15 @@ MISTAKES = [
     ({"sample-formats": "s16_le,s17_le"}, 'sample-formats = "s16_le,s17_le"'),
     ({"channels-min": "4", "channels-max": "2"}, 'channels-min = "4"'),
     ({f"{n}/0/type": "p" for n in range(9)}, "has 10 streams, policy allows 8"),
+    # A null device's timer went by it: the audio thread at 96 % for a microphone without leave.
+    ({"sample-rates": "48000,100000000"}, "sample rate 100000000 is more than the policy allows"),
+    ({"channels-max": "255"}, "channels-max 255 is more than the policy allows, 64"),
 ]
 
 
-@pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=["format", "channels", "streams"])
+@pytest.mark.parametrize(
+    ("mistake", "words"), MISTAKES, ids=["format", "channels", "streams", "rate", "positions"]
+)
 def test_mistake_in_a_card_is_one_line_naming_domain_and_node(
     mistake: dict[str, str], words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,6 +66,8 @@ def possible(space: Space, limits: Limits) -> list[tuple[int, int, int, int, int
         and period >= 1
         and buffer >= 2 * period
         and period * channels * width(fmt) >= limits.min_period_bytes
+        and period >= limits.min_period_frames
+        and rate <= period * limits.max_events_per_sec
     ]
 
 
@@ -97,6 +99,8 @@ small_limits = st.builds(
     st.integers(1, 120),
     st.integers(1, 6),
     st.integers(1, 30),
+    st.integers(1, 4),
+    st.integers(1, 12),
 )
 
 

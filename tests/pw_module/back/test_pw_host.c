@@ -139,7 +139,34 @@ static void test_who_waits_for_the_loop_overtakes_nothing(void) {
     host_free();
 }
 
+/* The host's format has room for the positions of 64 channels. */
+static void test_more_channels_than_positions_are_refused(void) {
+    static const struct {
+        uint32_t channels;
+        bool made;
+    } CASES[] = {{0, false}, {1, true}, {64, true}, {65, false}, {255, false}};
+    struct rig *rig = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
+    struct xpa_pw pw = sim_pw_new(rig->plane);
+    for (size_t i = 0; i < SPA_N_ELEMENTS(CASES); i++) {
+        uint32_t channels = CASES[i].channels;
+        struct xpa_config config = {.rate = RIG_RATE,
+                                    .channels = channels,
+                                    .sample_bytes = 1,
+                                    .buffer_frames = BUFFER,
+                                    .period_frames = PERIOD};
+        struct xpa_pw_host *node =
+            xpa_pw_host_new(&pw, rig->back, 1, XPA_PLAYBACK, XENSND_PCM_FORMAT_U8, RIG_RATE,
+                            channels, 1, NULL, NULL, 0);
+        CHECK((node != NULL) == CASES[i].made, "%u channels", channels);
+        xpa_pw_host_free(node);
+        CHECK_EQ(xpa_back_open(rig->back, &config), CASES[i].made ? 0 : -EINVAL);
+        sim_settle(rig->plane);
+    }
+    rig_free(rig);
+}
+
 int main(void) {
+    test_more_channels_than_positions_are_refused();
     test_an_overtaken_cycle_costs_no_frame(false);
     test_an_overtaken_cycle_costs_no_frame(true);
     test_who_waits_for_the_loop_overtakes_nothing();

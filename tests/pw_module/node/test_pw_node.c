@@ -63,6 +63,24 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
     link_free(link);
 }
 
+/* Each format has room for the positions of 64 channels. */
+static void test_more_channels_than_positions_are_refused(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    for (uint32_t channels = 63; channels <= 255; channels += channels < 66 ? 1 : 63) {
+        struct xpa_pw pw = sim_pw_new(plane);
+        spa_list_init(&pw.nodes);
+        struct xpa_pw_offer offer = OFFER;
+        offer.channels_count = 2;
+        offer.channels[1] = channels;
+        struct xpa_pw_node *node =
+            xpa_pw_node_new(&pw, plane, 1, XPA_PLAYBACK, NULL, NULL, 0, &offer);
+        CHECK((node != NULL) == (channels <= 64), "%u channels", channels);
+        sim_settle(plane);
+        xpa_pw_node_free(node);
+    }
+    xpa_plane_free(plane);
+}
+
 static void do_nothing(const struct xpa_command *command) { (void)command; }
 
 /* Then it could never wake: better none. */
@@ -83,5 +101,6 @@ int main(void) {
     test_a_node_that_is_refused_keeps_nothing();
     test_a_node_can_be_freed_while_its_commands_wait();
     test_a_node_whose_commands_find_no_room_is_refused();
+    test_more_channels_than_positions_are_refused();
     return check_close();
 }

@@ -1,0 +1,141 @@
+"""Holds one guest to what the host's policy lets it have: every ceiling is compared here. Pure; the
+event loop's thread.
+
+The numbers, with their defaults, are config.DomainPolicy; what is refused is one line that names
+the value, the limit and the key that raises it. A card is checked when it is read, and OPEN from
+zero, since a guest may do without queries and may rewrite its card at any time.
+
+What a guest can make this process hold, at most:
+
+- a connected stream: two mapped ring pages and some kilobytes; `max-streams` of all its cards;
+- an open stream: its mapped buffer (`max-buffer-bytes`) and a store behind it (`max-store-bytes`),
+  a second store while one is being replaced;
+- a virtual device: what memory_bytes() of outputs.py says;
+- the buffers, stores and virtual devices of all its streams together: `max-memory-bytes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xenpvaudio.config import DomainPolicy
+from xenpvaudio.errors import ConfigError
+from xenpvaudio.sndif.card import Card, StreamConfig
+from xenpvaudio.sndif.config_space import Interval
+from xenpvaudio.sndif.hwparams import Config
+
+HOST_RATE = 48000
+
+
+def _too_much(what: str, number: int, limit: int, key: str) -> ConfigError:
+    return ConfigError(
+        f"{what} {number} is more than the policy allows, {limit}",
+        hint=f"raise {key} in the policy file",
+    )
+
+
+def _too_little(what: str, number: int, limit: int, key: str) -> ConfigError:
+    return ConfigError(
+        f"{what} {number} is less than the policy allows, {limit}",
+        hint=f"lower {key} in the policy file",
+    )
+
+
+def check_card(card: Card, policy: DomainPolicy, where: str) -> None:
+    """ConfigError for the first stream that could ask for more than it may have."""
+    for stream in card.streams:
+        rates = stream.rates
+        rate = rates.max if isinstance(rates, Interval) else max(rates)
+        name = f"{where}/{stream.path}:"
+        if rate > policy.max_rate:
+            raise _too_much(f"{name} sample rate", rate, policy.max_rate, "max-rate")
+        channels = stream.channels.max
+        if channels > policy.max_channels:
+            raise _too_much(f"{name} channels-max", channels, policy.max_channels, "max-channels")
+
+
+def least_period_frames(rate: int, policy: DomainPolicy) -> int:
+    """The shortest period with position events at this rate."""
+    return max(policy.min_period_frames, -(-rate // policy.max_events_per_sec))
+
+
+def check_open(config: Config, policy: DomainPolicy) -> None:
+    """ConfigError if OPEN asks for a shape that the guest may not have. `config` was checked
+    against the stream's card; a period of 0 has no events."""
+    if config.rate > policy.max_rate:
+        raise _too_much("sample rate", config.rate, policy.max_rate, "max-rate")
+    if config.channels > policy.max_channels:
+        raise _too_much("channels", config.channels, policy.max_channels, "max-channels")
+    if config.buffer_bytes > policy.max_buffer_bytes:
+        limit = policy.max_buffer_bytes
+        raise _too_much("bytes of the buffer:", config.buffer_bytes, limit, "max-buffer-bytes")
+    period = config.period_frames
+    if 0 < period < policy.min_period_frames:
+        limit = policy.min_period_frames
+        raise _too_little("frames of the period:", period, limit, "min-period-frames")
+    if period and config.rate > period * policy.max_events_per_sec:
+        rate, limit = -(-config.rate // period), policy.max_events_per_sec
+        raise _too_much("position events a second:", rate, limit, "max-events-per-sec")
+
+
+def store_bytes(config: Config, *, capture: bool) -> int:
+    """What xpa_back_open() allocates for a stream (pw_module/src/back/life.c)."""
+    frames = config.buffer_frames + 2 * config.period_frames + 64
+    if capture:
+        frames += config.rate // 4
+    return frames * config.frame_bytes
+
+
+def quantum_frames(wanted_frames: int, rate: int, policy: DomainPolicy) -> int:
+    """A guest's wish for the host's quantum, in frames of its own rate, within the policy."""
+    return max(wanted_frames, -(-policy.min_quantum_frames * rate // HOST_RATE))
+
+
+def tick_frames(wanted_frames: int, rate: int, policy: DomainPolicy) -> int:
+    """The quantum of a virtual device, whose timer a guest's rate would otherwise drive: it ticks
+    no more often than the policy lets events come."""
+    return max(wanted_frames, -(-rate // policy.max_events_per_sec))
+
+
+def limited_buffer_bytes(stream: StreamConfig, policy: DomainPolicy) -> int:
+    """What queries of this stream are answered by."""
+    return min(stream.buffer_bytes, policy.max_buffer_bytes)
+
+
+@dataclass(slots=True)
+class Usage:
+    """What all cards and streams of one guest use together."""
+
+    streams: dict[str, int] = field(default_factory=dict)  # of each connected card
+    memory_bytes: dict[object, int] = field(default_factory=dict)  # of each open stream
+
+    def check_card(self, devid: str, streams: int, policy: DomainPolicy, where: str) -> None:
+        """ConfigError if this guest has cards or streams enough without this one."""
+        others = [count for other, count in self.streams.items() if other != devid]
+        if len(others) + 1 > policy.max_cards:
+            raise _too_much(f"{where}: cards", len(others) + 1, policy.max_cards, "max-cards")
+        total = streams + sum(others)
+        if total > policy.max_streams:
+            beside = f" ({total} with its other cards)" if others else ""
+            raise ConfigError(
+                f"{where} has {streams} streams{beside}, policy allows {policy.max_streams}",
+                hint="raise max-streams in the policy file",
+            )
+
+    def add_memory(
+        self, stream: object, config: Config, device_bytes: int, policy: DomainPolicy, capture: bool
+    ) -> None:
+        """An OPEN: its buffer, its store and its virtual device. ConfigError, and nothing is
+        added, if that is too much; what the stream held before no longer counts."""
+        store = store_bytes(config, capture=capture)
+        if store > policy.max_store_bytes:
+            raise _too_much("bytes behind it:", store, policy.max_store_bytes, "max-store-bytes")
+        others = sum(held for other, held in self.memory_bytes.items() if other is not stream)
+        total = others + config.buffer_bytes + store + device_bytes
+        if total > policy.max_memory_bytes:
+            limit = policy.max_memory_bytes
+            raise _too_much("bytes of all streams:", total, limit, "max-memory-bytes")
+        self.memory_bytes[stream] = total - others
+
+    def drop_memory(self, stream: object) -> None:
+        self.memory_bytes.pop(stream, None)
