@@ -53,6 +53,7 @@ PURE = (
     "xenbus.states",
     "xenbus.versions",
     "xenbus.backoff",
+    "xenbus.pace",
     "testbed.graph_dump",
 )
 # fmt: off
