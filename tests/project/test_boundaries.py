@@ -54,6 +54,7 @@ PURE = (
     "xenbus.versions",
     "xenbus.backoff",
     "xenbus.pace",
+    "backend.open_pace",
     "testbed.graph_dump",
 )
 # fmt: off
