@@ -78,7 +78,6 @@ def run(
             tools.attach_vsnd(1, 0, nodes or card_nodes())
             frontend.run()
             try:
-                # At the start both may connect twice: each saw the other's state late.
                 await wait_for(
                     lambda: (
                         bool(frontend.devices and backend.devices)
