@@ -12,7 +12,7 @@ import logging
 
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import Engine
-from xenpvaudio.errors import PeerGoneError, XenPvAudioError
+from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Txn, XenStoreError
@@ -92,6 +92,8 @@ class FrontendDevice(XenbusDevice):
     async def _negotiate(self) -> None:
         try:
             await self._read_config()
+        except ConfigError:
+            raise  # our own card, which the toolstack may mend: once a second will do
         except XenPvAudioError:
             self._retries.failed()
             raise

@@ -87,8 +87,9 @@ class XenbusDevice(ABC):
 
     def look(self) -> None:
         """The peer's state is to be read, and acted on whether or not it is another one."""
-        self._peer_due = True
-        self._due.set()
+        if not self._peer_due:  # else it is due already, perhaps later: nothing to wake for
+            self._peer_due = True
+            self._due.set()
 
     @property
     def idle(self) -> bool:
