@@ -75,7 +75,7 @@ class XenbusDevice(ABC):
         self._task = asyncio.create_task(self._work(), name=self.where)
         try:
             self._own_watch = self.store.watch(f"{self.directory}/{STATE}", self._own_changed)
-            self._peer_watch = self.store.watch(f"{self.peer}/{STATE}", self._peer_changed)
+            self._watch_peer()
         except XenStoreError as error:
             log.error("%s: %s", self.where, error)
             self.feed(Local.REMOVED)  # and found again
@@ -152,8 +152,24 @@ class XenbusDevice(ABC):
         except StoreGoneError as error:
             log.error("%s: %s", self.where, error)
 
+    def _watch_peer(self) -> None:
+        if self._peer_watch is None:
+            self._peer_watch = self.store.watch(f"{self.peer}/{STATE}", self._peer_changed)
+
+    def _unwatch_peer(self) -> None:
+        """While it is held off, what it writes costs nobody an event. It is looked at after that
+        whatever it did."""
+        if self._peer_watch is not None:
+            self._peer_watch.cancel()
+            self._peer_watch = None
+
     def _look_at_peer(self) -> XenbusState | Local | None:
-        """None: XenStore is not there, and all watches will fire when it is."""
+        """None: XenStore is not there; the watch will fire when it is, or is still to be made."""
+        try:
+            self._watch_peer()
+        except XenStoreError as error:
+            self._complain(logging.ERROR, error)
+            return None
         try:
             return parse_state(self._newest_peer_state())
         except PeerProtocolError as error:
@@ -170,11 +186,11 @@ class XenbusDevice(ABC):
         text = None
         for _ in range(LOOKS):
             self._peer_due = False
-            if self._peer_watch is not None:
-                self._peer_watch.skip()
+            assert self._peer_watch is not None
+            self._peer_watch.skip()
             self.spend(1)
             text = self.store.get(f"{self.peer}/{STATE}")
-            if self._peer_watch is None or not self._peer_watch.pending:
+            if not self._peer_watch.pending:
                 break
         return text
 
@@ -191,8 +207,12 @@ class XenbusDevice(ABC):
             wait_sec = None
             if self._peer_due:
                 wait_sec = self._pace.wait_sec(self._loop.time())
-                if wait_sec == 0 and (event := self._look_at_peer()) is not None:
+                if wait_sec > 0:
+                    self._unwatch_peer()
+                elif (event := self._look_at_peer()) is not None:
                     return event
+                elif self._peer_due:
+                    wait_sec = REWRITE_SEC
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_sec or None):
                     await self._due.wait()

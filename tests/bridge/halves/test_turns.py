@@ -17,6 +17,7 @@ from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.hwparams import from_stream_config
 from xenpvaudio.xen.api import QuotaError
 from xenpvaudio.xen.real.xenstore import PyxsStore
+from xenpvaudio.xenbus.pace import BURST_REQUESTS
 from xenpvaudio.xenbus.states import Action, XenbusState
 
 BUSY, HONEST, NEWCOMER = 1, 2, 3
@@ -24,13 +25,13 @@ DIRECTORY = "device/vsnd/0"
 NODES = 976  # all that a guest may have beside its card's, by xenstored's quota
 
 
-async def with_junk(crowd: Crowd) -> PyxsStore:
+async def with_junk(crowd: Crowd, nodes: int = NODES) -> PyxsStore:
     """A guest that is connected, then fills its directory and has a hand of its own on it."""
     await crowd.newcomer(BUSY)
     crowd.front(BUSY)._peer_watch.cancel()  # type: ignore[union-attr]  # it answers no more
     hand = crowd.hand(BUSY)
     with contextlib.suppress(QuotaError):
-        for number in range(NODES):  # where streams could be: they are looked into
+        for number in range(nodes):  # where streams could be: they are looked into
             hand.write(f"{DIRECTORY}/0/{3 + number % 10}/junk{number}", "x")
     return hand
 
@@ -114,18 +115,19 @@ async def flood(count: int, write: Callable[[int], None]) -> float:
     return loop.time() - began
 
 
+@pytest.mark.parametrize("junk", [0, NODES])
 @pytest.mark.parametrize("states", [("4",), ("1", "3", "4"), ("x", "y")], ids=str)
 def test_what_a_guest_s_states_cost_is_bounded(
-    states: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    states: tuple[str, ...], junk: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(crowd: Crowd) -> None:
         crowd.backend.run()
-        hand = await with_junk(crowd)
+        hand = await with_junk(crowd, junk)
         await settled(crowd)
         crowd.asked.take()
         caplog.clear()
         took = await flood(
-            6000, lambda number: hand.write(f"{DIRECTORY}/state", states[number % len(states)])
+            2000, lambda number: hand.write(f"{DIRECTORY}/state", states[number % len(states)])
         )
         asked, lines = crowd.asked.take(), len(caplog.messages)
         print(f"{states}: {asked} requests, {lines} lines in {took:.1f} s")
@@ -172,6 +174,28 @@ def test_a_backend_that_flaps_its_state_costs_the_frontend_a_bounded_number_of_a
 
     with caplog.at_level(logging.INFO):
         run(tmp_path, body)
+
+
+def test_while_a_peer_is_held_off_its_writes_are_no_events_and_then_the_newest_counts(
+    tmp_path: Path,
+) -> None:
+    async def body(crowd: Crowd) -> None:
+        crowd.backend.run()
+        hand = await with_junk(crowd, 0)
+        await settled(crowd)
+        device = crowd.back(BUSY)
+        device.spend(BURST_REQUESTS)
+        device.spend(1)
+        hand.write(f"{DIRECTORY}/state", "4")
+        await wait_for(lambda: device._peer_watch is None)
+        assert crowd.host.store.read("domid") == "0"  # after all events so far
+        watches = [watch.path for watch in crowd.host.store._watches.values()]
+        assert f"{device.peer}/state" not in watches
+        hand.write(f"{DIRECTORY}/state", "1")
+        await wait_for(lambda: device.state is XenbusState.INIT_WAIT)
+        assert device._peer_watch is not None
+
+    run(tmp_path, body)
 
 
 # --- nothing twice --------------------------------------------------------------------------------
