@@ -80,14 +80,13 @@ def run(
             tools.attach_vsnd(1, 0, nodes or card_nodes())
             frontend.run()
             try:
-                # At the start both may connect twice: each saw the other's state late.
                 await wait_for(
                     lambda: (
                         bool(frontend.devices and backend.devices)
                         and frontend.devices["0"].state is XenbusState.CONNECTED
                         and backend.devices[1, "0"].state is XenbusState.CONNECTED
-                        and frontend.devices["0"]._events.empty()
-                        and backend.devices[1, "0"]._events.empty()
+                        and frontend.devices["0"].idle
+                        and backend.devices[1, "0"].idle
                         and all(s.space for s in frontend.devices["0"].streams())
                     )
                 )

@@ -56,6 +56,8 @@ PURE = (
     "xenbus.states",
     "xenbus.versions",
     "xenbus.backoff",
+    "xenbus.pace",
+    "backend.open_pace",
     "testbed.graph_dump",
 )
 # fmt: off

@@ -32,6 +32,7 @@ from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
 from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 
+from .open_pace import OpenPace
 from .outputs import Identity, Output, Port
 from .policy import Usage, check_open, limited_buffer_bytes
 from .recorder import Recorder
@@ -91,6 +92,8 @@ class BackendStream:
         self._retired: list[tuple[Mapping, Recorder | None, Port | None]] = []
         self._detached = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._open_pace = OpenPace()
+        self._waiting_open: asyncio.TimerHandle | None = None
         self._pages: list[Mapping] = []
         self._channels: list[Channel] = []
         self.id = engine.new_id()
@@ -133,6 +136,8 @@ class BackendStream:
 
     async def detach(self) -> None:
         """Off the rings; everything mapped is given back."""
+        if self._waiting_open is not None:
+            self._waiting_open.cancel()
         self._close_stream()
         self.back.detach()
         await self._detached.wait()
@@ -148,7 +153,8 @@ class BackendStream:
 
     def _notice(self, notice: Notice) -> None:
         if notice.kind is NoticeKind.REQUEST:
-            self._serve(notice.packet)
+            if not self._put_off(notice):
+                self._serve(notice.packet)
         elif notice.kind is NoticeKind.TRIGGER:
             self._triggered(bool(notice.code))
         elif notice.kind is NoticeKind.RELEASED:
@@ -194,6 +200,20 @@ class BackendStream:
         self._idle_timer = loop.call_later(seconds, self._port.set_active, False)
 
     # -- requests
+
+    def _put_off(self, notice: Notice) -> bool:
+        """An OPEN that comes too soon is handed to us again in time; until it is answered, the data
+        loop passes up no other request."""
+        if self._waiting_open is not None:
+            self._waiting_open = None
+            return False  # in time
+        if not isinstance(packets.unpack_request(notice.packet), packets.OpenRequest):
+            return False
+        loop = asyncio.get_running_loop()
+        wait_sec = self._open_pace.wait_sec(loop.time())
+        if wait_sec > 0:
+            self._waiting_open = loop.call_later(wait_sec, self._engine.hand, notice)
+        return wait_sec > 0
 
     def _serve(self, packet: bytes) -> None:
         request = packets.unpack_request(packet)

@@ -100,6 +100,11 @@ class Engine:
         self._notice_owners.pop(any_id, None)
         self._event_owners.pop(any_id, None)
 
+    def hand(self, notice: Notice) -> None:
+        """To its owner, who may have put it off."""
+        if owner := self._notice_owners.get(notice.stream_id):
+            owner.serve(notice)
+
     # -- PipeWire's coming and going
 
     def watch_pipewire(self, watcher: Callable[[bool], None]) -> None:
@@ -154,8 +159,7 @@ class Engine:
 
     def _dispatch_notices(self) -> None:
         for notice in self.plane.notices():
-            if owner := self._notice_owners.get(notice.stream_id):
-                owner.serve(notice)
+            self.hand(notice)
         if lost := self.plane.lost_notices():
             self._tell_of_lost_notices(lost)
 
