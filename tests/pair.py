@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from waiting import wait_for
 from xenpvaudio.backend.device import Backend, BackendDevice
 from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
@@ -44,14 +45,6 @@ class Pair:
         view[0 : len(data)] = data
         response = await self.link.ask(packets.TransferRequest(0, operation, 0, len(data)))
         return response.status, bytes(view[0 : len(data)])
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not happen within 10 s")
 
 
 def run(

@@ -85,3 +85,49 @@ def test_a_suite_that_ends_early_is_told(tmp_path: Path) -> None:
     status, lines, _ = ci(tmp_path, ("cc: not found", 2), ("Killed", 137))
     assert status == 2
     assert "no closing line" in lines[-2] and "set-up failed" in lines[-1]
+
+
+# As pytest and the lab print them, in colours and with more before and after.
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+FAILURE = "tests/bridge/test_it.py::test_a_fact - assert 1 == 2"
+AGAIN = "tests/interop/test_that.py::test_it: the machine stood still for 13 ms: assert 3 == 4"
+PYTEST_FAILED = f"""tests/bridge/test_it.py F.
+================ FAILURES ================
+E   FAILED to hear what was played
+================ run again ================
+{AGAIN}
+======== short test summary info ========
+{RED}FAILED{PLAIN} tests/bridge/test_it.py::{RED}test_a_fact{PLAIN} - assert 1 == 2
+ERROR tests/bridge/test_that.py - SyntaxError
+{RED}===== 1 failed, 7 passed, 1 error in 3.21s ====={PLAIN}"""
+LAB_FAILED = "FAIL life.guest_is_killed no sound [bookworm life 40 s]"
+
+
+def test_what_failed_and_what_was_run_again_is_told_just_before_the_closing_lines(
+    tmp_path: Path,
+) -> None:
+    lab = f"PASS life.card_is_there\n{LAB_FAILED}\nboot life: 50 s\n1 passed, 1 failed in 50 s"
+    _, lines, _ = ci(tmp_path, (PYTEST_FAILED, 2), (lab, 2))
+    assert lines[-6:] == [
+        f"ci: FAILED {FAILURE}",
+        "ci: ERROR tests/bridge/test_that.py - SyntaxError",
+        f"ci: {LAB_FAILED}",
+        f"ci: run again: {AGAIN}",
+        "ci: real Xen: 1 passed, 1 failed in 50 s",
+        "ci: ===== 1 failed, 7 passed, 1 error in 3.21s =====",
+    ]
+
+
+def test_what_is_told_again_is_short(tmp_path: Path) -> None:
+    """A reader sees the last 40 lines of it."""
+    failed = "\n".join(f"FAILED test_{number} - " + "ä" * 400 for number in range(30))
+    _, lines, _ = ci(tmp_path, (f"{failed}\n{PYTEST}", 2), (XEN, 0))
+    told = [line for line in lines if line.startswith("ci: FAILED")]
+    assert [line.split()[2] for line in told] == [f"test_{number}" for number in range(25)]
+    assert {len(line) for line in told} == {len("ci: ") + 300}
+    assert lines[-3] == "ci: ... and 5 more"
+
+
+def test_what_passes_tells_nothing_again(tmp_path: Path) -> None:
+    _, lines, _ = ci(tmp_path, (PYTEST, 0), (XEN, 0))
+    assert [line for line in lines if line.startswith("ci: ")] == lines[-2:]

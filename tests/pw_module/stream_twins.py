@@ -37,6 +37,10 @@ TWINS = {
         "graph->format == stream->format && graph->rate == stream->rate &&",
         "graph->format != UINT32_MAX && stream->rate && graph->rate &&",
     ),
+    "node_gives_zero_bytes_for_silence": (
+        "test_pw_cycle", "node/cycle.c",
+        "xpa_fill_samples(format->silence,", "xpa_fill_samples((const uint8_t[8]){0},",
+    ),
     "node_leaves_the_stream_of_an_old_format_running": (
         "test_pw_cycle", "node/cycle.c",
         "if (n->state.running && !xpa_node_fits(format, &n->state.front->stream.config))",

@@ -38,6 +38,8 @@ struct xpa_pw_host;
 
 const char *xpa_pw_library_version(void);
 int xpa_pw_supports_format(uint32_t sndif_format);
+/* One silent sample, in its first bytes; the others, and those of an unknown format, are 0. */
+void xpa_pw_silence(uint32_t sndif_format, uint8_t sample[8]);
 
 struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name);
 int xpa_pw_connect(struct xpa_pw *pw);

@@ -45,8 +45,7 @@ static uint64_t tick_nsec(const struct xpa_vdev *v, uint64_t tick) {
 }
 
 static bool same_encoding(const struct xpa_config *a, const struct xpa_config *b) {
-    return a->rate == b->rate && a->channels == b->channels && a->sample_bytes == b->sample_bytes &&
-           a->sample_kind == b->sample_kind;
+    return a->rate == b->rate && a->channels == b->channels && a->format == b->format;
 }
 
 static void apply_gain(const struct xpa_vdev *v, void *data, uint32_t frames) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "base/silence.h"
 #include "node/drive.h"
 #include "node/follow.h"
 #include "node/graph.h"
@@ -172,6 +173,13 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     }
 }
 
+/* In the graph's format: no stream may be open for it. Before the first format, zero bytes. */
+static void give_silence(const struct xpa_node_format *format, void *target, uint32_t frames,
+                         uint32_t frame_bytes) {
+    uint32_t channels = format->frame_bytes ? format->channels : 1;
+    xpa_fill_samples(format->silence, frame_bytes / channels, target, (uint64_t)frames * channels);
+}
+
 static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
@@ -189,7 +197,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         xpa_lead_used(n, (double)f->lead.margin.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
-        memset(data->data, 0, (size_t)frames * frame_bytes);
+        give_silence(&n->state.format, data->data, frames, frame_bytes);
         if (xpa_node_usable(n) && n->state.running && (n->state.driving || n->follow.synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;

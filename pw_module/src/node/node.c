@@ -74,8 +74,12 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
     if (spa_format_audio_raw_parse(param, &info) < 0)
         return;
     int number = xpa_pw_sndif_format(info.format);
-    struct xpa_node_format format = {(uint32_t)number, info.rate, info.channels,
-                                     info.channels * xpa_pw_sample_bytes(info.format)};
+    struct xpa_node_format format = {(uint32_t)number,
+                                     info.rate,
+                                     info.channels,
+                                     info.channels * xpa_pw_sample_bytes(info.format),
+                                     {0}};
+    xpa_pw_silence((uint32_t)number, format.silence);
     /* first the data loop, which may get frames of that format as soon as we return */
     invoke(n, do_set_format, &format, sizeof format);
     xpa_pw_post(n->pw, XPA_PW_EVENT_FORMAT, n->id, number, (int32_t)info.rate,

@@ -42,6 +42,7 @@ _Static_assert(sizeof(struct spa_io_clock) == offsetof(struct spa_io_clock, next
 struct xpa_node_format {
     uint32_t format; /* sndif's number */
     uint32_t rate, channels, frame_bytes;
+    uint8_t silence[8]; /* one sample */
 };
 
 struct xpa_pw_node {

@@ -24,24 +24,25 @@ const char *xpa_pw_library_version(void) { return pw_get_library_version(); }
  * The big-endian unsigned ones have names in SPA and no converter. */
 static const struct {
     uint32_t sndif, spa, sample_bytes;
+    uint8_t silence[8]; /* one sample; what is not named is zero */
 } FORMATS[] = {
-    {XENSND_PCM_FORMAT_S8, SPA_AUDIO_FORMAT_S8, 1},
-    {XENSND_PCM_FORMAT_U8, SPA_AUDIO_FORMAT_U8, 1},
-    {XENSND_PCM_FORMAT_S16_LE, SPA_AUDIO_FORMAT_S16_LE, 2},
-    {XENSND_PCM_FORMAT_S16_BE, SPA_AUDIO_FORMAT_S16_BE, 2},
-    {XENSND_PCM_FORMAT_U16_LE, SPA_AUDIO_FORMAT_U16_LE, 2},
-    {XENSND_PCM_FORMAT_S24_LE, SPA_AUDIO_FORMAT_S24_32_LE, 4},
-    {XENSND_PCM_FORMAT_S24_BE, SPA_AUDIO_FORMAT_S24_32_BE, 4},
-    {XENSND_PCM_FORMAT_U24_LE, SPA_AUDIO_FORMAT_U24_32_LE, 4},
-    {XENSND_PCM_FORMAT_S32_LE, SPA_AUDIO_FORMAT_S32_LE, 4},
-    {XENSND_PCM_FORMAT_S32_BE, SPA_AUDIO_FORMAT_S32_BE, 4},
-    {XENSND_PCM_FORMAT_U32_LE, SPA_AUDIO_FORMAT_U32_LE, 4},
-    {XENSND_PCM_FORMAT_F32_LE, SPA_AUDIO_FORMAT_F32_LE, 4},
-    {XENSND_PCM_FORMAT_F32_BE, SPA_AUDIO_FORMAT_F32_BE, 4},
-    {XENSND_PCM_FORMAT_F64_LE, SPA_AUDIO_FORMAT_F64_LE, 8},
-    {XENSND_PCM_FORMAT_F64_BE, SPA_AUDIO_FORMAT_F64_BE, 8},
-    {XENSND_PCM_FORMAT_MU_LAW, SPA_AUDIO_FORMAT_ULAW, 1},
-    {XENSND_PCM_FORMAT_A_LAW, SPA_AUDIO_FORMAT_ALAW, 1},
+    {XENSND_PCM_FORMAT_S8, SPA_AUDIO_FORMAT_S8, 1, {0}},
+    {XENSND_PCM_FORMAT_U8, SPA_AUDIO_FORMAT_U8, 1, {0x80}},
+    {XENSND_PCM_FORMAT_S16_LE, SPA_AUDIO_FORMAT_S16_LE, 2, {0}},
+    {XENSND_PCM_FORMAT_S16_BE, SPA_AUDIO_FORMAT_S16_BE, 2, {0}},
+    {XENSND_PCM_FORMAT_U16_LE, SPA_AUDIO_FORMAT_U16_LE, 2, {0, 0x80}},
+    {XENSND_PCM_FORMAT_S24_LE, SPA_AUDIO_FORMAT_S24_32_LE, 4, {0}},
+    {XENSND_PCM_FORMAT_S24_BE, SPA_AUDIO_FORMAT_S24_32_BE, 4, {0}},
+    {XENSND_PCM_FORMAT_U24_LE, SPA_AUDIO_FORMAT_U24_32_LE, 4, {0, 0, 0x80}},
+    {XENSND_PCM_FORMAT_S32_LE, SPA_AUDIO_FORMAT_S32_LE, 4, {0}},
+    {XENSND_PCM_FORMAT_S32_BE, SPA_AUDIO_FORMAT_S32_BE, 4, {0}},
+    {XENSND_PCM_FORMAT_U32_LE, SPA_AUDIO_FORMAT_U32_LE, 4, {0, 0, 0, 0x80}},
+    {XENSND_PCM_FORMAT_F32_LE, SPA_AUDIO_FORMAT_F32_LE, 4, {0}},
+    {XENSND_PCM_FORMAT_F32_BE, SPA_AUDIO_FORMAT_F32_BE, 4, {0}},
+    {XENSND_PCM_FORMAT_F64_LE, SPA_AUDIO_FORMAT_F64_LE, 8, {0}},
+    {XENSND_PCM_FORMAT_F64_BE, SPA_AUDIO_FORMAT_F64_BE, 8, {0}},
+    {XENSND_PCM_FORMAT_MU_LAW, SPA_AUDIO_FORMAT_ULAW, 1, {0x7f}},
+    {XENSND_PCM_FORMAT_A_LAW, SPA_AUDIO_FORMAT_ALAW, 1, {0x55}},
 };
 
 uint32_t xpa_pw_spa_format(uint32_t sndif_format) {
@@ -63,6 +64,13 @@ uint32_t xpa_pw_sample_bytes(uint32_t spa_format) {
         if (FORMATS[i].spa == spa_format)
             return FORMATS[i].sample_bytes;
     return 0;
+}
+
+void xpa_pw_silence(uint32_t sndif_format, uint8_t sample[8]) {
+    memset(sample, 0, 8);
+    for (size_t i = 0; i < SPA_N_ELEMENTS(FORMATS); i++)
+        if (FORMATS[i].sndif == sndif_format)
+            memcpy(sample, FORMATS[i].silence, sizeof FORMATS[i].silence);
 }
 
 int xpa_pw_supports_format(uint32_t sndif_format) {

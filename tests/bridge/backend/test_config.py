@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from waiting import wait_for
 from xenpvaudio.backend.device import Backend
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
@@ -19,15 +19,6 @@ from xenpvaudio.xen.sim.toolstack import Toolstack
 
 FRONT = "/local/domain/1/device/vsnd/0"
 BACK = "/local/domain/0/backend/vsnd/1/0"
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """A failure, and no hang, where it never happens."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not happen within 20 s")
 
 
 MISTAKES = [
@@ -61,7 +52,7 @@ def test_mistake_in_a_card_is_one_line_naming_domain_and_node(
             backend = Backend(engine, host, policy)
             backend.run()
             tools.attach_vsnd(1, 0, {**card_nodes(), **mistake})
-            await eventually(lambda: bool(lines()))
+            await wait_for(lambda: bool(lines()))
             assert tools.store.read(f"{BACK}/state") == "2"  # xl does not wait
             for key in ("ring-ref", "event-channel", "evt-ring-ref", "evt-event-channel"):
                 guest.store.write(f"{FRONT}/0/0/{key}", "9")
@@ -93,7 +84,7 @@ def test_device_that_is_being_removed_is_no_mistake(
             for node, text in (("online", "1"), ("state", "1"), ("frontend", FRONT)):
                 tools.store.write(f"{BACK}/{node}", text)
             backend.run()
-            await eventually(lambda: tools.store.read(f"{BACK}/state") == "2")
+            await wait_for(lambda: tools.store.read(f"{BACK}/state") == "2")
             await asyncio.sleep(0.2)
             await backend.stop()
             engine.close()
@@ -121,10 +112,10 @@ def test_only_a_driver_domain_removes_the_directory_of_a_device_that_is_to_go(
             backend = Backend(engine, host, Policy(DomainPolicy(output=OutputSpec("null"))))
             backend.run()
             tools.attach_vsnd(1, 0, card_nodes(), domid)
-            await eventually(lambda: tools.store.get(f"{back}/state") == "2")
+            await wait_for(lambda: tools.store.get(f"{back}/state") == "2")
             tools.store.write(f"{back}/online", "0")  # as libxl does
             tools.store.write(f"{back}/state", "5")
-            await eventually(lambda: not backend.devices)
+            await wait_for(lambda: not backend.devices)
             assert tools.store.get(f"{back}/state") == (None if domid else "6")
             await backend.stop()
             engine.close()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pair import Pair, run, wait_for
+from pair import Pair, run
+from waiting import wait_for
 from xenpvaudio.frontend import node
 from xenpvaudio.frontend.node import FrontendStream
 from xenpvaudio.sndif import packets

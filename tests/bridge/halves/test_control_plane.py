@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pair import CONFIG, Pair, run, wait_for
+from pair import CONFIG, Pair, run
+from waiting import wait_for
 from xenpvaudio.backend.outputs import _VirtualPort
 from xenpvaudio.errors import PeerProtocolError
 from xenpvaudio.frontend.link import FrontLink

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from waiting import wait_for
 from xenpvaudio.backend.device import Backend, BackendDevice
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
@@ -67,7 +68,7 @@ class Host:
     async def start_frontend(self, feature: str = FEATURE_LIVENESS_EXT) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", FRONTEND, self.tools.directory, feature]
         self.frontends.append(subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT))
-        await eventually(
+        await wait_for(
             lambda: (
                 (1, "0") in self.backend.devices
                 and self.device.state is XenbusState.CONNECTED
@@ -75,14 +76,6 @@ class Host:
             )
         )
         return self.frontends[-1]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not happen within 20 s")
 
 
 def run(tmp_path: Path, body: Callable[[Host], Awaitable[None]]) -> None:
@@ -106,7 +99,7 @@ def run(tmp_path: Path, body: Callable[[Host], Awaitable[None]]) -> None:
                 await backend.stop()
                 engine.close()
                 domain.close()
-            await eventually(lambda: hypervisor.report() == [])
+            await wait_for(lambda: hypervisor.report() == [])
 
     asyncio.run(session())
 
@@ -117,7 +110,7 @@ def test_killed_frontend_is_noticed_and_its_device_free_for_the_next(
     async def body(host: Host) -> None:
         frontend = await host.start_frontend()
         frontend.kill()
-        await eventually(lambda: host.device.state is XenbusState.INIT_WAIT)
+        await wait_for(lambda: host.device.state is XenbusState.INIT_WAIT)
         assert host.tools.store.read(f"{FRONT}/state") == "4"  # nobody has told XenStore
         assert host.device.streams == {}
         assert "frontend has died" in caplog.text
@@ -133,8 +126,8 @@ def test_frontend_that_ends_in_good_order_is_not_called_dead(
     async def body(host: Host) -> None:
         frontend = await host.start_frontend()
         frontend.communicate()  # its standard input ends
-        await eventually(lambda: host.tools.store.get(f"{FRONT}/state") == "6")
-        await eventually(lambda: host.device.state is XenbusState.INIT_WAIT)
+        await wait_for(lambda: host.tools.store.get(f"{FRONT}/state") == "6")
+        await wait_for(lambda: host.device.state is XenbusState.INIT_WAIT)
         assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
     run(tmp_path, body)
@@ -145,7 +138,7 @@ def test_without_both_feature_nodes_nobody_watches(silent: str, tmp_path: Path) 
     async def body(host: Host) -> None:
         store = host.tools.store
         if silent == "backend":  # as another backend: the node is never there
-            await eventually(lambda: store.get(f"{BACK}/{FEATURE_LIVENESS_EXT}") == "1")
+            await wait_for(lambda: store.get(f"{BACK}/{FEATURE_LIVENESS_EXT}") == "1")
             store.remove(f"{BACK}/{FEATURE_LIVENESS_EXT}")
             frontend = await host.start_frontend()
             assert not store.exists(f"{FRONT}/{FEATURE_LIVENESS_EXT}")
@@ -163,7 +156,7 @@ def test_without_both_feature_nodes_nobody_watches(silent: str, tmp_path: Path) 
 def test_node_left_by_a_killed_frontend_says_nothing_of_the_next_one(tmp_path: Path) -> None:
     async def body(host: Host) -> None:
         (await host.start_frontend()).kill()
-        await eventually(lambda: host.device.state is XenbusState.INIT_WAIT)
+        await wait_for(lambda: host.device.state is XenbusState.INIT_WAIT)
         await host.start_frontend("feature-of-another-kind")  # as Linux' own driver
         assert host.tools.store.read(f"{FRONT}/{FEATURE_LIVENESS_EXT}") == "1"
         await asyncio.sleep(0.5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import resource
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from xenpvaudio.xen.api import Channel
@@ -33,6 +36,26 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def descriptors(pid: int | str = "self") -> set[int]:
+    there = Path(f"/proc/{pid}/fd")
+    return {int(name) for name in os.listdir(there) if os.path.lexists(there / name)}
+
+
+@contextmanager
+def room_for(more: int, pid: int = 0) -> Iterator[None]:
+    """A process, this one if none is named, can open so many more descriptors than now: the limit
+    is for their numbers."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = descriptors(pid or "self")
+    unused = (number for number in itertools.count() if number not in used)
+    limit = next(itertools.islice(unused, more, None))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # ---- events ----

@@ -20,7 +20,7 @@ struct end {
     uint32_t *guest_before; /* guest frames in the log before this host frame */
     uint64_t logged, first; /* the log holds host frames first..logged */
     /* writer or reader */
-    uint32_t quantum_frames, lead_frames;
+    uint32_t quantum_frames, lead_frames, format; /* the format: sndif's number, or 0 */
     int32_t next;
     uint64_t stalled_until_nsec;
     bool check_position, check_prediction;
@@ -161,7 +161,8 @@ static void end_init(struct pair *p, struct end *e, int direction, uint32_t buff
                            requests[HOST], events[HOST], position_ext);
     e->front->graph.on_change = direction == XPA_PLAYBACK ? on_play : on_capture;
     e->front->graph.data = p;
-    struct xpa_config config = {.rate = RATE,
+    struct xpa_config config = {.format = e->format,
+                                .rate = RATE,
                                 .channels = 1,
                                 .sample_bytes = FRAME_BYTES,
                                 .sample_kind = XPA_SAMPLE_S32,

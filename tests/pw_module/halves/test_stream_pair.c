@@ -141,10 +141,31 @@ static void test_loopback_returns_after_delay_plus_quantum(void) {
     }
 }
 
+/* Samples of as many bytes may be encoded otherwise: as they are they would be noise. */
+static void test_loopback_returns_nothing_of_another_format(void) {
+    struct pair *p = pair_new(64, 0, 1, 0, 1.0);
+    struct end *capture = &p->capture;
+    p->play.format = XENSND_PCM_FORMAT_S32_LE;
+    capture->format = XENSND_PCM_FORMAT_U32_LE;
+    play_open(p, 4800, 480, 480, 960, 0);
+    end_init(p, capture, XPA_CAPTURE, 4800, 480, 0);
+    xpa_back_set_tap(capture->back, NULL);
+    xpa_front_prepare(capture->front);
+    xpa_front_begin(capture->front);
+    play_start(p, 480);
+    run_and_drain_taps(p, SIM_SEC);
+    check_played(p);
+    CHECK(capture->logged > RATE / 2, "%d frames captured", (int)capture->logged);
+    for (uint64_t c = 0; c < capture->logged; c++)
+        CHECK_EQ(capture->log[c], 0); /* what this configuration says is silence */
+    pair_free(p);
+}
+
 int main(void) {
     test_delay_is_true_at_any_drift();
     test_stalls_lose_nothing_and_keep_the_delay_true();
     test_restarts_keep_every_frame();
     test_loopback_returns_after_delay_plus_quantum();
+    test_loopback_returns_nothing_of_another_format();
     return check_close();
 }

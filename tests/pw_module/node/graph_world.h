@@ -176,7 +176,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     n->plane = w->plane;
     n->direction = direction;
     n->version = 3065;
-    n->state.format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES};
+    n->state.format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES, {0}};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
     spa_list_append(&w->pw.loop.nodes, &n->state.link);

@@ -216,7 +216,7 @@ static void test_latencies_cannot_fill_the_notices(void) {
 }
 
 static void graph_renegotiates(struct world *w, uint32_t format) {
-    xpa_node_set_format(&w->node, &(struct xpa_node_format){format, RATE, 1, FRAME_BYTES});
+    xpa_node_set_format(&w->node, &(struct xpa_node_format){format, RATE, 1, FRAME_BYTES, {0}});
 }
 
 /* Until Python has closed and opened the stream, what clients play is of a format that the backend
@@ -268,7 +268,7 @@ static void test_a_format_that_comes_back_is_played_again(void) {
 /* A source's clients get silence, as many bytes as their frames have now. */
 static void test_a_source_gives_nothing_of_another_format(void) {
     struct world *w = world_new(XPA_CAPTURE, 256);
-    xpa_node_set_format(&w->node, &(struct xpa_node_format){FLOAT, RATE, 2, 2 * FRAME_BYTES});
+    xpa_node_set_format(&w->node, &(struct xpa_node_format){FLOAT, RATE, 2, 2 * FRAME_BYTES, {0}});
     w->outer.requested = 256;
     memset(w->samples, 0x5a, sizeof w->samples);
     xpa_node_process(&w->node);
@@ -281,11 +281,38 @@ static void test_a_source_gives_nothing_of_another_format(void) {
     world_free(w);
 }
 
+/* Zero is the lowest value of an unsigned sample, and a loud one of a companded one. */
+static void test_a_sources_silence_is_that_of_its_format(void) {
+    static const struct {
+        struct xpa_node_format format;
+        uint32_t four_bytes;
+    } CASES[] = {
+        {{XENSND_PCM_FORMAT_U8, RATE, 2, 2, {0x80}}, 0x80808080},
+        {{XENSND_PCM_FORMAT_U16_LE, RATE, 2, 4, {0x00, 0x80}}, 0x80008000},
+        {{XENSND_PCM_FORMAT_A_LAW, RATE, 4, 4, {0x55}}, 0x55555555},
+        {{S32, RATE, 2, 8, {0}}, 0},
+    };
+    for (size_t i = 0; i < SPA_N_ELEMENTS(CASES); i++) {
+        struct world *w = world_new(XPA_CAPTURE, 256);
+        uint32_t bytes = 256 * CASES[i].format.frame_bytes;
+        xpa_node_set_format(&w->node, &CASES[i].format);
+        w->outer.requested = 256;
+        memset(w->samples, 0x5a, sizeof w->samples);
+        xpa_node_process(&w->node);
+        CHECK_EQ(w->chunk.size, bytes);
+        for (uint32_t at = 0; at < bytes / sizeof *w->samples; at++)
+            CHECK_EQ((uint32_t)w->samples[at], CASES[i].four_bytes);
+        CHECK_EQ(w->samples[bytes / sizeof *w->samples], 0x5a5a5a5a);
+        world_free(w);
+    }
+}
+
 int main(void) {
     test_latencies_cannot_fill_the_notices();
     test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it();
     test_a_format_that_comes_back_is_played_again();
     test_a_source_gives_nothing_of_another_format();
+    test_a_sources_silence_is_that_of_its_format();
     test_binding_the_same_stream_again_changes_nothing();
     test_a_lost_cycle_is_not_heard();
     test_late_clients_lose_no_frame();

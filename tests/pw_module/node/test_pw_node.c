@@ -68,7 +68,7 @@ static void test_more_channels_than_positions_are_refused(void) {
     struct xpa_plane *plane = xpa_plane_new();
     for (uint32_t channels = 63; channels <= 255; channels += channels < 66 ? 1 : 63) {
         struct xpa_pw pw = sim_pw_new(plane);
-        spa_list_init(&pw.nodes);
+        spa_list_init(&pw.loop.nodes);
         struct xpa_pw_offer offer = OFFER;
         offer.channels_count = 2;
         offer.channels[1] = channels;
@@ -78,6 +78,29 @@ static void test_more_channels_than_positions_are_refused(void) {
         sim_settle(plane);
         xpa_pw_node_free(node);
     }
+    xpa_plane_free(plane);
+}
+
+/* As PipeWire tells it; what the silence of each is, tests/bridge/engine compares. */
+static void test_a_format_comes_with_its_silence(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    struct xpa_pw pw = sim_pw_new(plane);
+    spa_list_init(&pw.loop.nodes);
+    struct xpa_pw_node *node = node_new(&pw);
+    uint8_t memory[256];
+    struct spa_pod_builder builder = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    struct spa_audio_info_raw info =
+        SPA_AUDIO_INFO_RAW_INIT(.format = SPA_AUDIO_FORMAT_U16_LE, .rate = 48000, .channels = 2);
+    const struct spa_pod *format = spa_format_audio_raw_build(&builder, SPA_PARAM_Format, &info);
+    sim_settle(plane);
+    spa_hook_list_call(&sim_pw.streams, struct pw_stream_events, param_changed, 0, SPA_PARAM_Format,
+                       format);
+    CHECK_EQ(node->state.format.format, XENSND_PCM_FORMAT_U16_LE);
+    CHECK_EQ(node->state.format.frame_bytes, 4);
+    CHECK_EQ(node->state.format.silence[0], 0);
+    CHECK_EQ(node->state.format.silence[1], 0x80);
+    xpa_pw_node_free(node);
+    free(pw.locked.events);
     xpa_plane_free(plane);
 }
 
@@ -102,5 +125,6 @@ int main(void) {
     test_a_node_can_be_freed_while_its_commands_wait();
     test_a_node_whose_commands_find_no_room_is_refused();
     test_more_channels_than_positions_are_refused();
+    test_a_format_comes_with_its_silence();
     return check_close();
 }

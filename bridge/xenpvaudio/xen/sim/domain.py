@@ -30,7 +30,15 @@ from xenpvaudio.xen.pages import PageRange, Registry, SharedPages, check_pages, 
 from xenpvaudio.xen.real.evtchn import ChannelEnd
 from xenpvaudio.xen.real.xenstore import CallSoon, open_socket
 
-from .paths import HYPERCALLS, MESSAGE_REFS, XENSTORE, receive_message, send_message, socket_path
+from .paths import (
+    HYPERCALLS,
+    MESSAGE_REFS,
+    XENSTORE,
+    NoRoomError,
+    receive_message,
+    send_message,
+    socket_path,
+)
 from .tables import GRANT_LIMIT_PAGES, Json
 
 TIMEOUT_SEC = 5.0
@@ -55,16 +63,24 @@ class Hypercalls:
 
     def call(self, op: str, **arguments: object) -> tuple[Json, list[int]]:
         """The answer, and descriptors that are now ours. OSError as from a Xen device;
-        UnavailableError if the hypervisor is gone."""
+        UnavailableError if the hypervisor is gone, or if it or this process has no descriptor
+        left: then what was asked for is given back."""
         try:
             with self._lock:
                 send_message(self._sock, json.dumps({"op": op, **arguments}).encode(), [])
                 data, fds = receive_message(self._sock)
+        except NoRoomError as lost:
+            self._refuse(json.loads(lost.data))
+            raise UnavailableError(
+                f"the simulated hypervisor's {op}: {os.strerror(errno.EMFILE)}"
+            ) from None
         except OSError as error:
             raise UnavailableError(f"the simulated hypervisor does not answer: {error}") from error
         if not data:
             raise UnavailableError("the simulated hypervisor is gone, or destroyed this domain")
         answer: Json = json.loads(data)
+        if answer.get("errno") in (errno.EMFILE, errno.ENFILE):
+            raise UnavailableError(f"the simulated hypervisor refuses {op}: {answer['why']}")
         if "errno" in answer:
             raise OSError(answer["errno"], answer["why"])
         return answer, fds
@@ -78,8 +94,18 @@ class Hypercalls:
         except OSError as error:
             raise LocalProtocolError(f"the hypervisor refused {op}: {error.strerror}") from error
 
+    def duplicate(self) -> int:
+        """One more descriptor of the connection; OSError if there is no room for one."""
+        return os.dup(self._sock.fileno())
+
     def close(self) -> None:
         self._sock.close()
+
+    def _refuse(self, answer: Json) -> None:
+        if "port" in answer:
+            self.give_back("close_port", port=answer["port"])
+        else:
+            self.give_back("release", handle=answer["handle"])
 
 
 class _SimPages(SharedPages):
@@ -158,9 +184,9 @@ class SimGrantTable:
         try:
             for first, count in chunks(pages, MESSAGE_REFS):
                 self._map_chunk(mapping, first, refs[first : first + count])
-        except OSError as error:
+        except (OSError, UnavailableError) as error:
             mapping.close()
-            if error.errno == errno.EINVAL:
+            if isinstance(error, OSError) and error.errno == errno.EINVAL:
                 raise PeerGoneError(f"{mapping!r} failed: {error.strerror}") from error
             raise
         self.live.add(mapping)
@@ -201,9 +227,11 @@ class SimEventChannels:
         self._live = Registry()
 
     def bind_unbound(self, peer_domid: int) -> Channel:
+        self._require_room()
         return self._bound(*self._hypercalls.call("bind_unbound", domid=peer_domid))
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
+        self._require_room()
         try:
             answer, fds = self._hypercalls.call("bind_interdomain", domid=peer_domid, port=port)
         except OSError as error:
@@ -219,6 +247,14 @@ class SimEventChannels:
 
     def close(self) -> None:
         self._live.close_all()
+
+    def _require_room(self) -> None:
+        """As on real Xen, where a channel's descriptor is opened first: what fails here is still
+        offered."""
+        try:
+            os.close(self._hypercalls.duplicate())
+        except OSError as error:
+            raise UnavailableError(f"no event channel: {error.strerror}") from error
 
     def _bound(self, answer: Json, fds: list[int]) -> Channel:
         kind = native()[1].XPA_CHANNEL_SIM

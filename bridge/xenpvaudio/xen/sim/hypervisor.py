@@ -26,6 +26,7 @@ from .paths import (
     HYPERCALLS,
     MESSAGE_REFS,
     XENSTORE,
+    NoRoomError,
     domain_directory,
     receive_message,
     send_message,
@@ -87,6 +88,8 @@ class _HypercallSocket(_Socket):
             data, fds = receive_message(self.sock)
             for fd in fds:  # none is asked for
                 os.close(fd)
+        except NoRoomError as lost:
+            data = lost.data
         except BlockingIOError:
             return
         except OSError:

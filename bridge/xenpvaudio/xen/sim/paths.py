@@ -22,6 +22,14 @@ MESSAGE_REFS = 128
 HYPERCALLS, XENSTORE = "hv", "xenstore"
 
 
+class NoRoomError(Exception):
+    """A message came without its descriptors; `data` is the rest of it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+
 def domain_directory(directory: str, domid: int) -> str:
     return os.path.join(directory, f"dom{domid}")
 
@@ -45,8 +53,13 @@ def send_message(sock: socket.socket, data: bytes, fds: list[int]) -> None:
 
 
 def receive_message(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """b"" at the end of the connection."""
-    data, fds, _flags, _address = socket.recv_fds(sock, MESSAGE_BYTES, MESSAGE_REFS)
+    """b"" at the end of the connection; NoRoomError where the descriptors that came are more than
+    this process may open."""
+    data, fds, flags, _address = socket.recv_fds(sock, MESSAGE_BYTES, MESSAGE_REFS)
+    if flags & socket.MSG_CTRUNC:  # the kernel has closed the others: recvmsg(2), unix(7)
+        for fd in fds:
+            os.close(fd)
+        raise NoRoomError(data)
     for fd in fds:
         os.set_inheritable(fd, False)
     return data, fds

@@ -77,23 +77,23 @@ class Held:
 
 
 class Port:
-    """One end. `fd` is the hypervisor's duplicate; `offered` the other end while nobody has it."""
+    """One end. `end` is the hypervisor's duplicate; `offered` the other while nobody has it."""
 
-    def __init__(self, domid: int, number: int, peer: int, fd: int, offered: int) -> None:
+    def __init__(
+        self, domid: int, number: int, peer: int, end: socket.socket, offered: socket.socket | None
+    ) -> None:
         self.domid, self.number, self.peer = domid, number, peer
-        self.fd, self.offered = fd, offered
+        self.end, self.offered = end, offered
         self.closing = False
 
     def send_event(self) -> None:
-        end = socket.socket(fileno=os.dup(self.fd))
-        with end, contextlib.suppress(OSError):  # plenty pending, or nobody there
-            end.send(b"\1", socket.MSG_DONTWAIT)
+        with contextlib.suppress(OSError):  # plenty pending, or nobody there
+            self.end.send(b"\1", socket.MSG_DONTWAIT)
 
     def close(self) -> None:
-        for fd in (self.fd, self.offered):
-            if fd >= 0:
-                os.close(fd)
-        self.fd = self.offered = -1
+        self.end.close()
+        if self.offered:
+            self.offered.close()
 
 
 class DomainTables:
@@ -179,19 +179,19 @@ class Process:
     def bind_unbound(self, peer: int) -> tuple[Json, list[int]]:
         if peer not in self._all:
             raise refuse(errno.EINVAL, f"there is no domain {peer}")
-        mine, other = (end.detach() for end in socket.socketpair(type=socket.SOCK_DGRAM))
+        mine, other = socket.socketpair(type=socket.SOCK_DGRAM)
         port = self._port(peer, mine, other)
         # Xen sets one event pending at whoever takes the other end, for those lost before.
         port.send_event()
-        return {"port": port.number}, [mine]
+        return {"port": port.number}, [mine.fileno()]
 
     def bind_interdomain(self, domid: int, number: int) -> tuple[Json, list[int]]:
         tables = self._all.get(domid)
         remote = tables.ports.get(number) if tables else None
-        if remote is None or remote.peer != self.domid or remote.offered < 0:
+        if remote is None or remote.peer != self.domid or not remote.offered:
             raise refuse(errno.EINVAL, f"domain {domid} offers no port {number} to us")
-        fd, remote.offered = remote.offered, -1
-        return {"port": self._port(domid, fd, -1).number}, [fd]
+        end, remote.offered = remote.offered, None
+        return {"port": self._port(domid, end, None).number}, [end.fileno()]
 
     def close_port(self, number: int) -> None:
         port = self._ports.pop(number, None)
@@ -237,10 +237,10 @@ class Process:
             if port.closing and all(other.notify.port != number for other in self._held.values()):
                 self._drop_port(self._ports.pop(port.number))
 
-    def _port(self, peer: int, fd: int, offered: int) -> Port:
+    def _port(self, peer: int, end: socket.socket, offered: socket.socket | None) -> Port:
         number = self._mine.next_port
         self._mine.next_port += 1
-        port = Port(self.domid, number, peer, fd, offered)
+        port = Port(self.domid, number, peer, end, offered)
         self._mine.ports[number] = self._ports[number] = port
         return port
 
