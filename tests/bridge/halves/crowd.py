@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from pair import wait_for
+from waiting import wait_for
 from xenpvaudio.backend.device import Backend, BackendDevice
 from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
@@ -74,6 +74,9 @@ class Crowd:
     def create(self, domid: int, nodes: Mapping[str, str] | None = None) -> SimDomain:
         """A guest with a card, and nobody in it yet."""
         self.tools.create_domain(domid, f"guest{domid}")
+        if self.host.domid != 0:  # a driver domain has a policy for whom it knows
+            name = f"/local/domain/{domid}/name"
+            self.tools.store.set_perms(name, ["n0", f"r{domid}", f"r{self.host.domid}"])
         self.tools.attach_vsnd(domid, 0, nodes or card_nodes(), self.host.domid)
         return self._domain(domid)
 

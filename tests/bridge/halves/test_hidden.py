@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.halves.crowd import Crowd, run
-from pair import wait_for
+from waiting import wait_for
 from xenpvaudio.xenbus.backoff import LONGEST_HOLD_SEC
 from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.states import XenbusState

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.halves.crowd import Counted, Crowd, run
-from pair import wait_for
+from waiting import wait_for
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.hwparams import from_stream_config
 from xenpvaudio.xen.api import QuotaError

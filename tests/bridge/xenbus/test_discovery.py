@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pair import wait_for
+from waiting import wait_for
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.xen.real.xenstore import open_socket
 from xenpvaudio.xen.sim.paths import XENSTORE, socket_path

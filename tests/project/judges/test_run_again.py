@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "interop/conftest.py"
+CONFTEST = Path(__file__).parents[2] / "interop/conftest.py"
 # Saw a stall of so many milliseconds in each run that it was beside.
 WITNESS = """
 from types import SimpleNamespace

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "xen" / "debian_kernel.py"
+SOURCE = Path(__file__).resolve().parents[2] / "xen" / "debian_kernel.py"
 spec = importlib.util.spec_from_file_location("lab_debian_kernel", SOURCE)
 assert spec is not None and spec.loader is not None
 kernel = importlib.util.module_from_spec(spec)

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-INSIDE = Path(__file__).resolve().parents[1] / "xen" / "inside"
+INSIDE = Path(__file__).resolve().parents[2] / "xen" / "inside"
 
 
 def load(name: str) -> ModuleType:
