@@ -6,6 +6,7 @@
 #   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
 #   make lint                       style, types, boundaries
 #   make bench                      speed and memory beside the peers'
+#   make bench-beside COMMIT=...    CPU a cycle, beside another commit's in the same run
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
@@ -18,8 +19,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: setup setup-test demo test lint bench changes clean apt-demo apt-test xen-images xen-test
-.PHONY: root-test
+.PHONY: setup setup-test demo test lint bench bench-beside changes clean apt-demo apt-test
+.PHONY: xen-images xen-test root-test
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -43,6 +44,10 @@ lint: setup-test
 
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
+
+# COMMIT=v1.0: CPU a cycle of that commit and of this tree, in turns
+bench-beside: setup-test
+	PYTHONPATH=tests $(PY) -m bench.beside $(COMMIT)
 
 # CHANGES_ARGS='--only pw-record --runs 5'
 changes: setup-test

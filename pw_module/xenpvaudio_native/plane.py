@@ -121,6 +121,7 @@ class Stats:
     host_delay_frames: float
     host_delay_max_frames: float
     transport_nsec: int
+    rests: int
     running: int
     driving: int
 
@@ -266,8 +267,16 @@ class Tap:
             self.handle = ffi.NULL
 
 
+class Budget:
+    """What one guest may cost the data loop, for all its streams together (base/budget.h)."""
+
+    def __init__(self) -> None:
+        self.handle = ffi.new("struct xpa_budget *")
+
+
 class BackStream:
-    """The backend half of a stream in the data loop."""
+    """The backend half of a stream in the data loop. `budget`: what it shares with the guest's
+    other streams; without one it has its own."""
 
     def __init__(
         self,
@@ -279,8 +288,10 @@ class BackStream:
         requests: ChannelLike,
         events: ChannelLike,
         position_ext: bool,
+        budget: Budget | None = None,
     ) -> None:
         self.stream_id = stream_id
+        self._budget = budget  # lent: it may not go before the stream
         self.handle = lib.xpa_back_new(
             plane.handle,
             stream_id,
@@ -293,6 +304,8 @@ class BackStream:
         )
         if self.handle == ffi.NULL:
             raise UnavailableError("no memory, or no descriptors, for a stream")
+        if budget is not None:
+            lib.xpa_back_share_budget(self.handle, budget.handle)
 
     def watch(self) -> None:
         """Before attach: BROKEN with -ENOTCONN once the byte that the frontend keeps set in the

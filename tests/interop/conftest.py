@@ -1,9 +1,9 @@
-"""Tests of real-time audio between several processes, on a machine that may stand still meanwhile.
+"""Tests of real-time audio between processes, on a machine that may stand still meanwhile.
 
-A stall spoils a run for every program in it, ours or not. So a witness (witness.py) runs beside each
-test; one that failed while the machine stood still is run again, RUNS times at the most, and the
-last run's result is the test's. A failure beside which the machine stood still no longer than
-STALL_NSEC, and one that no stall explains, is final. What was run again, and why, ends the report.
+A stall spoils a run for every program in it, ours or not. So a witness (witness.py) runs beside
+each test; one that failed while the machine stood still is run again, RUNS times at the most, and
+the last run's result is the test's. A failure beside which the machine never stood still for as
+long as STALL_NSEC, or which no stall explains, is final. The report ends with what was run again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
+
 from witness import Witness
 
 HERE = Path(__file__).parent

@@ -115,6 +115,26 @@ def test_lost_frames_and_silences_are_counted() -> None:
             frames.in_order(wrong, PLAYED)
 
 
+def test_of_frames_that_nobody_played_the_first_are_shown() -> None:
+    strange = cut(0, 5) + b"\1\2\3\4\5\6\7\x08" + b"\t" * 40 + cut(5, 1000)
+    shown = "0..4, 12 unknown: 01020304 05060708, 5..999"
+    for check in (frames.compare_frames, frames.in_order, frames.heard_frames):
+        with pytest.raises(frames.DifferentError, match=shown):
+            check(strange, PLAYED)
+
+
+def test_rounds_that_are_marked_are_told_apart() -> None:
+    whole = b"".join(frames.marked(PLAYED, number) for number in range(3))
+    assert frames.marked_span(QUIET + whole[400:4800] + QUIET + whole[4800:9000], PLAYED) == (
+        100,
+        2249,
+    )
+    again = whole[4000:8000]
+    for wrong in (again + again, whole[:400] + whole[404:], again + PLAYED, again[1:], QUIET, b""):
+        with pytest.raises(frames.DifferentError):
+            frames.marked_span(wrong, PLAYED)
+
+
 def test_samples_of_32_bits_are_narrowed_only_if_nothing_is_lost() -> None:
     def wav(bits: int, data: bytes) -> bytes:
         fmt = b"fmt " + (16).to_bytes(4, "little") + bytes(14) + bits.to_bytes(2, "little")

@@ -1,4 +1,4 @@
-"""tests/interop/conftest.py: a test is run again only if a stall of the machine may have failed it."""
+"""tests/interop/conftest.py: only what a stall of the machine may have failed is run again."""
 
 from __future__ import annotations
 

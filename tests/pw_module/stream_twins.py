@@ -4,6 +4,34 @@ from __future__ import annotations
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
 TWINS = {
+    "back_copies_for_nothing": (
+        "test_back_budget", "back/requests.c",
+        "work_nsec += bytes / XPA_WORK_BYTES_PER_NSEC;", "(void)bytes;",
+    ),
+    "back_asks_python_for_nothing": (
+        "test_back_budget", "base/budget.c",
+        "    if (slow)\n        add(&b->slow_due_nsec, SLOW_NSEC, now_nsec);", "    (void)slow;",
+    ),
+    "back_is_woken_for_nothing": (
+        "test_back_budget", "back/requests.c",
+        "xpa_budget_charge(b->link.budget, XPA_REQUEST_WORK_NSEC, false, now_nsec);",
+        "(void)now_nsec;",
+    ),
+    "back_never_rests": (
+        "test_back_budget", "back/requests.c",
+        "if (until_nsec == 0)\n        return false;", "if (until_nsec)\n        return false;",
+    ),
+    "back_serves_all_there_is_before_it_rests": (
+        "test_back_budget", "back/requests.c",
+        "if (result == 0 && rests(b, now_nsec))", "if (false)",
+    ),
+    "back_has_a_budget_a_stream": (
+        "test_back_budget", "back/life.c", "    b->link.budget = budget;", "    (void)budget;",
+    ),
+    "back_forgets_to_wake": (
+        "test_back_budget", "back/position.c",
+        "        at = b->link.rests_until_nsec;", "        at += 0;",
+    ),
     "node_plays_what_the_stream_is_not_open_for": (
         "test_pw_cycle", "node/graph.c",
         "graph->format == stream->format && graph->rate == stream->rate &&",
@@ -15,15 +43,16 @@ TWINS = {
     ),
     "node_leaves_the_stream_of_an_old_format_running": (
         "test_pw_cycle", "node/cycle.c",
-        "if (n->running && !xpa_node_fits(format, &n->front->config))", "if (false)",
+        "if (n->state.running && !xpa_node_fits(format, &n->state.front->stream.config))",
+        "if (false)",
     ),
     "node_tells_each_latency_in_a_notice_of_its_own": (
         "test_pw_cycle", "node/lead.c",
-        "if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))", "",
+        "if (!f->lead.unread || xpa_plane_noticed(f->plane, f->lead.ticket))", "",
     ),
     "node_starts_anew_whenever_it_is_bound": (
         "test_pw_cycle", "node/cycle.c",
-        "if (n->front == f)", "if (false)",
+        "if (n->state.front == f)", "if (false)",
     ),
     "node_waits_200_ms_for_a_lost_cycle": (
         "test_pw_cycle", "time/overdue.c",
@@ -31,11 +60,11 @@ TWINS = {
     ),
     "node_waits_for_no_client": (
         "test_pw_cycle", "node/graph.c",
-        "xpa_overdue_start(&n->cycle, now_nsec, returns);", "(void)returns;",
+        "xpa_overdue_start(&n->cycle.overdue, now_nsec, returns);", "(void)returns;",
     ),
     "node_forgets_that_a_lost_cycle_comes_back": (
         "test_pw_cycle", "node/graph.c",
-        "n->cycle.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
+        "n->cycle.overdue.lost && n->version < RECOVERS_LATER_BEFORE ? 2 : 1",
         "n->version < RECOVERS_LATER_BEFORE ? 1 : 1",
     ),
     "node_tells_the_time_of_a_lost_cycle_again": (
@@ -44,34 +73,36 @@ TWINS = {
     ),
     "node_hurries_while_the_converter_needs_nothing": (
         "test_pw_cycle", "node/graph.c",
-        "n->served = n->processed != before;", "n->served = before <= n->processed;",
+        "n->cycle.served = n->cycle.processed != before;",
+        "n->cycle.served = before <= n->cycle.processed;",
     ),
     "node_gives_what_was_asked_for_after_the_last_cycle": (
         "test_pw_cycle", "node/graph.c",
-        "n->rate_match->size = xpa_graph_need(n, q);", "n->rate_match->size += 0;",
+        "n->io.rate_match->size = xpa_graph_need(n, q);", "n->io.rate_match->size += 0;",
     ),
     "node_gives_the_lead_back_at_once": (
         "test_pw_cycle", "node/lead.c",
-        "SPA_MIN(n->surplus_frames, SHRINK_FRAMES)", "n->surplus_frames",
+        "SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES)", "n->lead.surplus_frames",
     ),
     "node_keeps_a_lead_that_grew": (
         "test_pw_cycle", "node/lead.c",
-        "    n->surplus_frames += less;", "",
+        "    n->lead.surplus_frames += less;", "",
     ),
     "node_shrinks_the_lead_under_a_follower": (
         "test_pw_cycle", "node/lead.c",
-        "n->surplus_frames == 0 || is_followed(n)", "n->surplus_frames == 0",
+        "n->lead.surplus_frames == 0 || is_followed(n)", "n->lead.surplus_frames == 0",
     ),
     "node_is_freed_before_its_commands_are_carried_out": (
         "test_pw_node", "node/node.c", "    xpa_plane_carry_out(n->plane);", "",
     ),
     "host_believes_hooks_of_any_thread": (
         "test_pw_host", "pipewire/host.c",
-        "if (!pthread_equal(pthread_self(), h->loop_thread))", "if (false)",
+        "if (!pthread_equal(pthread_self(), h->shared.loop_thread))", "if (false)",
     ),
     "host_gives_frames_to_a_cycle_that_nobody_hears": (
         "test_pw_host", "pipewire/host.c",
-        "h->position->clock.position != h->seen_position", "h->position->clock.position == 1",
+        "h->cycle.position->clock.position != h->cycle.seen_position",
+        "h->cycle.position->clock.position == 1",
     ),
     "memory_is_touched_by_who_uses_it_first": (
         "test_stream_resources", "base/memory.c",
@@ -79,44 +110,46 @@ TWINS = {
     ),
     "source_stops_at_once": (
         "test_pw_suspend", "node/cycle.c",
-        "if (!f->positioned) {", "if (n->direction == XPA_CAPTURE || !f->positioned) {",
+        "if (!f->stream.positioned) {",
+        "if (n->direction == XPA_CAPTURE || !f->stream.positioned) {",
     ),
     "source_never_stops": (
         "test_pw_suspend", "node/cycle.c",
-        "n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;",
-        "n->drain_until_nsec = UINT64_MAX; (void)left_nsec;",
+        "n->state.drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;",
+        "n->state.drain_until_nsec = UINT64_MAX; (void)left_nsec;",
     ),
     "source_hands_over_what_nobody_took": (
         "test_pw_suspend", "node/cycle.c", "            forget_old(n);", "            (void)0;",
     ),
     "source_believes_what_was_asked_for_before": (
         "test_pw_suspend", "node/cycle.c",
-        "    n->converter.step_frames = 0;\n    xpa_follow_reset(n);\n    xpa_node_arm",
+        "    n->cycle.converter.step_frames = 0;\n    xpa_follow_reset(n);\n    xpa_node_arm",
         "    xpa_follow_reset(n);\n    xpa_node_arm",
     ),
     "sink_stops_at_once": (
         "test_pw_suspend", "node/cycle.c",
-        "if (!f->positioned) {", "if (n->direction == XPA_PLAYBACK || !f->positioned) {",
+        "if (!f->stream.positioned) {",
+        "if (n->direction == XPA_PLAYBACK || !f->stream.positioned) {",
     ),
     "events_exactly_a_period_apart": (
         "test_stream_kernel", "back/position.c",
-        "b->next_event_frames = (b->reported_frames / period + 1) * period + 1;",
-        "b->next_event_frames = (b->reported_frames / period + 1) * period;",
+        "b->stream.next_event_frames = (b->stream.reported_frames / period + 1) * period + 1;",
+        "b->stream.next_event_frames = (b->stream.reported_frames / period + 1) * period;",
     ),
     "id_taken_by_an_event_that_was_not_queued": (
         "test_stream_kernel", "back/position.c",
-        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->event_id++;",
+        "b->stats.events_skipped++;", "b->stats.events_skipped++, b->link.event_id++;",
     ),
     "ids_since_the_connection_alone": (
         "test_stream_kernel", "back/position.c",
-        "b->position_ext || since_open == b->event_id ? 1 : 2;", "1;",
+        "b->position_ext || since_open == b->link.event_id ? 1 : 2;", "1;",
     ),
     "ids_since_open_alone": (
         "test_stream_kernel", "back/position.c",
-        "slots[0].id = b->event_id;", "slots[0].id = since_open;",
+        "slots[0].id = b->link.event_id;", "slots[0].id = since_open;",
     ),
     "ids_do_not_begin_anew_at_open": (
-        "test_stream_kernel", "back/life.c", "b->open_event_id = b->event_id;", "",
+        "test_stream_kernel", "back/life.c", "        .first_event_id = b->link.event_id,\n", "",
     ),
     "half_of_a_position_is_queued": (
         "test_stream_kernel", "xen/ring.c", "if (unread + i >= (", "if (unread >= (",
@@ -134,15 +167,15 @@ TWINS = {
     ),
     "starved_position_stops_at_the_last_frame": (
         "test_stream_kernel", "back/position.c",
-        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->written_frames;",
+        "guest = fmin(guest, starved_limit(b));", "guest = (double)b->stream.written_frames;",
     ),
     "backend_keeps_a_gap_to_itself": (
         "test_stream_back", "back/position.c",
-        "b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5", "false",
+        "s->ahead_known && fabs(ahead - s->ahead_frames) > 0.5", "false",
     ),
     "frontend_takes_a_gap_for_a_slower_clock": (
         "test_stream_front", "front/position.c",
-        "f->starved || ext.age_nsec & XPA_AFTER_GAP", "f->starved",
+        "s->starved || ext.age_nsec & XPA_AFTER_GAP", "s->starved",
     ),
     "starved_position_runs_for_ever": (
         "test_stream_back", "back/position.c",
@@ -150,11 +183,11 @@ TWINS = {
     ),
     "starved_by_silence_long_over": (
         "test_stream_back", "back/position.c",
-        "xpa_timeline_in_gap(&b->timeline, b->host_frames);", "b->timeline.gap_count > 0;",
+        "xpa_timeline_in_gap(&s->timeline, s->host_frames);", "s->timeline.gap_count > 0;",
     ),
     "timer_looks_at_a_time_that_has_passed": (
         "test_stream_back", "back/position.c",
-        "if (host > (double)b->host_frames)", "if (0)",
+        "if (host > (double)s->host_frames)", "if (0)",
     ),
     "position_of_what_was_taken_instead_of_heard": (
         "test_stream_kernel", "back/position.c",
@@ -174,7 +207,7 @@ TWINS = {
     ),
     "write_of_half_a_frame": (
         "test_stream_back", "back/data.c",
-        "if (offset_bytes % b->frame_bytes || length_bytes % b->frame_bytes)", "if (0)",
+        "if (offset_bytes % s->frame_bytes || length_bytes % s->frame_bytes)", "if (0)",
     ),
     "write_into_a_full_fifo": (
         "test_stream_back", "back/data.c", "        return -ENOSPC;", "        (void)0;",
@@ -198,18 +231,18 @@ TWINS = {
     ),
     "slow_request_is_overtaken": (
         "test_stream_back", "back/requests.c",
-        "b->waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
+        "b->link.waiting = true;\n        xpa_plane_notify", "xpa_plane_notify",
     ),
     "triggers_flood_the_notices": (
-        "test_stream_back", "back/requests.c", "return b->trigger_unread;", "return false;",
+        "test_stream_back", "back/requests.c", "return b->link.trigger_unread;", "return false;",
     ),
     "late_answer_makes_linux_deaf": (
         "test_stream_back", "back/requests.c",
-        "xpa_back_ring_publish(&b->ring) || insist", "xpa_back_ring_publish(&b->ring)",
+        "xpa_back_ring_publish(&b->link.ring) || insist", "xpa_back_ring_publish(&b->link.ring)",
     ),
     "start_does_not_wait_for_the_host": (
         "test_stream_back", "back/host_start.c",
-        "b->host_seen_nsec == 0 || now_nsec", "false && now_nsec",
+        "b->stream.host_seen_nsec == 0 || now_nsec", "false && now_nsec",
     ),
     "start_waits_for_ever": (
         "test_stream_back", "back/host_start.c",
@@ -217,22 +250,24 @@ TWINS = {
     ),
     "broken_stream_is_not_left_alone": (
         "test_stream_back", "back/life.c",
-        "    b->broken = true;\n"
-        "    if (b->open && b->running)\n"
+        "    b->link.broken = true;\n"
+        "    if (b->stream.open && b->stream.running)\n"
         "        (void)xpa_back_stop(b); /* whatever it meets, the stream has ended */\n"
         "    detach_sources(b);\n",
         "",
     ),
     "dead_frontend_is_not_looked_for": (
         "test_stream_back", "back/life.c",
-        "if (result == 0 && b->watches && ", "if (0 && ",
+        "if (result == 0 && b->link.watches && ", "if (0 && ",
     ),
     "byte_that_nobody_asked_about_counts": (
-        "test_stream_back", "back/life.c", "b->watches = b->watches && xpa", "b->watches = xpa",
+        "test_stream_back", "back/life.c",
+        "b->link.watches = b->link.watches && xpa", "b->link.watches = xpa",
     ),
     "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
-        "    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);", "",
+        "    b->link.watches = b->link.watches && xpa_evt_ring_front_lives(&b->link.event_ring);",
+        "",
     ),
     "loopback_without_its_quantum": (
         "test_stream_pair", "back/vdev.c",
@@ -251,16 +286,16 @@ TWINS = {
         "test_stream_front", "front/position.c", "        move_base(f, 0);", "        (void)0;",
     ),
     "insisting_backend_is_ignored": (
-        "test_stream_front", "front/position.c", "++f->odd_positions < ODD_POSITIONS", "true",
+        "test_stream_front", "front/position.c", "++s->odd_positions < ODD_POSITIONS", "true",
     ),
     "late_answer_wakes_nobody": (
         "test_stream_front", "front/requests.c",
-        "f->awaited > 0 || late ||", "f->awaited > 0 ||",
+        "f->link.awaited > 0 || late ||", "f->link.awaited > 0 ||",
     ),
     "trigger_waits_for_the_host": (
         "test_stream_front", "front/requests.c",
-        "    xpa_front_ring_publish(&f->ring);\n    xpa_channel_notify(&f->request_channel);",
-        "    if (xpa_front_ring_publish(&f->ring))\n"
+        "    xpa_front_ring_publish(&f->link.ring);\n    xpa_channel_notify(&f->request_channel);",
+        "    if (xpa_front_ring_publish(&f->link.ring))\n"
         "        xpa_channel_notify(&f->request_channel);",
     ),
     "margin_is_no_more_than_a_period": (
@@ -282,7 +317,7 @@ TWINS = {
         "if (newest->answered)",
     ),
     "answer_to_a_trigger_wakes_nobody": (
-        "test_stream_front", "front/requests.c", "f->awaited > 0 || late ||", "late ||",
+        "test_stream_front", "front/requests.c", "f->link.awaited > 0 || late ||", "late ||",
     ),
     "stuck_host_is_blamed_unasked": (
         "test_stream_front", "front/life.c",
@@ -294,7 +329,7 @@ TWINS = {
     ),
     "stopped_stream_wants_to_hear_of_nothing": (
         "test_stream_back", "back/requests.c",
-        "b->direction == XPA_PLAYBACK && b->running && !b->paused;",
+        "b->direction == XPA_PLAYBACK && b->stream.running && !b->stream.paused;",
         "b->direction == XPA_PLAYBACK;",
     ),
     "every_write_is_told": (
@@ -306,14 +341,16 @@ TWINS = {
     ),
     "way_of_an_event_is_added": (
         "test_stream_front", "front/time.c",
-        "- xpa_transport_nsec(&f->peer->transport),", "+ xpa_transport_nsec(&f->peer->transport),",
+        "- xpa_transport_nsec(&f->link.peer->transport),",
+        "+ xpa_transport_nsec(&f->link.peer->transport),",
     ),
     "events_count_when_they_arrive": (
         "test_front_time", "front/time.c",
         "bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC &&", "bool timed = false &&",
     ),
     "what_the_host_holds_is_learnt": (
-        "test_front_time", "front/time.c", "f->direction == XPA_CAPTURE ? f->host_frames", "0 ? 1",
+        "test_front_time", "front/time.c",
+        "f->direction == XPA_CAPTURE ? s->host_frames", "0 ? 1",
     ),
     "follower_hears_how_long_the_host_holds": (
         "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",
@@ -351,9 +388,9 @@ TWINS = {
     ),
     "starvation_goes_unnoticed": (
         "test_stream_front", "front/position.c",
-        "f->direction == XPA_PLAYBACK && position > f->written_frames;", "false;",
+        "f->direction == XPA_PLAYBACK && position > s->written_frames;", "false;",
     ),
     "unread_capture_is_kept": (
-        "test_stream_front", "front/data.c", "    f->read_frames = oldest;", "",
+        "test_stream_front", "front/data.c", "    s->read_frames = oldest;", "",
     ),
 }  # fmt: skip

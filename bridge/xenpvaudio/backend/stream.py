@@ -88,6 +88,7 @@ class BackendStream:
                 self._channels[0],
                 self._channels[1],
                 position_ext,
+                engine.budget(frontend_id),
             )
         except BaseException:
             self._free()
@@ -119,6 +120,10 @@ class BackendStream:
         self.back.detach()
         await self._detached.wait()
         self._engine.forget(self.id)
+        if rests := self.back.stats.rests:
+            log.info(
+                "%s: had to wait %d times: the guest asked for too much at once", self.where, rests
+            )
         self.back.free()
         self._free()
 

@@ -13,10 +13,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from xenpvaudio.errors import UnavailableError, XenPvAudioError, internal_error
 from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
-from xenpvaudio_native.plane import Notice, Plane
+from xenpvaudio_native.plane import Budget, Notice, Plane
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Engine:
         self._notice_owners: dict[int, _Owner[Notice]] = {}
         self._event_owners: dict[int, _Owner[PwEvent]] = {}
         self._pipewire_watchers: list[Callable[[bool], None]] = []
+        self._budgets: WeakValueDictionary[int, Budget] = WeakValueDictionary()
         self._reconnecting: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         if application_name is None:
@@ -76,6 +78,10 @@ class Engine:
     def new_id(self) -> int:
         """An id for a stream or node; never used twice."""
         return next(self._ids)
+
+    def budget(self, domain_id: int) -> Budget:
+        """What this guest may cost the data loop: the same for all its streams."""
+        return self._budgets.setdefault(domain_id, Budget())
 
     def on_notice(
         self, stream_id: int, handler: Callable[[Notice], None], failed: Failed, where: str

@@ -66,8 +66,15 @@ struct xpa_stats {
     double host_delay_frames;
     double host_delay_max_frames;
     uint64_t transport_nsec; /* frontend: an event's way to us, estimated */
+    uint64_t rests; /* times that the guest had to wait, having asked for too much at once */
     uint32_t running;
     uint32_t driving;
+};
+
+/* What a guest has cost and not paid off yet: times until which it is in debt, see base/budget.h.
+ * Zeroed by Python, then the data loop's; all streams of a guest share one. */
+struct xpa_budget {
+    uint64_t work_due_nsec, slow_due_nsec;
 };
 
 struct xpa_plane;
@@ -90,6 +97,8 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
                               void *ring_page, void *event_page, struct xpa_channel requests,
                               struct xpa_channel events, int position_ext);
 void xpa_back_free(struct xpa_back *back);
+/* Before attach: lent until DETACHED. Without it the stream has a budget of its own. */
+void xpa_back_share_budget(struct xpa_back *back, struct xpa_budget *budget);
 /* Before attach: the frontend keeps the first reserved byte of the event page set for as long as
  * it lives. If it is set at attach, and then cleared: XPA_NOTICE_BROKEN with -ENOTCONN. */
 void xpa_back_watch(struct xpa_back *back);

@@ -25,44 +25,21 @@
 #include "plane/stats.h"
 #include "xen/ring.h"
 #include "xen/sndif.h"
+#include "base/budget.h"
 #include "base/tap.h"
 #include "time/timeline.h"
 
 /* Lateness made on purpose, see back/fault_injection.c. */
 struct xpa_fault_injection {
+    int timer_fd; /* made with the stream */
     uint64_t jitter_nsec, stall_nsec, stall_every_nsec;
     uint64_t due_nsec, random;
-    int timer_fd;
     struct xpa_source source;
     bool added;
 };
 
-struct xpa_back {
-    struct xpa_plane *plane;
-    uint32_t id;
-    int direction;
-    bool position_ext;
-    void *ring_page, *event_page;
-
-    /* the connection */
-    struct xpa_back_ring ring;
-    struct xpa_evt_ring event_ring;
-    struct xpa_channel request_channel, event_channel;
-    struct xpa_source request_source, event_source, timer_source;
-    int timer_fd;
-    bool attached, broken;
-    bool watches; /* the frontend's byte is to stay set (liveness extension) */
-    bool waiting; /* Python is answering a slow request: later ones wait for their turn */
-    bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
-    bool trigger_unread;
-    uint32_t trigger_ticket;
-    struct xensnd_req held;
-    bool starting; /* `held` is a START that was carried out: its answer waits for the host */
-    uint64_t start_until_nsec; /* 0: nobody has looked yet whether the host runs */
-    uint16_t event_id;         /* of the next event slot, counted since the connection began */
-    uint16_t open_event_id;    /* what event_id was at the last OPEN */
-
-    /* the open stream */
+/* What an OPEN begins, and the next one begins anew. */
+struct xpa_back_stream {
     bool open, running, paused;
     struct xpa_config config;
     uint32_t frame_bytes;
@@ -78,21 +55,60 @@ struct xpa_back {
     bool ahead_known;
     uint64_t reported_frames;
     uint64_t next_event_frames;
-    uint64_t armed_nsec;
     uint32_t next_offset_frames; /* where the next WRITE is expected in the guest's buffer */
+    uint16_t first_event_id;     /* what link.event_id was at OPEN */
     struct xpa_timeline timeline;
     struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
     uint64_t hold_nsec;         /* capture: how far the position stays behind the microphone */
     uint32_t hold_frames;       /* the same */
     uint64_t delay_window_nsec; /* start of the window of host_delay_max */
     double delay_window_max;
+    uint64_t host_seen_nsec; /* the host's last mark; 0: none */
+};
 
-    _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
-    uint64_t host_seen_nsec; /* its last mark since OPEN; 0: none */
-    _Atomic(struct xpa_tap *) tap;
+struct xpa_back {
+    /* Set before the data loop knows the stream, and the same ever after: for any thread. */
+    struct xpa_plane *plane;
+    uint32_t id;
+    int direction;
+    bool position_ext;
+    void *ring_page, *event_page;
+    struct xpa_channel request_channel, event_channel;
+    struct xpa_source request_source, event_source, timer_source;
+    int timer_fd;
+
+    /* The connection to the frontend; data loop. */
+    struct {
+        struct xpa_back_ring ring;
+        struct xpa_evt_ring event_ring;
+        bool attached, broken;
+        bool watches; /* the frontend's byte is to stay set (liveness extension); Python's until
+                         it attaches */
+        bool waiting; /* Python is answering a slow request: later ones wait for their turn */
+        bool holding; /* `held`, a TRIGGER, waits until Python has read the notice of the last */
+        bool trigger_unread;
+        uint32_t trigger_ticket;
+        struct xensnd_req held;
+        bool starting; /* `held` is a START that was carried out: its answer waits for the host */
+        uint64_t start_until_nsec; /* 0: nobody has looked yet whether the host runs */
+        uint64_t armed_nsec;       /* the timer */
+        uint16_t event_id;         /* of the next event slot, counted since it was attached */
+        struct xpa_budget *budget; /* the guest's, or our own */
+        struct xpa_budget own_budget;
+        uint64_t rests_until_nsec; /* it has asked for too much; 0: no */
+    } link;
+
+    /* Also the data loop's. */
+    struct xpa_back_stream stream;
     struct xpa_fault_injection faults;
-    struct xpa_live_stats stats;
-    _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
+    struct xpa_tap *tap;
+
+    /* What Python's thread and the data loop both touch. */
+    struct {
+        _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
+        _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
+    } shared;
+    struct xpa_live_stats stats; /* the data loop writes, Python's thread reads */
 };
 
 /* --- for host outputs, on the data loop --- */
@@ -151,8 +167,11 @@ int xpa_back_stop(struct xpa_back *b);
 int xpa_back_trigger(struct xpa_back *b, uint8_t type, int *status);
 
 /* requests.c */
-/* Carries out what the guest has queued. */
+/* Carries out what the guest has queued, as far as its budget goes. */
 int xpa_back_serve(struct xpa_back *b);
+/* What woke us counts as well. False: nothing is left, and nothing of the guest's wakes us until
+ * the timer does. */
+bool xpa_back_may_wake(struct xpa_back *b, uint64_t now_nsec);
 int xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int status);
 /* Python's answer to the request that the ring rests for. */
 int xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);

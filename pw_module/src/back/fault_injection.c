@@ -61,7 +61,7 @@ static void do_set(const struct xpa_command *command) {
     t->jitter_nsec = figures[0];
     t->stall_nsec = figures[1];
     t->stall_every_nsec = figures[2];
-    if (!t->added && b->attached) {
+    if (!t->added && b->link.attached) {
         t->source = (struct xpa_source){t->timer_fd, on_timer, b};
         t->added = xpa_loop_add(&b->plane->loop, &t->source) == 0;
     }

@@ -13,24 +13,24 @@ enum { HOST_ALIVE_NSEC = 250000000 }; /* longer than a cycle of 8192 frames at 4
 static const uint64_t HOST_START_NSEC = 1500000000;
 
 static bool host_sleeps(const struct xpa_back *b, uint64_t now_nsec) {
-    if (!atomic_load_explicit(&b->host_wakes, memory_order_relaxed))
+    if (!atomic_load_explicit(&b->shared.host_wakes, memory_order_relaxed))
         return false;
-    return b->host_seen_nsec == 0 || now_nsec - b->host_seen_nsec > HOST_ALIVE_NSEC;
+    return b->stream.host_seen_nsec == 0 || now_nsec - b->stream.host_seen_nsec > HOST_ALIVE_NSEC;
 }
 
 /* The host has come to life, or is given up: a guest that is not answered gives up itself. */
 int xpa_back_answer_start(struct xpa_back *b, uint64_t now_nsec) {
-    if (!b->starting)
+    if (!b->link.starting)
         return 0;
     if (host_sleeps(b, now_nsec)) {
-        if (b->start_until_nsec == 0) {
-            b->start_until_nsec = now_nsec + HOST_START_NSEC;
+        if (b->link.start_until_nsec == 0) {
+            b->link.start_until_nsec = now_nsec + HOST_START_NSEC;
             xpa_back_schedule(b, now_nsec);
         }
-        if (now_nsec < b->start_until_nsec)
+        if (now_nsec < b->link.start_until_nsec)
             return 0;
     }
-    b->starting = b->waiting = false;
-    int result = xpa_back_answer(b, &b->held, 0);
+    b->link.starting = b->link.waiting = false;
+    int result = xpa_back_answer(b, &b->link.held, 0);
     return result < 0 ? result : 1;
 }

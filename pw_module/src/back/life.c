@@ -12,21 +12,21 @@
 
 static void detach_sources(struct xpa_back *b) {
     struct xpa_loop *loop = &b->plane->loop;
-    if (!b->attached)
+    if (!b->link.attached)
         return;
     xpa_loop_remove(loop, &b->request_source);
     xpa_loop_remove(loop, &b->event_source);
     xpa_loop_remove(loop, &b->timer_source);
     xpa_back_end_faults(b);
-    b->attached = false;
+    b->link.attached = false;
 }
 
 /* The peer broke the protocol or went away: it loses this stream, nobody else notices. */
 static void end(struct xpa_back *b, int reason) {
-    if (b->broken)
+    if (b->link.broken)
         return;
-    b->broken = true;
-    if (b->open && b->running)
+    b->link.broken = true;
+    if (b->stream.open && b->stream.running)
         (void)xpa_back_stop(b); /* whatever it meets, the stream has ended */
     detach_sources(b);
     xpa_plane_notify(b->plane, XPA_NOTICE_BROKEN, b->id, reason, NULL);
@@ -35,7 +35,7 @@ static void end(struct xpa_back *b, int reason) {
 /* One step: what the guest has asked for is carried out, and a START that waited is answered if the
  * host runs, which lets those behind it go on. `result` < 0: what went wrong before, `end`s it. */
 static void step(struct xpa_back *b, int result) {
-    if (b->broken || !b->attached)
+    if (b->link.broken || !b->link.attached)
         return;
     do {
         if (result >= 0)
@@ -51,7 +51,7 @@ void xpa_back_collect(struct xpa_back *b) { step(b, 0); }
 
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
     int result = xpa_back_position_mark(b, nsec, host_frames, xpa_now_nsec());
-    if (result < 0 || b->starting)
+    if (result < 0 || b->link.starting)
         step(b, result);
 }
 
@@ -63,7 +63,8 @@ static int ack(const struct xpa_channel *channel) {
 static void on_request(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    step(b, ack(&b->request_channel));
+    if (xpa_back_may_wake(b, xpa_now_nsec()))
+        step(b, ack(&b->request_channel));
 }
 
 /* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
@@ -71,8 +72,10 @@ static void on_request(struct xpa_source *source, uint32_t events) {
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
+    if (!xpa_back_may_wake(b, xpa_now_nsec()))
+        return;
     int result = ack(&b->event_channel);
-    if (result == 0 && b->watches && !xpa_evt_ring_front_lives(&b->event_ring))
+    if (result == 0 && b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
         result = -ENOTCONN;
     if (result < 0)
         step(b, result);
@@ -82,14 +85,14 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
     xpa_timer_ack(source->fd);
-    bool held = b->holding;
+    bool held = b->link.holding;
     step(b, 0); /* what lies in the ring is delivered: no position may call it missing */
-    if (b->broken)
+    if (b->link.broken)
         return;
     int result = xpa_back_position_timer(b, xpa_now_nsec());
     if (result < 0)
         step(b, result);
-    else if (held)
+    else if (held || b->link.rests_until_nsec)
         xpa_back_schedule(b, xpa_now_nsec());
 }
 
@@ -98,35 +101,35 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
 static void do_attach(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xpa_loop *loop = &b->plane->loop;
-    xpa_back_ring_init(&b->ring, b->ring_page);
-    xpa_evt_ring_init_back(&b->event_ring, b->event_page);
+    xpa_back_ring_init(&b->link.ring, b->ring_page);
+    xpa_evt_ring_init_back(&b->link.event_ring, b->event_page);
     int result = xpa_loop_add(loop, &b->request_source);
     if (result == 0)
         result = xpa_loop_add(loop, &b->event_source);
     if (result == 0)
         result = xpa_loop_add(loop, &b->timer_source);
-    b->attached = true; /* also when one failed: remove() of what is not in does nothing */
+    b->link.attached = true; /* also when one failed: remove() of what is not in does nothing */
     /* The node that made us watch may be a killed predecessor's. */
-    b->watches = b->watches && xpa_evt_ring_front_lives(&b->event_ring);
+    b->link.watches = b->link.watches && xpa_evt_ring_front_lives(&b->link.event_ring);
     step(b, result); /* requests may have come before we listened */
 }
 
 static void release_store(struct xpa_back *b) {
-    b->open = b->running = b->paused = false;
-    b->timeline.valid = false;
-    b->armed_nsec = 0;
+    b->stream.open = b->stream.running = b->stream.paused = false;
+    b->stream.timeline.valid = false;
+    b->link.armed_nsec = 0;
     xpa_timer_set(b->timer_fd, 0);
-    if (b->holding || b->starting)
+    if (b->link.holding || b->link.starting || b->link.rests_until_nsec)
         xpa_back_schedule(b, xpa_now_nsec());
     /* Python has freed the last one, unless it opened again without waiting for RELEASED */
-    free(atomic_exchange(&b->retired_store, b->store));
-    b->store = NULL;
+    free(atomic_exchange(&b->shared.retired_store, b->stream.store));
+    b->stream.store = NULL;
 }
 
 static void do_close(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
-    bool was_running = b->running;
-    if (b->open)
+    bool was_running = b->stream.running;
+    if (b->stream.open)
         release_store(b);
     if (was_running)
         xpa_back_tell_host(b, false);
@@ -136,9 +139,9 @@ static void do_close(const struct xpa_command *command) {
 static void do_detach(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     detach_sources(b);
-    if (b->open)
+    if (b->stream.open)
         release_store(b);
-    b->broken = true;
+    b->link.broken = true;
     xpa_plane_notify(b->plane, XPA_NOTICE_DETACHED, b->id, 0, NULL);
 }
 
@@ -151,41 +154,38 @@ struct opening {
 static void do_open(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct opening *o = command->arg.pointer;
-    if (b->open)
+    if (b->stream.open)
         release_store(b);
-    b->config = o->config;
-    b->store = o->store;
-    b->store_frames = o->store_frames;
+    struct xpa_config c = o->config;
+    b->stream = (struct xpa_back_stream){
+        .open = true,
+        .config = c,
+        .frame_bytes = c.channels * c.sample_bytes,
+        .store = o->store,
+        .store_frames = o->store_frames,
+        .first_event_id = b->link.event_id,
+        .delay_window_nsec = b->stream.delay_window_nsec, /* the window goes on */
+    };
     free(o); /* the one allocation that changes hands: before a guest hears anything of it */
-    b->frame_bytes = b->config.channels * b->config.sample_bytes;
-    b->written_frames = b->taken_frames = b->host_frames = b->reported_frames = 0;
-    b->late_frames = b->stopped_frames = 0;
-    b->next_offset_frames = 0;
-    b->timeline.valid = false;
-    b->running = b->paused = false;
-    b->hold_nsec = b->hold_frames = 0;
-    b->host_seen_nsec = 0;
-    b->open_event_id = b->event_id;
+    xpa_clock_init(&b->stream.clock, &(struct xpa_clock_config){.rate = c.rate});
     b->stats.delay_frames = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
-    b->stats.host_delay_max_frames = b->delay_window_max = 0;
-    struct xpa_clock_config clock = {.rate = b->config.rate};
-    xpa_clock_init(&b->clock, &clock);
-    b->open = true;
+    b->stats.host_delay_max_frames = 0;
 }
 
 static void do_respond(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xensnd_resp response;
     memcpy(&response, command->arg.packet, sizeof response);
-    if (!b->attached || b->broken || !b->waiting || b->holding || b->starting)
+    if (!b->link.attached || b->link.broken || !b->link.waiting || b->link.holding ||
+        b->link.starting)
         return;
     step(b, xpa_back_pass_answer(b, &response));
 }
 
 static void do_set_tap(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
-    atomic_store_explicit(&b->tap, (struct xpa_tap *)command->arg.pointer, memory_order_release);
+    b->tap = command->arg.pointer;
 }
 
 /* --- Python's side --- */
@@ -209,6 +209,7 @@ struct xpa_back *xpa_back_new(struct xpa_plane *plane, uint32_t stream_id, int d
     b->event_page = event_page;
     b->request_channel = requests;
     b->event_channel = events;
+    b->link.budget = &b->link.own_budget;
     b->timer_fd = xpa_timer_create();
     b->faults.timer_fd = xpa_timer_create();
     if (b->timer_fd < 0 || b->faults.timer_fd < 0) {
@@ -228,12 +229,15 @@ void xpa_back_free(struct xpa_back *b) {
         close(b->timer_fd);
     if (b->faults.timer_fd >= 0)
         close(b->faults.timer_fd);
-    free(b->store);
-    free(b->retired_store);
+    free(b->stream.store);
+    free(b->shared.retired_store);
     free(b);
 }
 
-void xpa_back_watch(struct xpa_back *b) { b->watches = true; }
+void xpa_back_share_budget(struct xpa_back *b, struct xpa_budget *budget) {
+    b->link.budget = budget;
+}
+void xpa_back_watch(struct xpa_back *b) { b->link.watches = true; }
 int xpa_back_attach(struct xpa_back *b) { return command(b, do_attach, NULL); }
 int xpa_back_detach(struct xpa_back *b) { return command(b, do_detach, NULL); }
 int xpa_back_close(struct xpa_back *b) { return command(b, do_close, NULL); }
@@ -247,7 +251,7 @@ int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
     struct opening *o = xpa_calloc(1, sizeof *o);
     if (!o)
         return -ENOMEM;
-    free(atomic_exchange(&b->retired_store, NULL));
+    free(atomic_exchange(&b->shared.retired_store, NULL));
     o->config = *config;
     o->store_frames = config->buffer_frames + 2 * config->period_frames + 64;
     if (b->direction == XPA_CAPTURE)

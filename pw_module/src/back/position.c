@@ -22,39 +22,43 @@ enum {
 };
 
 double xpa_back_heard_host_frames(const struct xpa_back *b, uint64_t now_nsec) {
-    if (!xpa_clock_ready(&b->clock))
+    const struct xpa_back_stream *s = &b->stream;
+    if (!xpa_clock_ready(&s->clock))
         return 0;
-    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
-    double heard = xpa_clock_position_at(&b->clock, now_nsec - behind);
-    double limit = (double)b->host_frames;
+    uint64_t behind = b->direction == XPA_CAPTURE ? s->hold_nsec : 0;
+    double heard = xpa_clock_position_at(&s->clock, now_nsec - behind);
+    double limit = (double)s->host_frames;
     return heard < limit ? heard : limit;
 }
 
 /* True while the host plays silence because the guest has delivered nothing more. */
 static bool starved(const struct xpa_back *b) {
-    return b->written_frames == b->taken_frames && b->running && !b->paused &&
-           xpa_timeline_in_gap(&b->timeline, b->host_frames);
+    const struct xpa_back_stream *s = &b->stream;
+    return s->written_frames == s->taken_frames && s->running && !s->paused &&
+           xpa_timeline_in_gap(&s->timeline, s->host_frames);
 }
 
 static double gap_start(const struct xpa_back *b) {
-    return (double)b->timeline.gaps[b->timeline.gap_count - 1].start_frames;
+    const struct xpa_timeline *t = &b->stream.timeline;
+    return (double)t->gaps[t->gap_count - 1].start_frames;
 }
 
 /* A starved position may go on to one frame past the end of the last period, as a hardware pointer
  * does, and no further: snd_pcm_drain() of a kernel guest waits for just that event. */
 static double starved_limit(const struct xpa_back *b) {
-    uint64_t period = b->config.period_frames ? b->config.period_frames : 1;
-    return (double)((b->written_frames + period - 1) / period * period + 1);
+    uint64_t period = b->stream.config.period_frames ? b->stream.config.period_frames : 1;
+    return (double)((b->stream.written_frames + period - 1) / period * period + 1);
 }
 
 double xpa_back_position(struct xpa_back *b, uint64_t now_nsec) {
-    double position = (double)b->reported_frames;
-    if (!b->timeline.valid)
+    const struct xpa_back_stream *s = &b->stream;
+    double position = (double)s->reported_frames;
+    if (!s->timeline.valid)
         return position;
     double heard = xpa_back_heard_host_frames(b, now_nsec);
-    double guest = xpa_timeline_guest_at(&b->timeline, heard);
+    double guest = xpa_timeline_guest_at(&s->timeline, heard);
     if (b->direction == XPA_PLAYBACK && starved(b) && heard > gap_start(b)) {
-        guest = (double)b->written_frames + heard - gap_start(b);
+        guest = (double)s->written_frames + heard - gap_start(b);
         guest = fmin(guest, starved_limit(b));
     }
     return fmax(guest, position);
@@ -63,78 +67,84 @@ double xpa_back_position(struct xpa_back *b, uint64_t now_nsec) {
 /* When the guest's position will be `target_frames`; 0: not before the host's next cycle, which
  * asks again (a host that stands still must not make us look at a time that has passed). */
 static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_nsec) {
-    if (!b->timeline.valid || !xpa_clock_ready(&b->clock))
+    const struct xpa_back_stream *s = &b->stream;
+    if (!s->timeline.valid || !xpa_clock_ready(&s->clock))
         return now_nsec + LATEST_TIMER_NSEC;
     double host;
-    if (b->direction == XPA_PLAYBACK && starved(b) && target_frames > (double)b->written_frames) {
+    if (b->direction == XPA_PLAYBACK && starved(b) && target_frames > (double)s->written_frames) {
         if (target_frames > starved_limit(b))
             return 0;
-        host = gap_start(b) + target_frames - (double)b->written_frames;
+        host = gap_start(b) + target_frames - (double)s->written_frames;
     } else {
-        host = xpa_timeline_host_at(&b->timeline, target_frames);
+        host = xpa_timeline_host_at(&s->timeline, target_frames);
     }
-    if (host > (double)b->host_frames)
+    if (host > (double)s->host_frames)
         return 0;
-    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
-    return xpa_clock_time_at(&b->clock, host) + behind;
+    uint64_t behind = b->direction == XPA_CAPTURE ? s->hold_nsec : 0;
+    return xpa_clock_time_at(&s->clock, host) + behind;
 }
 
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
+    const struct xpa_back_stream *s = &b->stream;
     uint64_t at = 0;
-    if (b->running && !b->paused && b->config.period_frames > 0) {
-        at = time_of(b, (double)b->next_event_frames, now_nsec);
+    if (s->running && !s->paused && s->config.period_frames > 0) {
+        at = time_of(b, (double)s->next_event_frames, now_nsec);
         if (at > now_nsec + LATEST_TIMER_NSEC)
             at = now_nsec + LATEST_TIMER_NSEC;
         if (at > 0 && at <= now_nsec)
             at = now_nsec + SETTLE_NSEC;
     }
-    if (b->holding && (at == 0 || at > now_nsec + HOLD_NSEC))
+    if (b->link.holding && (at == 0 || at > now_nsec + HOLD_NSEC))
         at = now_nsec + HOLD_NSEC;
-    if (b->starting && (at == 0 || at > b->start_until_nsec))
-        at = b->start_until_nsec;
-    uint64_t moved = at > b->armed_nsec ? at - b->armed_nsec : b->armed_nsec - at;
-    if (at == b->armed_nsec || (at && b->armed_nsec > now_nsec && moved < REARM_NSEC))
+    if (b->link.starting && (at == 0 || at > b->link.start_until_nsec))
+        at = b->link.start_until_nsec;
+    if (b->link.rests_until_nsec && (at == 0 || at > b->link.rests_until_nsec))
+        at = b->link.rests_until_nsec;
+    uint64_t moved = at > b->link.armed_nsec ? at - b->link.armed_nsec : b->link.armed_nsec - at;
+    if (at == b->link.armed_nsec || (at && b->link.armed_nsec > now_nsec && moved < REARM_NSEC))
         return;
-    b->armed_nsec = at;
+    b->link.armed_nsec = at;
     xpa_timer_set(b->timer_fd, at);
 }
 
 static void track_delay(struct xpa_back *b, uint64_t now_nsec) {
+    struct xpa_back_stream *s = &b->stream;
     double delay = b->direction == XPA_PLAYBACK
-                       ? (double)b->host_frames - xpa_back_heard_host_frames(b, now_nsec)
-                       : (double)b->hold_frames;
+                       ? (double)s->host_frames - xpa_back_heard_host_frames(b, now_nsec)
+                       : (double)s->hold_frames;
     b->stats.host_delay_frames = delay;
-    if (delay > b->delay_window_max)
-        b->delay_window_max = delay;
-    if (b->delay_window_max > b->stats.host_delay_max_frames)
-        b->stats.host_delay_max_frames = b->delay_window_max;
-    if (now_nsec - b->delay_window_nsec > DELAY_WINDOW_NSEC) {
-        b->stats.host_delay_max_frames = b->delay_window_max;
-        b->delay_window_max = delay;
-        b->delay_window_nsec = now_nsec;
+    if (delay > s->delay_window_max)
+        s->delay_window_max = delay;
+    if (s->delay_window_max > b->stats.host_delay_max_frames)
+        b->stats.host_delay_max_frames = s->delay_window_max;
+    if (now_nsec - s->delay_window_nsec > DELAY_WINDOW_NSEC) {
+        b->stats.host_delay_max_frames = s->delay_window_max;
+        s->delay_window_max = delay;
+        s->delay_window_nsec = now_nsec;
     }
 }
 
 void xpa_back_next_boundary(struct xpa_back *b) {
-    uint64_t period = b->config.period_frames;
+    uint64_t period = b->stream.config.period_frames;
     if (period > 0)
-        b->next_event_frames = (b->reported_frames / period + 1) * period + 1;
+        b->stream.next_event_frames = (b->stream.reported_frames / period + 1) * period + 1;
 }
 
 /* Through silence that was played because the guest had delivered nothing more. */
 static bool runs_ahead(const struct xpa_back *b, double position) {
-    return b->direction == XPA_PLAYBACK && position > (double)b->written_frames;
+    return b->direction == XPA_PLAYBACK && position > (double)b->stream.written_frames;
 }
 
 /* How far the host's count is ahead of the guest's changes by just the gaps that were heard. */
 static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
-    if (b->direction == XPA_CAPTURE || !b->timeline.valid)
+    struct xpa_back_stream *s = &b->stream;
+    if (b->direction == XPA_CAPTURE || !s->timeline.valid)
         return false;
     double heard = xpa_back_heard_host_frames(b, now_nsec);
-    double ahead = heard - xpa_timeline_guest_at(&b->timeline, heard);
-    bool gap = b->ahead_known && fabs(ahead - b->ahead_frames) > 0.5;
-    b->ahead_frames = ahead;
-    b->ahead_known = true;
+    double ahead = heard - xpa_timeline_guest_at(&s->timeline, heard);
+    bool gap = s->ahead_known && fabs(ahead - s->ahead_frames) > 0.5;
+    s->ahead_frames = ahead;
+    s->ahead_known = true;
     return gap;
 }
 
@@ -149,13 +159,13 @@ static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
  * An id is taken only by a slot that is really queued, or all later ones would be dropped. */
 static int put_numbered(struct xpa_back *b, const struct xensnd_evt *event) {
     struct xensnd_evt slots[2] = {*event, *event};
-    uint16_t since_open = (uint16_t)(b->event_id - b->open_event_id);
-    uint32_t count = b->position_ext || since_open == b->event_id ? 1 : 2;
-    slots[0].id = b->event_id;
+    uint16_t since_open = (uint16_t)(b->link.event_id - b->stream.first_event_id);
+    uint32_t count = b->position_ext || since_open == b->link.event_id ? 1 : 2;
+    slots[0].id = b->link.event_id;
     slots[1].id = (uint16_t)(since_open + 1);
-    int result = xpa_evt_ring_put_all(&b->event_ring, slots, count);
+    int result = xpa_evt_ring_put_all(&b->link.event_ring, slots, count);
     if (result == 0)
-        b->event_id = (uint16_t)(b->event_id + count);
+        b->link.event_id = (uint16_t)(b->link.event_id + count);
     return result;
 }
 
@@ -164,7 +174,7 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
     struct xensnd_evt event;
     memset(&event, 0, sizeof event);
     event.type = XENSND_EVT_CUR_POS;
-    event.op.cur_pos.position = position_frames * b->frame_bytes;
+    event.op.cur_pos.position = position_frames * b->stream.frame_bytes;
     if (b->position_ext) {
         struct xpa_position_ext ext = {
             .host_frames = (uint32_t)lround(fmax(b->stats.host_delay_frames, 0)),
@@ -175,7 +185,7 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
         };
         xpa_position_ext_put(&event, &ext);
     }
-    b->reported_frames = position_frames;
+    b->stream.reported_frames = position_frames;
     b->stats.position_frames = position_frames;
     xpa_back_next_boundary(b);
     int result = put_numbered(b, &event);
@@ -191,17 +201,19 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
 /* When `frames` of the guest had been heard. By the clock: the position itself is bounded by what
  * the host has taken, and may have waited there for a timer that was late. */
 static uint64_t heard_nsec(const struct xpa_back *b, double frames) {
-    uint64_t behind = b->direction == XPA_CAPTURE ? b->hold_nsec : 0;
-    return xpa_clock_time_at(&b->clock, xpa_timeline_host_at(&b->timeline, frames)) + behind;
+    const struct xpa_back_stream *s = &b->stream;
+    uint64_t behind = b->direction == XPA_CAPTURE ? s->hold_nsec : 0;
+    return xpa_clock_time_at(&s->clock, xpa_timeline_host_at(&s->timeline, frames)) + behind;
 }
 
 static int report_position(struct xpa_back *b, uint64_t now_nsec) {
+    const struct xpa_back_stream *s = &b->stream;
     track_delay(b, now_nsec);
-    if (b->broken || !b->open || !b->running || b->paused || b->config.period_frames == 0)
+    if (b->link.broken || !s->open || !s->running || s->paused || s->config.period_frames == 0)
         return 0;
     /* a timer may fire a rounding error early: a hundredth of a frame is the same moment */
     double position = xpa_back_position(b, now_nsec) + 0.01;
-    if (position < (double)b->next_event_frames)
+    if (position < (double)s->next_event_frames)
         return 0;
     double whole = floor(position);
     uint64_t at = heard_nsec(b, whole);
@@ -214,7 +226,7 @@ static int report_position(struct xpa_back *b, uint64_t now_nsec) {
 }
 
 int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
-    b->armed_nsec = 0;
+    b->link.armed_nsec = 0;
     int result = report_position(b, now_nsec);
     xpa_back_schedule(b, now_nsec);
     return result;
@@ -222,13 +234,14 @@ int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
 
 int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
                            uint64_t now_nsec) {
-    xpa_clock_mark(&b->clock, nsec, host_frames);
-    b->host_seen_nsec = now_nsec;
-    b->stats.ppm = xpa_clock_ppm(&b->clock);
-    if (b->timeline.valid)
-        xpa_timeline_forget(&b->timeline, xpa_back_heard_host_frames(b, now_nsec));
+    struct xpa_back_stream *s = &b->stream;
+    xpa_clock_mark(&s->clock, nsec, host_frames);
+    s->host_seen_nsec = now_nsec;
+    b->stats.ppm = xpa_clock_ppm(&s->clock);
+    if (s->timeline.valid)
+        xpa_timeline_forget(&s->timeline, xpa_back_heard_host_frames(b, now_nsec));
     double position = xpa_back_position(b, now_nsec);
-    double written = (double)b->written_frames - (double)b->late_frames;
+    double written = (double)s->written_frames - (double)s->late_frames;
     b->stats.delay_frames = (int64_t)floor(written - position);
     /* what came due only now, since the host handed its frame over only now, is sent at once */
     int result = report_position(b, now_nsec);

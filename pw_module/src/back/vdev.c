@@ -19,24 +19,30 @@
 enum { MAX_CATCH_UP_TICKS = 64 };
 
 struct xpa_vdev {
+    /* Set before the data loop knows the device, and the same ever after. */
     struct xpa_plane *plane;
     struct xpa_source timer_source;
     uint32_t rate, quantum_frames, delay_frames;
     double gain, nsec_per_frame;
-    bool loopback, ticking;
-    struct xpa_back *play, *capture;
-    uint64_t origin_nsec, ticks;
+    bool loopback;
     /* what was played, by device frame modulo history_frames; in the playback stream's encoding */
     uint8_t *history, *scratch;
     uint64_t history_frames;
-    uint32_t frame_bytes;
-    struct xpa_config encoding;
+
+    /* Data loop. */
+    struct {
+        struct xpa_back *play, *capture;
+        bool ticking;
+        uint64_t origin_nsec, ticks;
+        uint32_t frame_bytes; /* of what is in the history */
+        struct xpa_config encoding;
+    } state;
 };
 
 enum { MAX_FRAME_BYTES = 8 * 32 };
 
 static uint64_t tick_nsec(const struct xpa_vdev *v, uint64_t tick) {
-    return v->origin_nsec +
+    return v->state.origin_nsec +
            (uint64_t)llround((double)(tick * v->quantum_frames) * v->nsec_per_frame);
 }
 
@@ -45,10 +51,10 @@ static bool same_encoding(const struct xpa_config *a, const struct xpa_config *b
 }
 
 static void apply_gain(const struct xpa_vdev *v, void *data, uint32_t frames) {
-    uint64_t samples = (uint64_t)frames * v->encoding.channels;
+    uint64_t samples = (uint64_t)frames * v->state.encoding.channels;
     if (v->gain == 1.0)
         return;
-    switch (v->encoding.sample_kind) {
+    switch (v->state.encoding.sample_kind) {
     case XPA_SAMPLE_S16:
         for (uint64_t i = 0; i < samples; i++)
             ((int16_t *)data)[i] =
@@ -68,48 +74,51 @@ static void apply_gain(const struct xpa_vdev *v, void *data, uint32_t frames) {
 
 static void copy_history(const struct xpa_vdev *v, uint64_t frame, void *data, bool store) {
     for (uint32_t i = 0; i < v->quantum_frames; i++) {
-        uint8_t *at = v->history + (frame + i) % v->history_frames * v->frame_bytes;
-        uint8_t *out = (uint8_t *)data + (size_t)i * v->frame_bytes;
-        memcpy(store ? at : out, store ? out : at, v->frame_bytes);
+        uint8_t *at = v->history + (frame + i) % v->history_frames * v->state.frame_bytes;
+        uint8_t *out = (uint8_t *)data + (size_t)i * v->state.frame_bytes;
+        memcpy(store ? at : out, store ? out : at, v->state.frame_bytes);
     }
 }
 
 /* False: nothing was played. */
 static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
-    struct xpa_back *b = v->play;
-    if (!b || !b->open)
+    struct xpa_back *b = v->state.play;
+    if (!b || !b->stream.open)
         return false;
     xpa_back_collect(b);
-    if (!b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b->stream.open || b->stream.config.rate != v->rate ||
+        b->stream.frame_bytes > MAX_FRAME_BYTES)
         return false;
-    uint64_t before = b->host_frames;
+    uint64_t before = b->stream.host_frames;
     xpa_back_pull(b, v->scratch, v->quantum_frames);
     xpa_back_mark(b, nsec, before);
     if (!v->loopback)
         return true;
-    if (!same_encoding(&v->encoding, &b->config)) {
-        v->encoding = b->config;
-        v->frame_bytes = b->frame_bytes;
+    if (!same_encoding(&v->state.encoding, &b->stream.config)) {
+        v->state.encoding = b->stream.config;
+        v->state.frame_bytes = b->stream.frame_bytes;
         for (uint64_t f = 0; f < v->history_frames; f++)
-            xpa_fill_silence(&v->encoding, v->history + f * v->frame_bytes, 1);
+            xpa_fill_silence(&v->state.encoding, v->history + f * v->state.frame_bytes, 1);
     }
     copy_history(v, device_frames, v->scratch, true);
     return true;
 }
 
 static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
-    struct xpa_back *b = v->capture;
+    struct xpa_back *b = v->state.capture;
     uint64_t behind = v->quantum_frames + v->delay_frames;
-    if (!b || !b->open || b->config.rate != v->rate || b->frame_bytes > MAX_FRAME_BYTES)
+    if (!b || !b->stream.open || b->stream.config.rate != v->rate ||
+        b->stream.frame_bytes > MAX_FRAME_BYTES)
         return;
-    if (v->loopback && same_encoding(&v->encoding, &b->config) && device_frames >= behind) {
+    if (v->loopback && same_encoding(&v->state.encoding, &b->stream.config) &&
+        device_frames >= behind) {
         copy_history(v, device_frames - behind, v->scratch, false);
         apply_gain(v, v->scratch, v->quantum_frames);
     } else {
-        xpa_fill_silence(&b->config, v->scratch, v->quantum_frames);
+        xpa_fill_silence(&b->stream.config, v->scratch, v->quantum_frames);
     }
     xpa_back_push(b, v->scratch, v->quantum_frames, 0);
-    xpa_back_mark(b, nsec, b->host_frames);
+    xpa_back_mark(b, nsec, b->stream.host_frames);
 }
 
 static void on_tick(struct xpa_source *source, uint32_t events) {
@@ -117,44 +126,44 @@ static void on_tick(struct xpa_source *source, uint32_t events) {
     (void)events;
     xpa_timer_ack(source->fd);
     uint64_t now = xpa_now_nsec();
-    for (int i = 0; tick_nsec(v, v->ticks) <= now && i < MAX_CATCH_UP_TICKS; i++) {
-        uint64_t nsec = tick_nsec(v, v->ticks), frames = v->ticks * v->quantum_frames;
+    for (int i = 0; tick_nsec(v, v->state.ticks) <= now && i < MAX_CATCH_UP_TICKS; i++) {
+        uint64_t nsec = tick_nsec(v, v->state.ticks), frames = v->state.ticks * v->quantum_frames;
         capture_tick(v, nsec, frames);
-        if (!play_tick(v, nsec, frames) && v->loopback && v->frame_bytes > 0) {
-            xpa_fill_silence(&v->encoding, v->scratch, v->quantum_frames);
+        if (!play_tick(v, nsec, frames) && v->loopback && v->state.frame_bytes > 0) {
+            xpa_fill_silence(&v->state.encoding, v->scratch, v->quantum_frames);
             copy_history(v, frames, v->scratch, true);
         }
-        v->ticks++;
+        v->state.ticks++;
     }
-    xpa_timer_set(source->fd, tick_nsec(v, v->ticks));
+    xpa_timer_set(source->fd, tick_nsec(v, v->state.ticks));
 }
 
 static void do_connect(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xpa_vdev *v = command->arg.pointer;
     if (b->direction == XPA_PLAYBACK)
-        v->play = b;
+        v->state.play = b;
     else
-        v->capture = b;
-    if (!v->ticking && xpa_loop_add(&v->plane->loop, &v->timer_source) == 0) {
-        v->ticking = true;
-        v->origin_nsec = xpa_now_nsec();
-        v->ticks = 1;
-        xpa_timer_set(v->timer_source.fd, tick_nsec(v, v->ticks));
+        v->state.capture = b;
+    if (!v->state.ticking && xpa_loop_add(&v->plane->loop, &v->timer_source) == 0) {
+        v->state.ticking = true;
+        v->state.origin_nsec = xpa_now_nsec();
+        v->state.ticks = 1;
+        xpa_timer_set(v->timer_source.fd, tick_nsec(v, v->state.ticks));
     }
 }
 
 static void do_disconnect(const struct xpa_command *command) {
     struct xpa_back *b = command->object;
     struct xpa_vdev *v = command->arg.pointer;
-    if (v->play == b)
-        v->play = NULL;
-    if (v->capture == b)
-        v->capture = NULL;
-    if (!v->play && !v->capture && v->ticking) {
+    if (v->state.play == b)
+        v->state.play = NULL;
+    if (v->state.capture == b)
+        v->state.capture = NULL;
+    if (!v->state.play && !v->state.capture && v->state.ticking) {
         xpa_timer_set(v->timer_source.fd, 0);
         xpa_loop_remove(&v->plane->loop, &v->timer_source);
-        v->ticking = false;
+        v->state.ticking = false;
     }
 }
 

@@ -57,11 +57,11 @@ int xpa_loop_add(struct xpa_loop *l, struct xpa_source *src) {
 }
 
 void xpa_loop_remove(struct xpa_loop *l, struct xpa_source *src) {
-    struct epoll_event *batch = l->batch;
+    struct epoll_event *batch = l->batch.events;
 
     /* failure means that it was not in, which is what the caller wants */
     (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, src->fd, NULL);
-    for (int i = 0; i < l->batch_count; i++)
+    for (int i = 0; i < l->batch.count; i++)
         if (batch[i].data.ptr == src)
             batch[i].data.ptr = NULL;
 }
@@ -73,9 +73,9 @@ static int dispatch(struct xpa_loop *l, int timeout_msec) {
 
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
-    l->batch = batch;
-    l->batch_count = n;
-    l->wakes++;
+    l->batch.events = batch;
+    l->batch.count = n;
+    l->batch.number++;
     for (int i = 0; i < n; i++) {
         struct xpa_source *src = batch[i].data.ptr;
 
@@ -84,8 +84,8 @@ static int dispatch(struct xpa_loop *l, int timeout_msec) {
         src->func(src, batch[i].events);
         called++;
     }
-    l->batch = NULL;
-    l->batch_count = 0;
+    l->batch.events = NULL;
+    l->batch.count = 0;
     return called;
 }
 
@@ -119,18 +119,18 @@ int xpa_loop_start_thread(struct xpa_loop *l) {
     sigset_t all, before;
     int err;
 
-    if (l->thread_running)
+    if (l->own.running)
         return -EBUSY;
     atomic_store_explicit(&l->quit, false, memory_order_relaxed); /* no thread yet to see it */
     sigfillset(&all);
     /* signals are the main thread's: a new thread inherits the mask */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&l->thread, NULL, run, l);
+    err = pthread_create(&l->own.thread, NULL, run, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err != 0)
         return -err;
-    l->thread_running = true;
-    l->realtime = set_realtime(l->thread);
+    l->own.running = true;
+    l->own.realtime = set_realtime(l->own.thread);
     return 0;
 }
 
@@ -138,12 +138,12 @@ void xpa_loop_stop_thread(struct xpa_loop *l) {
     uint64_t one = 1, drained;
     ssize_t unused;
 
-    if (!l->thread_running)
+    if (!l->own.running)
         return;
     atomic_store_explicit(&l->quit, true, memory_order_release);
     unused = write(l->wake_fd, &one, sizeof one);
-    pthread_join(l->thread, NULL);
-    l->thread_running = false;
+    pthread_join(l->own.thread, NULL);
+    l->own.running = false;
     /* the eventfd is level-triggered: empty it, or the fd would stay readable for ever */
     unused = read(l->wake_fd, &drained, sizeof drained);
     (void)unused;

@@ -22,16 +22,26 @@ struct xpa_source {
 };
 
 struct xpa_loop {
+    /* Set by init, and the same ever after. */
     int epoll_fd;
     int wake_fd; /* eventfd: ends the own thread's wait */
-    /* the batch now being dispatched: remove() takes sources out of it */
-    void *batch; /* struct epoll_event[] */
-    int batch_count;
-    uint32_t wakes; /* batches so far */
-    bool thread_running;
-    bool realtime; /* the own thread got SCHED_FIFO */
+
+    /* Whoever dispatches. */
+    struct {
+        void *events; /* struct epoll_event[], those now dispatched: remove() takes sources out */
+        int count;
+        uint32_t number; /* batches so far */
+    } batch;
+
+    /* Whoever starts and stops the own thread. */
+    struct {
+        pthread_t thread;
+        bool running;
+        bool realtime; /* it got SCHED_FIFO */
+    } own;
+
+    /* Both. */
     _Atomic bool quit;
-    pthread_t thread;
 };
 
 /* 0 or -errno; after an error nothing needs clearing. */

@@ -44,56 +44,73 @@ enum { XPA_TRANSFERS = 32 /* slots of the request ring */ };
 /* No event is older than this when it is queued: more is a backend's mistake. */
 enum { XPA_MAX_AGE_NSEC = 100000000 };
 
+/* What is open. */
+struct xpa_front_stream {
+    bool open, started;
+    bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
+    bool positioned;        /* a position came since the start */
+    bool starved;           /* the backend ran out of our frames */
+    uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
+    struct xpa_config config;
+    uint32_t frame_bytes;
+    uint64_t base_frames;     /* position at which the next start begins */
+    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
+    uint64_t read_frames;     /* capture: passed on to the graph */
+    uint64_t position_frames; /* newest */
+    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
+    double host_frames, host_frames_max; /* from the extension; 0 without */
+    struct xpa_clock clock;
+    bool timed; /* the clock runs in the backend's time, not in ours */
+};
+
 struct xpa_front {
+    /* Set before the data loop knows the stream, and the same ever after: for any thread. */
     struct xpa_plane *plane;
     uint32_t id;
     int direction;
     bool position_ext;
-    void *ring_page, *event_page;
-
-    struct xpa_front_ring ring;
-    struct xpa_evt_ring event_ring;
+    uint32_t backend_id;
     struct xpa_channel request_channel, event_channel;
     struct xpa_source request_source, event_source;
-    bool attached, broken;
-    uint16_t next_id, slow_id;
-    bool slow_pending;
-    struct xpa_transfer transfers[XPA_TRANSFERS];
-    uint32_t transfers_begin, transfers_end;
-    uint32_t awaited; /* of those: triggers and timed ones, whose answers wake us */
 
-    bool open, started;
-    bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
-    bool positioned;        /* a position came since the start */
-    uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
-    struct xpa_config config;
-    uint32_t frame_bytes;
-    uint32_t published_frames; /* latency as last reported to Python */
-    uint32_t latency_ticket;   /* the notice that says so */
-    bool latency_unread;
-    uint32_t asked_frames;    /* the lead as opened with */
-    uint32_t lead_frames;     /* wanted: frames ahead of the position when a cycle starts */
-    double offset_frames;     /* a follower's distance is so much more than wanted */
-    double resampler_frames;  /* PipeWire's resampler on this node holds so much */
-    struct xpa_margin margin; /* the part of the lead that is ours, beside the host's need */
-    uint64_t base_frames;     /* position at which the next start begins */
-    uint64_t written_frames;  /* playback: handed over; capture: READ requested */
-    uint64_t pending_frames;  /* of those: not answered yet */
-    uint64_t read_frames;     /* capture: passed on to the graph */
-    uint64_t position_frames; /* newest */
-    uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
-    bool starved;             /* the backend ran out of our frames */
-    double host_frames, host_frames_max; /* from the extension; 0 without */
-    struct xpa_clock clock;
-    bool timed; /* the clock runs in the backend's time, not in ours */
-    uint32_t backend_id;
-    struct xpa_peer_clock *peer; /* in the plane, or, if all there are taken, our own */
-    struct xpa_peer_clock own_peer;
-    uint64_t timed_nsec; /* when a transfer was last timed */
+    /* The connection to the backend; data loop. */
+    struct {
+        struct xpa_front_ring ring;
+        struct xpa_evt_ring event_ring;
+        bool attached, broken;
+        uint16_t next_id, slow_id;
+        bool slow_pending;
+        struct xpa_transfer transfers[XPA_TRANSFERS];
+        uint32_t transfers_begin, transfers_end;
+        uint32_t awaited;            /* of those: triggers and timed ones, whose answers wake us */
+        uint64_t pending_frames;     /* of those: what is not answered yet */
+        uint64_t timed_nsec;         /* when a transfer was last timed */
+        struct xpa_peer_clock *peer; /* in the plane, or, if all there are taken, our own */
+        struct xpa_peer_clock own_peer;
+    } link;
 
-    void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
-    void *change_data;
-    struct xpa_live_stats stats;
+    /* How far ahead frames are written (node/lead.h); data loop. */
+    struct {
+        uint32_t frames;           /* wanted ahead of the position when a cycle starts */
+        uint32_t asked_frames;     /* as opened with, and what our margin is more since */
+        double offset_frames;      /* a follower's distance is so much more than wanted */
+        double resampler_frames;   /* PipeWire's resampler on this node holds so much */
+        struct xpa_margin margin;  /* the part of it that is ours, beside the host's need */
+        uint32_t published_frames; /* latency as last reported to Python */
+        uint32_t ticket;           /* the notice that says so */
+        bool unread;
+    } lead;
+
+    /* Also the data loop's. */
+    struct xpa_front_stream stream;
+
+    /* Whom it tells of changes; also the data loop's. */
+    struct {
+        void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
+        void *data;
+    } graph;
+
+    struct xpa_live_stats stats; /* the data loop writes, Python's thread reads */
 };
 
 /* --- for the graph side, on the data loop --- */

@@ -15,26 +15,26 @@ static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend wa
 
 static void detach_sources(struct xpa_front *f) {
     struct xpa_loop *loop = &f->plane->loop;
-    if (!f->attached)
+    if (!f->link.attached)
         return;
     xpa_loop_remove(loop, &f->request_source);
     xpa_loop_remove(loop, &f->event_source);
-    f->attached = false;
-    f->peer->streams--;
+    f->link.attached = false;
+    f->link.peer->streams--;
 }
 
 /* Tells whoever drives the stream. */
 static void changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec) {
-    if (f->on_change)
-        f->on_change(f->change_data, what, now_nsec);
+    if (f->graph.on_change)
+        f->graph.on_change(f->graph.data, what, now_nsec);
 }
 
 /* The peer broke the protocol or went away. */
 static void end(struct xpa_front *f, int reason) {
-    if (f->broken)
+    if (f->link.broken)
         return;
-    f->broken = true;
-    f->started = false;
+    f->link.broken = true;
+    f->stream.started = false;
     f->stats.running = 0;
     detach_sources(f);
     xpa_plane_notify(f->plane, XPA_NOTICE_BROKEN, f->id, reason, NULL);
@@ -48,13 +48,13 @@ static int after_stop(struct xpa_front *f) {
     int result = xpa_front_read_positions(f, now);
     if (result < 0)
         return result;
-    f->stopping = false;
+    f->stream.stopping = false;
     changed(f, XPA_FRONT_ANSWER, now);
     return 0;
 }
 
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
-    if (f->broken || !f->attached)
+    if (f->link.broken || !f->link.attached)
         return;
     int happened = xpa_front_answers(f, now_nsec);
     if (happened > 0)
@@ -64,14 +64,14 @@ void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
 }
 
 void xpa_front_urge(struct xpa_front *f) {
-    if (!f->broken && f->attached && xpa_front_hurry(f))
+    if (!f->link.broken && f->link.attached && xpa_front_hurry(f))
         xpa_front_collect(f, xpa_now_nsec());
 }
 
 /* --- starting and stopping, for whoever drives the stream --- */
 
 static void trigger(struct xpa_front *f, uint8_t type) {
-    if (f->broken)
+    if (f->link.broken)
         return;
     int result = xpa_front_send_trigger(f, type);
     if (result < 0)
@@ -81,29 +81,32 @@ static void trigger(struct xpa_front *f, uint8_t type) {
 }
 
 void xpa_front_prepare(struct xpa_front *f) {
-    f->written_frames = f->read_frames = f->position_frames = f->base_frames;
+    struct xpa_front_stream *s = &f->stream;
+    s->written_frames = s->read_frames = s->position_frames = s->base_frames;
 }
 
 void xpa_front_begin(struct xpa_front *f) {
-    f->started = true;
-    f->positioned = false;
-    f->starved = false;
-    f->odd_positions = 0;
-    f->event_nsec = xpa_now_nsec();
+    struct xpa_front_stream *s = &f->stream;
+    s->started = true;
+    s->positioned = false;
+    s->starved = false;
+    s->odd_positions = 0;
+    s->event_nsec = xpa_now_nsec();
     f->stats.running = 1;
     xpa_front_expect_jump(f);
     trigger(f, XENSND_OP_TRIGGER_START);
 }
 
 void xpa_front_end(struct xpa_front *f) {
-    if (!f->started)
+    struct xpa_front_stream *s = &f->stream;
+    if (!s->started)
         return;
-    f->started = false;
+    s->started = false;
     f->stats.running = 0;
     /* Where a backend goes on is told by the position it sends at STOP; one that sends none goes
      * on from where it is, or from 0: the first position after START shows which. */
-    f->base_frames = f->position_frames;
-    f->stopping = true;
+    s->base_frames = s->position_frames;
+    s->stopping = true;
     trigger(f, XENSND_OP_TRIGGER_STOP);
 }
 
@@ -119,18 +122,18 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
         return;
     }
     xpa_front_collect(f, now);
-    if (!f->broken)
+    if (!f->link.broken)
         changed(f, XPA_FRONT_ANSWER, now);
 }
 
 /* Events that wake us together came together: what we did for the first one does not make the
  * second one late. Sink and source of a card would else differ by half a frame. */
 static uint64_t woken_nsec(struct xpa_plane *plane) {
-    if (plane->event_wake != plane->loop.wakes || plane->event_nsec == 0) {
-        plane->event_wake = plane->loop.wakes;
-        plane->event_nsec = xpa_now_nsec();
+    if (plane->fronts.event_batch != plane->loop.batch.number || plane->fronts.event_nsec == 0) {
+        plane->fronts.event_batch = plane->loop.batch.number;
+        plane->fronts.event_nsec = xpa_now_nsec();
     }
-    return plane->event_nsec;
+    return plane->fronts.event_nsec;
 }
 
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
@@ -145,7 +148,7 @@ static void on_event_channel(struct xpa_source *source, uint32_t events) {
     result = xpa_front_read_positions(f, now);
     if (result < 0)
         end(f, result);
-    else if (f->open)
+    else if (f->stream.open)
         changed(f, XPA_FRONT_POSITION, now);
 }
 
@@ -157,25 +160,25 @@ static void do_attach(const struct xpa_command *command) {
     int result = xpa_loop_add(loop, &f->request_source);
     if (result == 0)
         result = xpa_loop_add(loop, &f->event_source);
-    f->attached = true;
-    f->peer = xpa_peer_clock_join(f->plane->peers, XPA_PLANE_PEERS, f->backend_id);
-    if (!f->peer)
-        f->peer = xpa_peer_clock_join(&f->own_peer, 1, f->backend_id);
+    f->link.attached = true;
+    f->link.peer = xpa_peer_clock_join(f->plane->fronts.peers, XPA_PLANE_PEERS, f->backend_id);
+    if (!f->link.peer)
+        f->link.peer = xpa_peer_clock_join(&f->link.own_peer, 1, f->backend_id);
     if (result < 0)
         end(f, result);
 }
 
 static void release(struct xpa_front *f) {
-    if (!f->open)
+    if (!f->stream.open)
         return;
     xpa_front_end(f);
-    f->open = false;
+    f->stream.open = false;
     changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
 }
 
 static void do_detach(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
-    f->broken = true; /* nothing more is sent */
+    f->link.broken = true; /* nothing more is sent */
     release(f);
     changed(f, XPA_FRONT_GONE, xpa_now_nsec());
     detach_sources(f);
@@ -204,22 +207,23 @@ uint32_t xpa_front_margin_frames(uint32_t rate, uint32_t period_frames, int dire
 
 static void do_open(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
+    struct xpa_front_stream *s = &f->stream;
     struct opening o;
     memcpy(&o, command->arg.packet, sizeof o);
-    f->config = o.config;
-    f->frame_bytes = o.config.channels * o.config.sample_bytes;
-    f->lead_frames = f->published_frames = f->asked_frames = o.lead_frames;
-    xpa_margin_open(&f->margin, o.config.rate,
+    s->config = o.config;
+    s->frame_bytes = o.config.channels * o.config.sample_bytes;
+    f->lead.frames = f->lead.published_frames = f->lead.asked_frames = o.lead_frames;
+    xpa_margin_open(&f->lead.margin, o.config.rate,
                     xpa_front_margin_frames(o.config.rate, o.config.period_frames, f->direction));
-    f->asked_frames += f->margin.frames - f->margin.base_frames;
-    f->base_frames = f->written_frames = f->read_frames = 0;
-    f->position_frames = 0;
-    f->stopping = f->started = false;
-    f->host_frames = f->host_frames_max = 0;
-    f->offset_frames = f->resampler_frames = 0;
-    f->stats.lead_frames = f->stats.published_frames = f->lead_frames;
+    f->lead.asked_frames += f->lead.margin.frames - f->lead.margin.base_frames;
+    s->base_frames = s->written_frames = s->read_frames = 0;
+    s->position_frames = 0;
+    s->stopping = s->started = false;
+    s->host_frames = s->host_frames_max = 0;
+    f->lead.offset_frames = f->lead.resampler_frames = 0;
+    f->stats.lead_frames = f->stats.published_frames = f->lead.frames;
     xpa_front_time_init(f, false); /* the first event shows what the backend says */
-    f->open = true;
+    s->open = true;
     changed(f, XPA_FRONT_OPENED, xpa_now_nsec());
 }
 
@@ -227,10 +231,10 @@ static void do_request(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
     struct xensnd_req request;
     memcpy(&request, command->arg.packet, sizeof request);
-    if (f->broken || !f->attached)
+    if (f->link.broken || !f->link.attached)
         return;
     xpa_front_collect(f, xpa_now_nsec());
-    if (f->broken)
+    if (f->link.broken)
         return;
     int result = xpa_front_send_request(f, &request);
     if (result < 0)
@@ -244,15 +248,15 @@ static void do_request(const struct xpa_command *command) {
 static void do_check(const struct xpa_command *command) {
     struct xpa_front *f = command->object;
     uint64_t now = xpa_now_nsec();
-    if (f->broken || !f->attached)
+    if (f->link.broken || !f->link.attached)
         return;
     xpa_front_collect(f, now);
-    if (f->broken)
+    if (f->link.broken)
         return;
     changed(f, XPA_FRONT_ANSWER, now);
-    if (f->broken || f->transfers_begin == f->transfers_end)
+    if (f->link.broken || f->link.transfers_begin == f->link.transfers_end)
         return;
-    if (now - f->transfers[f->transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
+    if (now - f->link.transfers[f->link.transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
         end(f, -ETIMEDOUT);
     else
         xpa_front_urge(f);
@@ -275,17 +279,15 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
     f->id = stream_id;
     f->direction = direction;
     f->position_ext = position_ext;
-    f->ring_page = ring_page;
-    f->event_page = event_page;
     f->backend_id = backend_id;
-    f->peer = &f->own_peer;
+    f->link.peer = &f->link.own_peer;
     f->request_channel = requests;
     f->event_channel = events;
     f->request_source = (struct xpa_source){requests.fd, on_request_channel, f};
     f->event_source = (struct xpa_source){events.fd, on_event_channel, f};
     /* The pages must be in order before the backend learns of them: here, not at attach. */
-    xpa_front_ring_init(&f->ring, ring_page);
-    xpa_evt_ring_init_front(&f->event_ring, event_page);
+    xpa_front_ring_init(&f->link.ring, ring_page);
+    xpa_evt_ring_init_front(&f->link.event_ring, event_page);
     return f;
 }
 

@@ -16,13 +16,15 @@ enum { ODD_POSITIONS = 8 };
 
 /* How far the position may have come, beside what the time since the last one explains. */
 static uint64_t slack_frames(const struct xpa_front *f) {
-    return f->config.buffer_frames + 2ull * f->config.period_frames + f->config.rate / 10;
+    const struct xpa_config *c = &f->stream.config;
+    return c->buffer_frames + 2ull * c->period_frames + c->rate / 10;
 }
 
 /* Could a stream that was at `from` when the last position came be at `position` now? */
 static bool credible(const struct xpa_front *f, uint64_t from, uint64_t position,
                      uint64_t now_nsec) {
-    uint64_t elapsed = (uint64_t)((double)(now_nsec - f->event_nsec) * 1e-9 * f->config.rate);
+    const struct xpa_front_stream *s = &f->stream;
+    uint64_t elapsed = (uint64_t)((double)(now_nsec - s->event_nsec) * 1e-9 * s->config.rate);
     return position >= from && position - from <= slack_frames(f) + elapsed + elapsed / 4;
 }
 
@@ -30,15 +32,16 @@ static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a;
 
 /* The count goes on from `found` where we thought of `base`. */
 static void move_base(struct xpa_front *f, uint64_t found) {
-    f->written_frames += found - f->base_frames; /* modulo 2^64: may go back */
-    f->read_frames += found - f->base_frames;
-    f->base_frames = found;
+    struct xpa_front_stream *s = &f->stream;
+    s->written_frames += found - s->base_frames; /* modulo 2^64: may go back */
+    s->read_frames += found - s->base_frames;
+    s->base_frames = found;
 }
 
 /* The first position after START: did the backend go on where we thought, or start again at 0?
  * The first position comes about a period after either. False: neither, so it is not believed. */
 static bool rebase(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
-    uint64_t base = f->base_frames, period = f->config.period_frames;
+    uint64_t base = f->stream.base_frames, period = f->stream.config.period_frames;
     bool goes_on = credible(f, base, position, now_nsec);
     bool restarts = credible(f, 0, position, now_nsec);
     if (!goes_on && !restarts)
@@ -51,28 +54,30 @@ static bool rebase(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
 /* The backend insists on a position that we did not believe: the delay is taken to be what it was
  * with the last one, or at the start what it is a period later. */
 static void give_in(struct xpa_front *f, uint64_t position) {
-    uint64_t known = f->positioned ? f->position_frames : f->base_frames + f->config.period_frames;
-    move_base(f, f->base_frames + position - known); /* modulo 2^64, as everything that follows */
-    f->position_frames = position > 0 ? position - 1 : 0;
-    f->positioned = true;
+    struct xpa_front_stream *s = &f->stream;
+    uint64_t known = s->positioned ? s->position_frames : s->base_frames + s->config.period_frames;
+    move_base(f, s->base_frames + position - known); /* modulo 2^64, as everything that follows */
+    s->position_frames = position > 0 ? position - 1 : 0;
+    s->positioned = true;
     xpa_front_expect_jump(f);
 }
 
 /* False: the position says nothing. */
 static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
-    if (f->positioned && position == f->position_frames)
+    struct xpa_front_stream *s = &f->stream;
+    if (s->positioned && position == s->position_frames)
         return false;
-    bool good = f->positioned ? credible(f, f->position_frames, position, now_nsec)
+    bool good = s->positioned ? credible(f, s->position_frames, position, now_nsec)
                               : rebase(f, position, now_nsec);
-    if (!good && ++f->odd_positions < ODD_POSITIONS)
+    if (!good && ++s->odd_positions < ODD_POSITIONS)
         return false;
-    f->odd_positions = 0;
+    s->odd_positions = 0;
     if (!good)
         give_in(f, position);
-    if (!f->positioned)
-        f->position_frames = f->base_frames;
-    f->positioned = true;
-    return position > f->position_frames;
+    if (!s->positioned)
+        s->position_frames = s->base_frames;
+    s->positioned = true;
+    return position > s->position_frames;
 }
 
 static uint64_t age_of(const struct xpa_position_ext *ext) {
@@ -81,45 +86,46 @@ static uint64_t age_of(const struct xpa_position_ext *ext) {
 }
 
 static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
-    uint64_t position = event->op.cur_pos.position / f->frame_bytes;
+    struct xpa_front_stream *s = &f->stream;
+    uint64_t position = event->op.cur_pos.position / s->frame_bytes;
     struct xpa_position_ext ext = {0};
     if (position > MAX_POSITION_FRAMES)
         return; /* no such stream ran that long: garbage before a backend's first timing */
     if (f->position_ext)
         ext = xpa_position_ext_of(event);
     f->stats.events++;
-    if (!f->started) {
-        f->base_frames = position;
+    if (!s->started) {
+        s->base_frames = position;
         return;
     }
     if (!accept(f, position, now_nsec))
         return; /* late, stale or garbage */
-    f->starved = f->direction == XPA_PLAYBACK && position > f->written_frames;
-    if (f->starved)
-        position = f->written_frames;
-    f->position_frames = position;
-    f->event_nsec = now_nsec;
+    s->starved = f->direction == XPA_PLAYBACK && position > s->written_frames;
+    if (s->starved)
+        position = s->written_frames;
+    s->position_frames = position;
+    s->event_nsec = now_nsec;
     if (f->position_ext) {
-        f->host_frames = ext.host_frames;
-        f->host_frames_max = ext.host_frames_max;
+        s->host_frames = ext.host_frames;
+        s->host_frames_max = ext.host_frames_max;
     }
     /* The pointer moved through silence: no statement about our frames. Only the extension tells,
      * if we wrote more since. */
-    if (f->starved || ext.age_nsec & XPA_AFTER_GAP)
+    if (s->starved || ext.age_nsec & XPA_AFTER_GAP)
         xpa_front_expect_jump(f);
     uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
     xpa_front_time_sent(f, sent_nsec, now_nsec);
     bool ready = xpa_front_time_ready(f);
-    if ((!f->starved && ext.age_nsec != XPA_NO_AGE) ||
+    if ((!s->starved && ext.age_nsec != XPA_NO_AGE) ||
         !ready) /* some line is needed to start from */
         xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, now_nsec);
-    if (!ready && f->starved)
+    if (!ready && s->starved)
         xpa_front_expect_jump(f);
     f->stats.position_frames = position;
     f->stats.ppm = xpa_front_ppm(f);
-    f->stats.host_delay_frames = f->host_frames;
-    f->stats.host_delay_max_frames = f->host_frames_max;
-    f->stats.transport_nsec = xpa_transport_nsec(&f->peer->transport);
+    f->stats.host_delay_frames = s->host_frames;
+    f->stats.host_delay_max_frames = s->host_frames_max;
+    f->stats.transport_nsec = xpa_transport_nsec(&f->link.peer->transport);
 }
 
 /* Of several only the newest says where the stream is now. */
@@ -127,14 +133,14 @@ int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_evt event, newest = {0};
     bool any = false;
     int got;
-    while ((got = xpa_evt_ring_pop(&f->event_ring, &event)) > 0) {
+    while ((got = xpa_evt_ring_pop(&f->link.event_ring, &event)) > 0) {
         if (event.type == XENSND_EVT_CUR_POS) {
             newest = event;
             any = true;
         }
     }
-    xpa_evt_ring_ack(&f->event_ring);
-    if (got == 0 && any && f->open)
+    xpa_evt_ring_ack(&f->link.event_ring);
+    if (got == 0 && any && f->stream.open)
         on_position(f, &newest, now_nsec);
     return got;
 }

@@ -15,7 +15,8 @@ enum { RESERVED_SLOTS = 4 };
 static const uint64_t TRANSPORT_NSEC = 250000000;
 
 static uint32_t all_slots(const struct xpa_front *f) {
-    uint32_t used = f->transfers_end - f->transfers_begin, slots = xpa_front_ring_free(&f->ring);
+    uint32_t used = f->link.transfers_end - f->link.transfers_begin;
+    uint32_t slots = xpa_front_ring_free(&f->link.ring);
     uint32_t free_transfers = XPA_TRANSFERS - used;
     return slots < free_transfers ? slots : free_transfers;
 }
@@ -28,58 +29,59 @@ uint32_t xpa_front_slots(const struct xpa_front *f) {
 /* What somebody waits for: the backend may have asked to be left alone until it looks by itself,
  * which is soon enough for transfers only (back/requests.c, next_wake). */
 static void flush_urgent(struct xpa_front *f) {
-    xpa_front_ring_publish(&f->ring);
+    xpa_front_ring_publish(&f->link.ring);
     xpa_channel_notify(&f->request_channel);
 }
 
 /* Four times a second the newest transfer's way there and back is timed: its answer wakes us. */
 static bool begin_timing(struct xpa_front *f) {
     uint64_t now = xpa_now_nsec();
-    if (now - f->timed_nsec < TRANSPORT_NSEC || f->transfers_end == f->transfers_begin)
+    if (now - f->link.timed_nsec < TRANSPORT_NSEC ||
+        f->link.transfers_end == f->link.transfers_begin)
         return false;
-    struct xpa_transfer *newest = &f->transfers[(f->transfers_end - 1) % XPA_TRANSFERS];
+    struct xpa_transfer *newest = &f->link.transfers[(f->link.transfers_end - 1) % XPA_TRANSFERS];
     /* nothing was sent just now: the newest one is old */
     if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)
         return false;
-    f->timed_nsec = now;
+    f->link.timed_nsec = now;
     newest->timed = true;
-    f->awaited++;
+    f->link.awaited++;
     return true;
 }
 
 void xpa_front_flush(struct xpa_front *f) {
     if (begin_timing(f)) {
         flush_urgent(f);
-        xpa_front_ring_rearm(&f->ring, 1);
-    } else if (xpa_front_ring_publish(&f->ring)) {
+        xpa_front_ring_rearm(&f->link.ring, 1);
+    } else if (xpa_front_ring_publish(&f->link.ring)) {
         xpa_channel_notify(&f->request_channel);
     }
 }
 
 bool xpa_front_hurry(struct xpa_front *f) {
     flush_urgent(f);
-    return xpa_front_ring_rearm(&f->ring, 1);
+    return xpa_front_ring_rearm(&f->link.ring, 1);
 }
 
 static struct xpa_transfer *remember(struct xpa_front *f, uint8_t operation, uint32_t frames) {
-    struct xpa_transfer *t = &f->transfers[f->transfers_end++ % XPA_TRANSFERS];
-    *t = (struct xpa_transfer){.id = f->next_id++, .operation = operation, .frames = frames};
+    struct xpa_transfer *t = &f->link.transfers[f->link.transfers_end++ % XPA_TRANSFERS];
+    *t = (struct xpa_transfer){.id = f->link.next_id++, .operation = operation, .frames = frames};
     t->sent_nsec = xpa_now_nsec();
-    f->pending_frames += frames;
+    f->link.pending_frames += frames;
     return t;
 }
 
 bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_bytes,
                         uint32_t length_bytes, uint32_t frames) {
     struct xensnd_req request;
-    if (f->broken || xpa_front_slots(f) == 0)
+    if (f->link.broken || xpa_front_slots(f) == 0)
         return false;
     memset(&request, 0, sizeof request);
     request.id = remember(f, operation, frames)->id;
     request.operation = operation;
     request.op.rw.offset = offset_bytes;
     request.op.rw.length = length_bytes;
-    xpa_front_ring_push(&f->ring, &request);
+    xpa_front_ring_push(&f->link.ring, &request);
     f->stats.transfers++;
     return true;
 }
@@ -91,19 +93,19 @@ int xpa_front_send_trigger(struct xpa_front *f, uint8_t type) {
     memset(&request, 0, sizeof request);
     struct xpa_transfer *t = remember(f, XENSND_OP_TRIGGER, 0);
     t->trigger = type;
-    f->awaited++;
+    f->link.awaited++;
     request.id = t->id;
     request.operation = XENSND_OP_TRIGGER;
     request.op.trigger.type = type;
-    xpa_front_ring_push(&f->ring, &request);
+    xpa_front_ring_push(&f->link.ring, &request);
     flush_urgent(f);
     return 0;
 }
 
 int xpa_front_send_request(struct xpa_front *f, struct xensnd_req *request) {
-    request->id = f->slow_id = f->next_id++;
-    f->slow_pending = true;
-    if (xpa_front_ring_push(&f->ring, request) < 0)
+    request->id = f->link.slow_id = f->link.next_id++;
+    f->link.slow_pending = true;
+    if (xpa_front_ring_push(&f->link.ring, request) < 0)
         return -ETIMEDOUT;
     flush_urgent(f);
     return 0;
@@ -114,10 +116,11 @@ int xpa_front_send_request(struct xpa_front *f, struct xensnd_req *request) {
 /* 1: the answer to STOP was among those that are done with. */
 static int finish(struct xpa_front *f) {
     int stopped = 0;
-    while (f->transfers_begin != f->transfers_end &&
-           f->transfers[f->transfers_begin % XPA_TRANSFERS].answered) {
-        const struct xpa_transfer *t = &f->transfers[f->transfers_begin++ % XPA_TRANSFERS];
-        f->pending_frames -= t->frames;
+    while (f->link.transfers_begin != f->link.transfers_end &&
+           f->link.transfers[f->link.transfers_begin % XPA_TRANSFERS].answered) {
+        const struct xpa_transfer *t =
+            &f->link.transfers[f->link.transfers_begin++ % XPA_TRANSFERS];
+        f->link.pending_frames -= t->frames;
         if (t->operation == XENSND_OP_TRIGGER && t->trigger == XENSND_OP_TRIGGER_STOP)
             stopped = 1;
     }
@@ -125,19 +128,19 @@ static int finish(struct xpa_front *f) {
 }
 
 static int on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
-    if (f->slow_pending && response->id == f->slow_id) {
-        f->slow_pending = false;
+    if (f->link.slow_pending && response->id == f->link.slow_id) {
+        f->link.slow_pending = false;
         xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
         return 0;
     }
-    for (uint32_t i = f->transfers_begin; i != f->transfers_end; i++) {
-        struct xpa_transfer *t = &f->transfers[i % XPA_TRANSFERS];
+    for (uint32_t i = f->link.transfers_begin; i != f->link.transfers_end; i++) {
+        struct xpa_transfer *t = &f->link.transfers[i % XPA_TRANSFERS];
         if (t->id != response->id || t->answered)
             continue;
         t->answered = true;
-        f->awaited -= t->timed || t->operation == XENSND_OP_TRIGGER;
+        f->link.awaited -= t->timed || t->operation == XENSND_OP_TRIGGER;
         if (t->timed)
-            xpa_transport_add(&f->peer->transport, now_nsec - t->sent_nsec);
+            xpa_transport_add(&f->link.peer->transport, now_nsec - t->sent_nsec);
         if (response->status != 0) {
             f->stats.dropped_frames += t->frames;
             if (t->operation == XENSND_OP_TRIGGER)
@@ -154,7 +157,7 @@ int xpa_front_answers(struct xpa_front *f, uint64_t now_nsec) {
     uint32_t after;
     do {
         int got;
-        while ((got = xpa_front_ring_pop(&f->ring, &response)) > 0) {
+        while ((got = xpa_front_ring_pop(&f->link.ring, &response)) > 0) {
             int result = on_answer(f, &response, now_nsec);
             if (result < 0)
                 return result;
@@ -164,9 +167,10 @@ int xpa_front_answers(struct xpa_front *f, uint64_t now_nsec) {
             return got;
         /* A backend with our extension answers when its host takes. One without answers at once:
          * what is unanswered even now, a cycle later, somebody waits for. */
-        bool late = !f->position_ext && f->transfers_begin != f->transfers_end;
-        bool wake = f->slow_pending || f->awaited > 0 || late || f->direction == XPA_CAPTURE;
+        bool late = !f->position_ext && f->link.transfers_begin != f->link.transfers_end;
+        bool wake =
+            f->link.slow_pending || f->link.awaited > 0 || late || f->direction == XPA_CAPTURE;
         after = wake ? 1 : QUIET_ANSWERS;
-    } while (xpa_front_ring_rearm(&f->ring, after));
+    } while (xpa_front_ring_rearm(&f->link.ring, after));
     return happened;
 }

@@ -22,16 +22,16 @@ static const uint64_t MAX_HELD_NSEC = 1000000000;
 static const double THEIR_NOISE_NSEC = 2000;
 
 void xpa_front_time_init(struct xpa_front *f, bool timed) {
-    struct xpa_clock_config config = {.rate = f->config.rate, .late_only = !timed};
+    struct xpa_clock_config config = {.rate = f->stream.config.rate, .late_only = !timed};
     if (timed)
         config.noise_nsec = THEIR_NOISE_NSEC;
-    xpa_clock_init(&f->clock, &config);
-    f->timed = timed;
+    xpa_clock_init(&f->stream.clock, &config);
+    f->stream.timed = timed;
 }
 
 /* True if `their_nsec` can be what the backend's clock showed when it sent what we have now. */
 static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
-    uint64_t ours = xpa_peer_clock_ours(f->peer, their_nsec);
+    uint64_t ours = xpa_peer_clock_ours(f->link.peer, their_nsec);
     return ours < now_nsec + FUTURE_NSEC && now_nsec < ours + PAST_NSEC;
 }
 
@@ -39,53 +39,56 @@ static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t no
 void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
     bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC && their_nsec < UINT64_MAX / 4;
     if (timed) {
-        xpa_peer_clock_mark(f->peer, now_nsec, their_nsec);
+        xpa_peer_clock_mark(f->link.peer, now_nsec, their_nsec);
         timed = credible(f, their_nsec, now_nsec);
     }
-    if (timed != f->timed)
+    if (timed != f->stream.timed)
         xpa_front_time_init(f, timed);
 }
 
 /* How long a captured frame takes from the microphone until it can be read. */
 static uint64_t held_nsec(const struct xpa_front *f) {
-    double nsec = f->direction == XPA_CAPTURE ? f->host_frames * 1e9 / f->config.rate : 0;
+    const struct xpa_front_stream *s = &f->stream;
+    double nsec = f->direction == XPA_CAPTURE ? s->host_frames * 1e9 / s->config.rate : 0;
     return (uint64_t)fmin(nsec, (double)MAX_HELD_NSEC);
 }
 
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec) {
     uint64_t past_nsec = age_nsec + held_nsec(f);
-    if (f->timed)
-        xpa_clock_mark(&f->clock, their_nsec - past_nsec, position);
+    if (f->stream.timed)
+        xpa_clock_mark(&f->stream.clock, their_nsec - past_nsec, position);
     else
-        xpa_clock_mark(&f->clock, now_nsec - past_nsec - xpa_transport_nsec(&f->peer->transport),
+        xpa_clock_mark(&f->stream.clock,
+                       now_nsec - past_nsec - xpa_transport_nsec(&f->link.peer->transport),
                        position);
 }
 
-void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->clock); }
+void xpa_front_expect_jump(struct xpa_front *f) { xpa_clock_shift(&f->stream.clock); }
 
-bool xpa_front_time_ready(const struct xpa_front *f) { return xpa_clock_ready(&f->clock); }
+bool xpa_front_time_ready(const struct xpa_front *f) { return xpa_clock_ready(&f->stream.clock); }
 
 bool xpa_front_time_locked(const struct xpa_front *f) {
-    return xpa_clock_locked(&f->clock) && (!f->timed || xpa_clock_locked(&f->peer->clock));
+    return xpa_clock_locked(&f->stream.clock) &&
+           (!f->stream.timed || xpa_clock_locked(&f->link.peer->clock));
 }
 
 uint64_t xpa_front_time_at(const struct xpa_front *f, double position_frames) {
-    uint64_t nsec = xpa_clock_time_at(&f->clock, position_frames) + held_nsec(f);
-    return f->timed ? xpa_peer_clock_ours(f->peer, nsec) : nsec;
+    uint64_t nsec = xpa_clock_time_at(&f->stream.clock, position_frames) + held_nsec(f);
+    return f->stream.timed ? xpa_peer_clock_ours(f->link.peer, nsec) : nsec;
 }
 
 double xpa_front_position_at(const struct xpa_front *f, uint64_t nsec) {
-    if (f->timed)
-        nsec = xpa_peer_clock_theirs(f->peer, nsec);
-    return xpa_clock_position_at(&f->clock, nsec - held_nsec(f));
+    if (f->stream.timed)
+        nsec = xpa_peer_clock_theirs(f->link.peer, nsec);
+    return xpa_clock_position_at(&f->stream.clock, nsec - held_nsec(f));
 }
 
 double xpa_front_nsec_per_frame(const struct xpa_front *f) {
-    double ours_per_theirs = f->timed ? xpa_clock_nsec_per_frame(&f->peer->clock) : 1.0;
-    return xpa_clock_nsec_per_frame(&f->clock) * ours_per_theirs;
+    double ours_per_theirs = f->stream.timed ? xpa_clock_nsec_per_frame(&f->link.peer->clock) : 1.0;
+    return xpa_clock_nsec_per_frame(&f->stream.clock) * ours_per_theirs;
 }
 
 double xpa_front_ppm(const struct xpa_front *f) {
-    return (1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate) - 1.0) * 1e6;
+    return (1e9 / (xpa_front_nsec_per_frame(f) * f->stream.config.rate) - 1.0) * 1e6;
 }

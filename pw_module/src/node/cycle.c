@@ -22,26 +22,26 @@ static uint64_t thread_cpu_nsec(void) {
 /* --- starting and stopping the stream --- */
 
 static void start(struct xpa_pw_node *n) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     xpa_lead_renew(n);
     xpa_front_prepare(f);
     /* The first position comes one frame past a period: the first cycle starts there. */
     if (n->direction == XPA_PLAYBACK)
-        xpa_front_silence(f, (uint64_t)f->lead_frames + f->config.period_frames + 1);
+        xpa_front_silence(f, (uint64_t)f->lead.frames + f->stream.config.period_frames + 1);
     xpa_front_begin(f);
-    n->running = true;
-    n->draining = false;
-    xpa_overdue_forget(&n->cycle);
-    n->rate = f->config.rate;
-    n->converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
+    n->state.running = true;
+    n->state.draining = false;
+    xpa_overdue_forget(&n->cycle.overdue);
+    n->state.rate = f->stream.config.rate;
+    n->cycle.converter.step_frames = 0; /* nothing is left over, whatever was asked for last */
     xpa_follow_reset(n);
 }
 
 static void stop(struct xpa_pw_node *n) {
     if (xpa_node_usable(n))
-        xpa_front_end(n->front);
-    n->running = n->draining = false;
-    xpa_overdue_forget(&n->cycle);
+        xpa_front_end(n->state.front);
+    n->state.running = n->state.draining = false;
+    xpa_overdue_forget(&n->cycle.overdue);
     xpa_node_arm(n, 0);
 }
 
@@ -49,111 +49,113 @@ static void stop(struct xpa_pw_node *n) {
  * Capture goes on for a moment: a graph that is only rebuilt, with another rate or quantum, comes
  * back sooner, and a start would cost it more than its own clients' time. */
 static void begin_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
-    if (!f->positioned) {
+    struct xpa_front *f = n->state.front;
+    if (!f->stream.positioned) {
         stop(n);
         return;
     }
-    n->draining = true;
-    n->drain_frames = n->direction == XPA_PLAYBACK ? f->written_frames : UINT64_MAX;
+    n->state.draining = true;
+    n->state.drain_frames = n->direction == XPA_PLAYBACK ? f->stream.written_frames : UINT64_MAX;
     uint64_t left_nsec = 0;
     if (n->direction == XPA_PLAYBACK)
-        left_nsec = (uint64_t)((f->written_frames - f->position_frames + f->config.period_frames) *
-                               1e9 / f->config.rate);
-    n->drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;
-    xpa_node_arm(n, n->drain_until_nsec);
+        left_nsec = (uint64_t)((f->stream.written_frames - f->stream.position_frames +
+                                f->stream.config.period_frames) *
+                               1e9 / f->stream.config.rate);
+    n->state.drain_until_nsec = now_nsec + left_nsec + LINGER_NSEC;
+    xpa_node_arm(n, n->state.drain_until_nsec);
 }
 
 /* Capture: what nobody took becomes no older than what a cycle takes. */
 static void forget_old(const struct xpa_pw_node *n) {
-    struct xpa_front *f = n->front;
-    uint64_t kept = (uint64_t)ceil(xpa_lead_distance(f, n->converter.step_frames));
-    if ((int64_t)(f->position_frames - kept - f->read_frames) > 0)
-        f->read_frames = f->position_frames - kept;
+    struct xpa_front *f = n->state.front;
+    uint64_t kept = (uint64_t)ceil(xpa_lead_distance(f, n->cycle.converter.step_frames));
+    if ((int64_t)(f->stream.position_frames - kept - f->stream.read_frames) > 0)
+        f->stream.read_frames = f->stream.position_frames - kept;
 }
 
 static void check_drain(struct xpa_pw_node *n, uint64_t now_nsec) {
-    if (n->front->position_frames >= n->drain_frames || now_nsec >= n->drain_until_nsec)
+    if (n->state.front->stream.position_frames >= n->state.drain_frames ||
+        now_nsec >= n->state.drain_until_nsec)
         stop(n);
 }
 
 static void resume_from_drain(struct xpa_pw_node *n) {
-    n->draining = false;
-    xpa_overdue_forget(&n->cycle);
-    n->converter.step_frames = 0;
+    n->state.draining = false;
+    xpa_overdue_forget(&n->cycle.overdue);
+    n->cycle.converter.step_frames = 0;
     xpa_follow_reset(n);
     xpa_node_arm(n, 0);
 }
 
 /* Everything that follows from the stream's and the graph's present state. */
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
-    if (f->starved && !n->was_starved && !n->draining) {
+    struct xpa_front *f = n->state.front;
+    if (f->stream.starved && !n->state.was_starved && !n->state.draining) {
         f->stats.xruns++;
         xpa_lead_grow(n, now_nsec);
     }
-    n->was_starved = f->starved;
-    f->stats.driving = n->driving;
-    f->stats.delay_frames = (int64_t)(f->written_frames - f->position_frames);
-    if (n->direction == XPA_CAPTURE && n->running) {
-        if (n->draining)
+    n->state.was_starved = f->stream.starved;
+    f->stats.driving = n->state.driving;
+    f->stats.delay_frames = (int64_t)(f->stream.written_frames - f->stream.position_frames);
+    if (n->direction == XPA_CAPTURE && n->state.running) {
+        if (n->state.draining)
             forget_old(n);
         xpa_front_ask(f);
         xpa_follow_held(n);
         xpa_lead_tell(f);
     }
-    if (n->direction == XPA_PLAYBACK && n->running && f->host_frames_max > 0 &&
-        xpa_lead_wanted(f) > f->lead_frames + f->config.period_frames / 4)
+    if (n->direction == XPA_PLAYBACK && n->state.running && f->stream.host_frames_max > 0 &&
+        xpa_lead_wanted(f) > f->lead.frames + f->stream.config.period_frames / 4)
         xpa_lead_renew(n);
-    if (n->wanted && n->draining)
+    if (n->state.wanted && n->state.draining)
         resume_from_drain(n);
-    if (n->wanted && !n->running && !f->stopping)
+    if (n->state.wanted && !n->state.running && !f->stream.stopping)
         start(n);
-    else if (!n->wanted && n->running && !n->draining)
+    else if (!n->state.wanted && n->state.running && !n->state.draining)
         begin_drain(n, now_nsec);
-    if (n->draining)
+    if (n->state.draining)
         check_drain(n, now_nsec);
-    if (n->running && !n->draining && n->driving)
+    if (n->state.running && !n->state.draining && n->state.driving)
         xpa_drive(n, now_nsec);
 }
 
 /* The stream ends here and not only when Python closes it: the graph may come back to its format,
  * and then it starts as any other. */
 void xpa_node_set_format(struct xpa_pw_node *n, const struct xpa_node_format *format) {
-    if (n->running && !xpa_node_fits(format, &n->front->config))
+    if (n->state.running && !xpa_node_fits(format, &n->state.front->stream.config))
         stop(n);
-    n->format = *format;
+    n->state.format = *format;
     xpa_node_update(n, xpa_now_nsec());
 }
 
 void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
-    if (n->in_update)
+    if (n->state.in_update)
         return;
-    n->in_update = true;
+    n->state.in_update = true;
     if (xpa_node_usable(n)) {
-        n->idle_nsec = 0;
+        n->state.idle_nsec = 0;
         update_stream(n, now_nsec);
     }
     if (!xpa_node_usable(n)) { /* also if the stream broke just now */
-        n->running = n->draining = false;
+        n->state.running = n->state.draining = false;
         xpa_drive_idle(n, now_nsec);
     }
-    n->in_update = false;
+    n->state.in_update = false;
 }
 
 /* --- the audio callback --- */
 
 static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
-    if (!xpa_node_usable(n) || !n->running || !data->data)
+    if (!xpa_node_usable(n) || !n->state.running || !data->data)
         return;
     uint32_t offset = SPA_MIN(data->chunk->offset, data->maxsize);
     uint32_t size = SPA_MIN(data->chunk->size, data->maxsize - offset);
-    uint32_t frames = size / f->frame_bytes;
-    if (!n->driving) {
+    uint32_t frames = size / f->stream.frame_bytes;
+    if (!n->state.driving) {
         xpa_front_collect(f, xpa_now_nsec());
-        if (!xpa_node_usable(n) || !n->position || !xpa_follow_playback(n)) {
+        if (!xpa_node_usable(n) || !n->io.position || !xpa_follow_playback(n)) {
             f->stats.dropped_frames += frames;
             return;
         }
@@ -164,10 +166,10 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
         frames = room;
     }
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
-    if (n->position && (n->driving || n->synced)) {
+    if (n->io.position && (n->state.driving || n->follow.synced)) {
         uint64_t now = xpa_now_nsec();
-        double late_nsec = (double)(int64_t)(now - n->position->clock.nsec);
-        xpa_lead_used(n, late_nsec * 1e-9 * f->config.rate, now);
+        double late_nsec = (double)(int64_t)(now - n->io.position->clock.nsec);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->stream.config.rate, now);
     }
 }
 
@@ -179,23 +181,24 @@ static void give_silence(const struct xpa_node_format *format, void *target, uin
 }
 
 static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
     if (!data->data)
         return;
-    uint32_t frame_bytes = n->format.frame_bytes ? n->format.frame_bytes : 4;
-    uint64_t quantum = n->position ? n->position->clock.duration : 1024;
+    uint32_t frame_bytes = n->state.format.frame_bytes ? n->state.format.frame_bytes : 4;
+    uint64_t quantum = n->io.position ? n->io.position->clock.duration : 1024;
     uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
                                         (uint64_t)data->maxsize / frame_bytes);
-    bool there = xpa_node_usable(n) && n->running && n->position &&
-                 (n->driving || xpa_follow_capture(n, frames)) && xpa_front_ready(f) >= frames;
+    bool there = xpa_node_usable(n) && n->state.running && n->io.position &&
+                 (n->state.driving || xpa_follow_capture(n, frames)) &&
+                 xpa_front_ready(f) >= frames;
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
-        xpa_lead_used(n, (double)f->margin.frames - left, xpa_now_nsec());
+        xpa_lead_used(n, (double)f->lead.margin.frames - left, xpa_now_nsec());
         xpa_front_get(f, data->data, frames);
     } else {
-        give_silence(&n->format, data->data, frames, frame_bytes);
-        if (xpa_node_usable(n) && n->running && (n->driving || n->synced)) {
+        give_silence(&n->state.format, data->data, frames, frame_bytes);
+        if (xpa_node_usable(n) && n->state.running && (n->state.driving || n->follow.synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
             xpa_lead_grow(n, xpa_now_nsec());
@@ -210,7 +213,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
 void xpa_node_process(struct xpa_pw_node *n) {
     /* one in 16: asking for a thread's time is a system call. Asked twice: the first one comes back
      * through a cold kernel, which costs up to a microsecond that no other cycle has. */
-    bool timed = ++n->processed % 16 == 0;
+    bool timed = ++n->cycle.processed % 16 == 0;
     if (timed)
         (void)thread_cpu_nsec();
     uint64_t began = timed ? thread_cpu_nsec() : 0;
@@ -222,44 +225,44 @@ void xpa_node_process(struct xpa_pw_node *n) {
             process_capture(n, buffer);
         pw_stream_queue_buffer(n->stream, buffer);
     }
-    if (!n->driving && n->position && n->direction == XPA_CAPTURE) {
+    if (!n->state.driving && n->io.position && n->direction == XPA_CAPTURE) {
         struct xpa_quantum q = xpa_graph_now(n);
         xpa_graph_converted(n, &q);
     }
-    if (!n->driving && n->front && n->position) {
-        n->front->stats.cycles++;
-        n->front->stats.quantum_frames = n->position->clock.duration;
-        n->front->stats.quantum_rate = n->position->clock.rate.denom;
-        n->quantum_frames = n->position->clock.duration;
+    if (!n->state.driving && n->state.front && n->io.position) {
+        n->state.front->stats.cycles++;
+        n->state.front->stats.quantum_frames = n->io.position->clock.duration;
+        n->state.front->stats.quantum_rate = n->io.position->clock.rate.denom;
+        n->cycle.quantum_frames = n->io.position->clock.duration;
     }
-    if (xpa_node_usable(n) && n->running && n->position)
+    if (xpa_node_usable(n) && n->state.running && n->io.position)
         xpa_lead_note_resampler(n);
-    if (timed && n->front)
-        n->front->stats.callback_nsec = thread_cpu_nsec() - began;
+    if (timed && n->state.front)
+        n->state.front->stats.callback_nsec = thread_cpu_nsec() - began;
     uint64_t now = xpa_now_nsec();
-    xpa_overdue_end(&n->cycle, now);
+    xpa_overdue_end(&n->cycle.overdue, now);
     xpa_node_update(n, now);
 }
 
 /* --- what else wakes the node --- */
 
 void xpa_node_bind(struct xpa_pw_node *n, struct xpa_front *f) {
-    if (n->front == f)
+    if (n->state.front == f)
         return;
-    if (n->front)
-        n->front->on_change = NULL;
-    n->front = f;
-    n->running = n->draining = false;
-    xpa_overdue_forget(&n->cycle);
-    f->on_change = xpa_node_on_change;
-    f->change_data = n;
+    if (n->state.front)
+        n->state.front->graph.on_change = NULL;
+    n->state.front = f;
+    n->state.running = n->state.draining = false;
+    xpa_overdue_forget(&n->cycle.overdue);
+    f->graph.on_change = xpa_node_on_change;
+    f->graph.data = n;
     xpa_node_update(n, xpa_now_nsec());
 }
 
 void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_nsec) {
     struct xpa_pw_node *n = data;
     if (change == XPA_FRONT_GONE)
-        n->front = NULL;
+        n->state.front = NULL;
     xpa_node_update(n, now_nsec);
 }
 
@@ -267,39 +270,39 @@ void xpa_node_on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_pw_node *n = source->data;
     (void)events;
     xpa_timer_ack(source->fd);
-    n->armed_nsec = 0;
+    n->state.armed_nsec = 0;
     xpa_node_update(n, xpa_now_nsec());
 }
 
 void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
     switch (io) {
     case SPA_IO_Position:
-        n->position = area;
+        n->io.position = area;
         break;
     case SPA_IO_Clock:
-        n->clock = area;
-        if (n->clock)
-            memcpy(n->clock->name, n->clock_name, sizeof n->clock_name);
+        n->io.clock = area;
+        if (n->io.clock)
+            memcpy(n->io.clock->name, n->clock_name, sizeof n->clock_name);
         break;
     case SPA_IO_RateMatch:
-        n->rate_match = area;
+        n->io.rate_match = area;
         break;
     default:
         return;
     }
-    bool was = n->driving;
-    n->driving = n->position && n->clock && n->position->clock.id == n->clock->id;
-    if (n->rate_match && n->driving) {
-        n->rate_match->rate = 1.0;
-        SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
+    bool was = n->state.driving;
+    n->state.driving = n->io.position && n->io.clock && n->io.position->clock.id == n->io.clock->id;
+    if (n->io.rate_match && n->state.driving) {
+        n->io.rate_match->rate = 1.0;
+        SPA_FLAG_CLEAR(n->io.rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);
     }
-    if (was != n->driving) {
-        n->drifted = false;
-        xpa_overdue_forget(&n->cycle);
+    if (was != n->state.driving) {
+        n->follow.drifted = false;
+        xpa_overdue_forget(&n->cycle.overdue);
         xpa_follow_reset(n);
-        n->doubt_sec = 0;
+        n->follow.doubt_sec = 0;
         /* a follower's lead grows by what it finds ahead: a driver waits until that is heard */
-        if (n->driving && xpa_node_usable(n) && n->running)
+        if (n->state.driving && xpa_node_usable(n) && n->state.running)
             xpa_lead_renew(n);
         xpa_node_arm(n, 0);
     }

@@ -15,34 +15,34 @@ static const uint64_t EVENT_LATE_NSEC = 3000000;
 /* A cycle that an event should start any moment waits for it, which spares a wake-up. Never for
  * much of a period: the lead is little more than one. */
 static uint64_t event_grace_nsec(const struct xpa_front *f) {
-    uint64_t quarter_nsec = f->config.period_frames * 250000000ull / f->config.rate;
+    uint64_t quarter_nsec = f->stream.config.period_frames * 250000000ull / f->stream.config.rate;
     return quarter_nsec < EVENT_LATE_NSEC ? quarter_nsec : EVENT_LATE_NSEC;
 }
 
 /* Past the newest position. */
 static double predictable_frames(const struct xpa_front *f) {
-    double late = (double)EVENT_LATE_NSEC * 1e-9 * f->config.rate;
-    return f->config.period_frames + fmax(late, 0.5 * f->config.period_frames);
+    double late = (double)EVENT_LATE_NSEC * 1e-9 * f->stream.config.rate;
+    return f->stream.config.period_frames + fmax(late, 0.5 * f->stream.config.period_frames);
 }
 
 /* The backend frame at which the next cycle starts. */
 static double next_cycle_frame(const struct xpa_pw_node *n, double step_frames) {
-    const struct xpa_front *f = n->front;
+    const struct xpa_front *f = n->state.front;
     double distance = xpa_lead_distance(f, step_frames);
     if (n->direction == XPA_PLAYBACK)
-        return (double)f->written_frames - distance;
-    return (double)f->read_frames + distance;
+        return (double)f->stream.written_frames - distance;
+    return (double)f->stream.read_frames + distance;
 }
 
 /* When the cycle at `frame` is to start; 0: an event must come before that is known. */
 static uint64_t due_nsec(const struct xpa_front *f, double frame) {
-    if (frame <= (double)f->position_frames)
+    if (frame <= (double)f->stream.position_frames)
         return 1; /* it is reached: long ago, maybe */
-    if (f->starved || frame >= (double)f->position_frames + predictable_frames(f))
+    if (f->stream.starved || frame >= (double)f->stream.position_frames + predictable_frames(f))
         return 0;
     /* between two events the clock's prediction counts */
     uint64_t at = xpa_front_time_at(f, frame);
-    double next_event = (double)f->position_frames + f->config.period_frames;
+    double next_event = (double)f->stream.position_frames + f->stream.config.period_frames;
     return frame > next_event - 1.5 ? at + event_grace_nsec(f) : at; /* the event will start it */
 }
 
@@ -50,13 +50,13 @@ static uint64_t due_nsec(const struct xpa_front *f, double frame) {
  * before has come back, or is given up. When to look again; 0: no cycle runs. */
 static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame,
                                 uint64_t now_nsec) {
-    const struct xpa_front *f = n->front;
-    if (!n->cycle.running)
+    const struct xpa_front *f = n->state.front;
+    if (!n->cycle.overdue.running)
         return 0;
-    double lasts = frame + f->margin.frames; /* the host may look for more then */
-    uint64_t links_nsec = atomic_load_explicit(&n->pw->links_nsec, memory_order_relaxed);
-    return xpa_overdue_look(&n->cycle, now_nsec, xpa_front_time_at(f, lasts), xpa_graph_nsec(q),
-                            links_nsec);
+    double lasts = frame + f->lead.margin.frames; /* the host may look for more then */
+    uint64_t links_nsec = atomic_load_explicit(&n->pw->shared.links_nsec, memory_order_relaxed);
+    return xpa_overdue_look(&n->cycle.overdue, now_nsec, xpa_front_time_at(f, lasts),
+                            xpa_graph_nsec(q), links_nsec);
 }
 
 /* Capture: process() comes at a cycle's beginning, and nothing says when clients have taken the
@@ -66,12 +66,12 @@ static uint64_t unfinished_nsec(struct xpa_pw_node *n, const struct xpa_quantum 
 static uint64_t soonest_nsec(const struct xpa_pw_node *n, const struct xpa_quantum *q) {
     if (n->direction == XPA_PLAYBACK)
         return 0;
-    return n->triggered_nsec + (n->served ? xpa_graph_nsec(q) / 2 : xpa_graph_nsec(q));
+    return n->cycle.triggered_nsec + (n->cycle.served ? xpa_graph_nsec(q) / 2 : xpa_graph_nsec(q));
 }
 
 /* False: what the cycle needs is not there; an answer of the backend wakes us. */
 static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     if (n->direction == XPA_CAPTURE)
         return xpa_front_ready(f) >= xpa_graph_need(n, q);
     /* the resampler may bring a little more than the step */
@@ -83,10 +83,10 @@ static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
 
 static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame,
                 uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     xpa_lead_shrink(n, q->step_frames);
     xpa_graph_clock(n, q, xpa_front_time_at(f, frame), xpa_front_time_at(f, frame + q->step_frames),
-                    f->lead_frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate));
+                    f->lead.frames, 1e9 / (xpa_front_nsec_per_frame(f) * f->stream.config.rate));
     f->stats.cycles++;
     f->stats.quantum_frames = q->duration;
     f->stats.quantum_rate = q->rate.denom;
@@ -95,7 +95,7 @@ static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame
 
 /* True: a cycle was started; look again. */
 static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
+    struct xpa_front *f = n->state.front;
     struct xpa_quantum q = xpa_graph_next(n);
     double frame = next_cycle_frame(n, q.step_frames);
     uint64_t due = due_nsec(f, frame), at = unfinished_nsec(n, &q, frame, now_nsec);
@@ -110,7 +110,7 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
     if (!xpa_node_usable(n) || !frames_there(n, &q))
         return false;
     /* what was lost comes back just before this cycle's frames */
-    if (n->cycle.lost && xpa_graph_recovers(n))
+    if (n->cycle.overdue.lost && xpa_graph_recovers(n))
         frame += xpa_graph_now(n).step_frames;
     run(n, &q, frame, now_nsec);
     return true;
@@ -118,28 +118,29 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
 
 void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     /* a first position that ran through silence brings no time */
-    if (!n->position || !n->front->positioned || !xpa_front_time_ready(n->front))
+    const struct xpa_front *f = n->state.front;
+    if (!n->io.position || !f->stream.positioned || !xpa_front_time_ready(f))
         return;
     if (look(n, now_nsec) && xpa_node_usable(n))
         look(n, now_nsec);
 }
 
 void xpa_drive_idle(struct xpa_pw_node *n, uint64_t now_nsec) {
-    if (!n->wanted || !n->driving || !n->position) {
-        n->idle_nsec = 0;
+    if (!n->state.wanted || !n->state.driving || !n->io.position) {
+        n->state.idle_nsec = 0;
         xpa_node_arm(n, 0);
         return;
     }
-    if (n->idle_nsec == 0)
-        n->idle_nsec = now_nsec + PATIENCE_NSEC;
-    if (now_nsec >= n->idle_nsec) {
+    if (n->state.idle_nsec == 0)
+        n->state.idle_nsec = now_nsec + PATIENCE_NSEC;
+    if (now_nsec >= n->state.idle_nsec) {
         struct xpa_quantum q = xpa_graph_next(n);
-        if (now_nsec - n->idle_nsec > xpa_graph_nsec(&q))
-            n->idle_nsec = now_nsec;
-        uint64_t begin = n->idle_nsec;
-        n->idle_nsec += xpa_graph_nsec(&q);
-        xpa_graph_clock(n, &q, begin, n->idle_nsec, 0, 1.0);
+        if (now_nsec - n->state.idle_nsec > xpa_graph_nsec(&q))
+            n->state.idle_nsec = now_nsec;
+        uint64_t begin = n->state.idle_nsec;
+        n->state.idle_nsec += xpa_graph_nsec(&q);
+        xpa_graph_clock(n, &q, begin, n->state.idle_nsec, 0, 1.0);
         xpa_graph_trigger(n, &q, now_nsec);
     }
-    xpa_node_arm(n, n->idle_nsec);
+    xpa_node_arm(n, n->state.idle_nsec);
 }

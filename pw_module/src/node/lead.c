@@ -20,54 +20,55 @@ enum { SHRINK_FRAMES = 4 };
 
 /* The host's need as last seen, and our own margin: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
-    if (f->direction == XPA_CAPTURE || f->host_frames_max <= 0)
-        return f->asked_frames;
-    return (uint32_t)ceil(f->host_frames_max) + f->margin.frames;
+    if (f->direction == XPA_CAPTURE || f->stream.host_frames_max <= 0)
+        return f->lead.asked_frames;
+    return (uint32_t)ceil(f->stream.host_frames_max) + f->lead.margin.frames;
 }
 
 /* Never less than a period: a starved position runs ahead to the end of its period, and frames put
  * behind it would bring no event. */
 void xpa_lead_set(struct xpa_front *f, uint32_t lead_frames) {
-    uint32_t limit = f->config.buffer_frames / 2;
+    uint32_t limit = f->stream.config.buffer_frames / 2;
     lead_frames = lead_frames < limit ? lead_frames : limit;
-    f->lead_frames = lead_frames > f->config.period_frames ? lead_frames : f->config.period_frames;
-    f->stats.lead_frames = f->lead_frames;
+    f->lead.frames =
+        lead_frames > f->stream.config.period_frames ? lead_frames : f->stream.config.period_frames;
+    f->stats.lead_frames = f->lead.frames;
     xpa_lead_tell(f);
 }
 
 void xpa_lead_renew(struct xpa_pw_node *n) {
-    n->surplus_frames = 0;
-    xpa_lead_set(n->front, xpa_lead_wanted(n->front));
+    n->lead.surplus_frames = 0;
+    xpa_lead_set(n->state.front, xpa_lead_wanted(n->state.front));
 }
 
 /* The sound is broken just now, so a longer lead costs no break of its own. */
 void xpa_lead_grow(struct xpa_pw_node *n, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
-    uint32_t more = xpa_margin_grow(&f->margin, now_nsec);
-    uint32_t there = SPA_MIN(more, n->surplus_frames);
+    struct xpa_front *f = n->state.front;
+    uint32_t more = xpa_margin_grow(&f->lead.margin, now_nsec);
+    uint32_t there = SPA_MIN(more, n->lead.surplus_frames);
     if (more == 0)
         return;
-    f->asked_frames += more;
-    n->surplus_frames -= there;
-    xpa_lead_set(f, f->lead_frames + more - there);
-    n->synced = false;
+    f->lead.asked_frames += more;
+    n->lead.surplus_frames -= there;
+    xpa_lead_set(f, f->lead.frames + more - there);
+    n->follow.synced = false;
 }
 
 void xpa_lead_used(struct xpa_pw_node *n, double frames, uint64_t now_nsec) {
-    struct xpa_front *f = n->front;
-    xpa_margin_used(&f->margin, frames, now_nsec);
-    uint32_t less = xpa_margin_ease(&f->margin, now_nsec);
-    f->asked_frames -= less;
-    n->surplus_frames += less;
+    struct xpa_front *f = n->state.front;
+    xpa_margin_used(&f->lead.margin, frames, now_nsec);
+    uint32_t less = xpa_margin_ease(&f->lead.margin, now_nsec);
+    f->lead.asked_frames -= less;
+    n->lead.surplus_frames += less;
 }
 
 /* Another stream of the card goes by our cycles, and its frames by the same clock: what our lead
  * loses would be added to its own. */
 static bool is_followed(const struct xpa_pw_node *n) {
     struct xpa_pw_node *other;
-    spa_list_for_each (other, &n->pw->nodes, link) {
-        if (other->running && !other->driving && other->position &&
-            other->position->clock.id == n->clock->id &&
+    spa_list_for_each (other, &n->pw->loop.nodes, state.link) {
+        if (other->state.running && !other->state.driving && other->io.position &&
+            other->io.position->clock.id == n->io.clock->id &&
             strcmp(other->clock_name, n->clock_name) == 0)
             return true;
     }
@@ -77,61 +78,61 @@ static bool is_followed(const struct xpa_pw_node *n) {
 /* Frames are neither left out nor repeated: cycles start a little later (capture: sooner) than they
  * would, until the surplus is gone. */
 void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames) {
-    struct xpa_front *f = n->front;
-    if (n->surplus_frames == 0 || is_followed(n))
+    struct xpa_front *f = n->state.front;
+    if (n->lead.surplus_frames == 0 || is_followed(n))
         return;
-    n->shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
-    if (n->shrunk_frames < SHRINK_FRAMES)
+    n->lead.shrunk_frames += step_frames * SHRINKS_PPM * 1e-6;
+    if (n->lead.shrunk_frames < SHRINK_FRAMES)
         return;
-    uint32_t less = SPA_MIN(n->surplus_frames, SHRINK_FRAMES);
-    n->shrunk_frames = 0;
-    n->surplus_frames -= less;
+    uint32_t less = SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES);
+    n->lead.shrunk_frames = 0;
+    n->lead.surplus_frames -= less;
     /* the host needs more by now, or the buffer held no longer lead */
-    if (f->lead_frames + f->config.period_frames / 4 < xpa_lead_wanted(f) + less)
-        n->surplus_frames = 0;
+    if (f->lead.frames + f->stream.config.period_frames / 4 < xpa_lead_wanted(f) + less)
+        n->lead.surplus_frames = 0;
     else
-        xpa_lead_set(f, f->lead_frames - less);
+        xpa_lead_set(f, f->lead.frames - less);
 }
 
 /* A captured frame is as old as the host says when it can be read. */
 static double host_age(const struct xpa_front *f) {
-    return f->direction == XPA_CAPTURE ? f->host_frames : 0;
+    return f->direction == XPA_CAPTURE ? f->stream.host_frames : 0;
 }
 
 double xpa_lead_distance(const struct xpa_front *f, double step_frames) {
-    double nominal = f->lead_frames + (f->direction == XPA_CAPTURE ? step_frames : 0);
+    double nominal = f->lead.frames + (f->direction == XPA_CAPTURE ? step_frames : 0);
     if (!xpa_front_time_locked(f))
         return nominal;
-    return nominal * 1e9 / (xpa_front_nsec_per_frame(f) * f->config.rate);
+    return nominal * 1e9 / (xpa_front_nsec_per_frame(f) * f->stream.config.rate);
 }
 
 /* The resampler is there while the node follows a strange clock, or its rate is not the graph's. */
 void xpa_lead_note_resampler(struct xpa_pw_node *n) {
-    struct xpa_front *f = n->front;
-    double frames = n->rate_match ? n->rate_match->delay : 0;
+    struct xpa_front *f = n->state.front;
+    double frames = n->io.rate_match ? n->io.rate_match->delay : 0;
     if (n->direction == XPA_PLAYBACK) /* it counts what goes in */
-        frames *= (double)f->config.rate / n->position->clock.rate.denom;
+        frames *= (double)f->stream.config.rate / n->io.position->clock.rate.denom;
     /* it comes and goes at once; what it holds from cycle to cycle differs by a frame */
-    double gain = fabs(frames - f->resampler_frames) > 4 ? 1.0 : 0.05;
-    f->resampler_frames += gain * (frames - f->resampler_frames);
-    if (f->resampler_frames < 0.01)
-        f->resampler_frames = 0;
+    double gain = fabs(frames - f->lead.resampler_frames) > 4 ? 1.0 : 0.05;
+    f->lead.resampler_frames += gain * (frames - f->lead.resampler_frames);
+    if (f->lead.resampler_frames < 0.01)
+        f->lead.resampler_frames = 0;
     xpa_lead_tell(f);
 }
 
 /* What applications are told: a played frame is heard `lead` after its cycle began; a captured one
  * waited `lead` here, and before that as long as the host says. */
 void xpa_lead_tell(struct xpa_front *f) {
-    double exact = f->lead_frames + host_age(f) + f->offset_frames + f->resampler_frames;
-    if (exact != floor(exact) && fabs(exact - f->published_frames) <= TOLD_WITHIN_FRAMES)
+    double exact = f->lead.frames + host_age(f) + f->lead.offset_frames + f->lead.resampler_frames;
+    if (exact != floor(exact) && fabs(exact - f->lead.published_frames) <= TOLD_WITHIN_FRAMES)
         return;
     uint32_t frames = (uint32_t)lround(fmax(exact, 0));
-    if (frames == f->published_frames)
+    if (frames == f->lead.published_frames)
         return;
-    f->published_frames = frames;
+    f->lead.published_frames = frames;
     f->stats.published_frames = frames;
     /* who has not read the last notice yet finds this figure there, too */
-    if (!f->latency_unread || xpa_plane_noticed(f->plane, f->latency_ticket))
-        f->latency_ticket = xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, 0, NULL);
-    f->latency_unread = true;
+    if (!f->lead.unread || xpa_plane_noticed(f->plane, f->lead.ticket))
+        f->lead.ticket = xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, 0, NULL);
+    f->lead.unread = true;
 }

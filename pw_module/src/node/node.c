@@ -39,8 +39,8 @@ static int do_set_wanted(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)size;
-    n->wanted = *(const bool *)data;
-    xpa_overdue_forget(&n->cycle);
+    n->state.wanted = *(const bool *)data;
+    xpa_overdue_forget(&n->cycle.overdue);
     xpa_node_update(n, xpa_now_nsec());
     return 0;
 }
@@ -93,14 +93,14 @@ static void on_process(void *data) { xpa_node_process(data); }
 static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
     struct xpa_pw_node *n = data;
     float full[SPA_AUDIO_MAX_CHANNELS];
-    if (id != SPA_PROP_channelVolumes || n->volume_known)
+    if (id != SPA_PROP_channelVolumes || n->locked.volume_known)
         return;
-    n->volume_known = true;
+    n->locked.volume_known = true;
     if (control->n_values > 0)
         return;
-    for (uint32_t i = 0; i < n->likely_channels; i++)
+    for (uint32_t i = 0; i < n->locked.likely_channels; i++)
         full[i] = 1.0f;
-    pw_stream_set_control(n->stream, id, n->likely_channels, full, 0);
+    pw_stream_set_control(n->stream, id, n->locked.likely_channels, full, 0);
 }
 
 static const struct pw_stream_events STREAM_EVENTS = {
@@ -170,8 +170,8 @@ void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
 
 static void do_add(const struct xpa_command *command) {
     struct xpa_pw_node *n = command->object;
-    spa_list_append(&n->pw->nodes, &n->link);
-    n->timer_added = xpa_loop_add(&n->plane->loop, &n->timer_source) == 0;
+    spa_list_append(&n->pw->loop.nodes, &n->state.link);
+    n->state.timer_added = xpa_loop_add(&n->plane->loop, &n->timer_source) == 0;
 }
 
 static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void *data, size_t size,
@@ -179,15 +179,15 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
     xpa_plane_carry_out(n->plane);
-    if (n->timer_added)
+    if (n->state.timer_added)
         xpa_loop_remove(&n->plane->loop, &n->timer_source);
-    n->timer_added = false;
-    if (n->link.next)
-        spa_list_remove(&n->link);
-    if (n->front)
-        n->front->on_change = NULL;
-    n->front = NULL;
-    n->wanted = false;
+    n->state.timer_added = false;
+    if (n->state.link.next)
+        spa_list_remove(&n->state.link);
+    if (n->state.front)
+        n->state.front->graph.on_change = NULL;
+    n->state.front = NULL;
+    n->state.wanted = false;
     return 0;
 }
 
@@ -201,10 +201,10 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
     const char *pulse_delay = pw_properties_get(properties, "xenpv.pulse-delay");
     n->pulse_delay = pulse_delay && spa_atob(pulse_delay);
     const char *title = pw_properties_get(properties, PW_KEY_NODE_DESCRIPTION);
-    n->stream = pw_stream_new(n->pw->core, title ? title : "Xen PV Audio", properties);
+    n->stream = pw_stream_new(n->pw->locked.core, title ? title : "Xen PV Audio", properties);
     if (!n->stream)
         return errno ? -errno : -ENOMEM;
-    pw_stream_add_listener(n->stream, &n->listener, &STREAM_EVENTS, n);
+    pw_stream_add_listener(n->stream, &n->locked.listener, &STREAM_EVENTS, n);
     return 0;
 }
 
@@ -217,7 +217,7 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
     if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
         params[param_count++] = enum_format(&b, offer, offer->channels[0]);
-    n->likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    n->locked.likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     return pw_stream_connect(
         n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
         PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,
@@ -276,7 +276,7 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
     if (n->stream) {
-        spa_hook_remove(&n->listener);
+        spa_hook_remove(&n->locked.listener);
         pw_stream_destroy(n->stream);
     }
     if (n->timer_source.fd >= 0)

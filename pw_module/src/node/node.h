@@ -46,59 +46,80 @@ struct xpa_node_format {
 };
 
 struct xpa_pw_node {
+    /* Set before the data loop knows the node, and the same ever after: for any thread. */
     struct xpa_pw *pw;
-    struct spa_list link; /* in pw->nodes, data loop */
     struct xpa_plane *plane;
     uint32_t id;
     int direction;
     struct pw_stream *stream;
-    struct spa_hook listener;
     char clock_name[64];
     int version;
-    uint32_t likely_channels;
-    bool volume_known;
     bool pulse_delay; /* tell the delay so that PulseAudio's clients read the true one */
-
-    /* data loop */
-    struct xpa_front *front;
-    struct xpa_node_format format;
-    struct spa_io_position *position;
-    struct spa_io_clock *clock;
-    struct spa_io_rate_match *rate_match;
     struct xpa_source timer_source;
-    bool timer_added;
-    uint64_t armed_nsec;
-    bool wanted;  /* the graph runs this node */
-    bool running; /* the stream is started for it */
-    bool driving; /* this node starts the graph's cycles */
-    bool in_update;
-    struct xpa_overdue cycle; /* playback: the one that was started */
-    uint64_t triggered_nsec;
-    uint64_t drain_frames; /* stopping when the position is here */
-    uint64_t drain_until_nsec;
-    bool draining;
-    uint64_t idle_nsec;             /* since when there is no backend, while driving */
-    struct xpa_converter converter; /* capture */
-    bool served;                    /* capture: process() was called for the last cycle */
-    /* the lead is so much longer than it need be; and what is due of that, but not yet given back
+
+    /* With the lock of PipeWire's main loop (pipewire/core.h). */
+    struct {
+        struct spa_hook listener;
+        uint32_t likely_channels;
+        bool volume_known;
+    } locked;
+
+    /* The rest is the data loop's. What the node does: */
+    struct {
+        struct spa_list link; /* in pw->loop.nodes */
+        struct xpa_front *front;
+        struct xpa_node_format format;
+        uint64_t armed_nsec; /* the timer */
+        bool timer_added;
+        bool wanted;  /* the graph runs this node */
+        bool running; /* the stream is started for it */
+        bool driving; /* this node starts the graph's cycles */
+        bool draining;
+        bool in_update;
+        bool was_starved;
+        uint64_t drain_frames; /* stopping when the position is here */
+        uint64_t drain_until_nsec;
+        uint64_t idle_nsec; /* since when there is no backend, while driving */
+        uint32_t rate;      /* of the stream that was started last */
+    } state;
+
+    /* What PipeWire and we tell each other. */
+    struct {
+        struct spa_io_position *position;
+        struct spa_io_clock *clock;
+        struct spa_io_rate_match *rate_match;
+    } io;
+
+    /* One round of the graph. */
+    struct {
+        struct xpa_overdue overdue; /* playback: the one that was started */
+        uint64_t triggered_nsec;
+        struct xpa_converter converter; /* capture */
+        bool served;                    /* capture: process() was called for the last cycle */
+        uint64_t quantum_frames, processed;
+    } cycle;
+
+    /* The lead is so much longer than it need be; and what is due of that, but not yet given back.
      */
-    uint32_t surplus_frames;
-    double shrunk_frames;
-    /* following another driver */
-    struct spa_dll dll;
-    uint32_t dll_quantum;
-    double follow_sec;
-    uint32_t offset_cycles; /* that front->offset_frames is the mean of */
-    bool synced;
-    uint64_t follow_quantum; /* of the cycle before, and how far off the distance was there */
-    double error_frames;
-    double held_frames;   /* by the host, as last seen */
-    double doubt_sec;     /* when, by follow_sec, the distance to our own clock was set anew */
-    uint32_t fill_cycles; /* until the resampler, just started, is full */
-    bool drifted;         /* from a driver that seemed to have our clock */
-    bool was_starved;
-    uint64_t quantum_frames, processed;
-    uint32_t rate; /* of the stream that was started last */
+    struct {
+        uint32_t surplus_frames;
+        double shrunk_frames;
+    } lead;
+
+    /* Following another driver (node/follow.h). */
+    struct {
+        struct spa_dll dll;
+        uint32_t dll_quantum;
+        double sec;
+        uint32_t offset_cycles; /* that front->lead.offset_frames is the mean of */
+        bool synced;
+        uint64_t quantum; /* of the cycle before, and how far off the distance was there */
+        double error_frames;
+        double held_frames;   /* by the host, as last seen */
+        double doubt_sec;     /* when, by `sec`, the distance to our own clock was set anew */
+        uint32_t fill_cycles; /* until the resampler, just started, is full */
+        bool drifted;         /* from a driver that seemed to have our clock */
+    } follow;
 };
 
 /* From now on its frames go through `front`, until that is detached. Again: nothing happens. */

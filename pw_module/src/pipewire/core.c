@@ -100,15 +100,15 @@ struct pw_properties *xpa_pw_properties(const char *const *keys, const char *con
 
 void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
                  const char *text) {
-    if (pw->event_count == pw->event_room) {
-        uint32_t room = pw->event_room ? 2 * pw->event_room : 64;
-        struct xpa_pw_event *more = realloc(pw->events, room * sizeof *more);
+    if (pw->locked.event_count == pw->locked.event_room) {
+        uint32_t room = pw->locked.event_room ? 2 * pw->locked.event_room : 64;
+        struct xpa_pw_event *more = realloc(pw->locked.events, room * sizeof *more);
         if (!more)
             return;
-        pw->events = more;
-        pw->event_room = room;
+        pw->locked.events = more;
+        pw->locked.event_room = room;
     }
-    struct xpa_pw_event *event = &pw->events[pw->event_count++];
+    struct xpa_pw_event *event = &pw->locked.events[pw->locked.event_count++];
     *event = (struct xpa_pw_event){.kind = kind, .id = id, .a = {a0, a1, a2}};
     if (text)
         snprintf(event->text, sizeof event->text, "%s", text);
@@ -119,10 +119,10 @@ void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int3
 
 int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event) {
     XPA_PW_LOCKED(pw);
-    if (pw->event_count == 0)
+    if (pw->locked.event_count == 0)
         return 0;
-    *event = pw->events[0];
-    memmove(&pw->events[0], &pw->events[1], --pw->event_count * sizeof *event);
+    *event = pw->locked.events[0];
+    memmove(&pw->locked.events[0], &pw->locked.events[1], --pw->locked.event_count * sizeof *event);
     return 1;
 }
 
@@ -146,17 +146,17 @@ static int adopt_plane(struct spa_loop *loop, bool async, uint32_t seq, const vo
                        size_t size, void *user_data) {
     struct xpa_pw *pw = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    pw->plane_source = pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN,
-                                      false, on_plane, pw);
-    return pw->plane_source ? 0 : -errno;
+    pw->loop.plane_source = pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN,
+                                           false, on_plane, pw);
+    return pw->loop.plane_source ? 0 : -errno;
 }
 
 static int release_plane(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
                          size_t size, void *user_data) {
     struct xpa_pw *pw = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    pw_loop_destroy_source(pw->data_loop, pw->plane_source);
-    pw->plane_source = NULL;
+    pw_loop_destroy_source(pw->data_loop, pw->loop.plane_source);
+    pw->loop.plane_source = NULL;
     return 0;
 }
 
@@ -166,7 +166,7 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
         return NULL;
     pw_init(NULL, NULL);
     pw->plane = plane;
-    spa_list_init(&pw->nodes);
+    spa_list_init(&pw->loop.nodes);
     pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
     if (pw->event_fd < 0 || !pw->thread) {
@@ -198,24 +198,24 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
 
 int xpa_pw_connect(struct xpa_pw *pw) {
     XPA_PW_LOCKED(pw);
-    if (pw->core)
+    if (pw->locked.core)
         return 0;
-    pw->core = pw_context_connect(pw->context, NULL, 0);
-    if (!pw->core)
+    pw->locked.core = pw_context_connect(pw->context, NULL, 0);
+    if (!pw->locked.core)
         return errno ? -errno : -EIO;
-    pw_core_add_listener(pw->core, &pw->core_listener, &CORE_EVENTS, pw);
+    pw_core_add_listener(pw->locked.core, &pw->locked.core_listener, &CORE_EVENTS, pw);
     return 0;
 }
 
 /* Nodes and hosts must have been freed. */
 void xpa_pw_disconnect(struct xpa_pw *pw) {
     XPA_PW_LOCKED(pw);
-    if (!pw->core)
+    if (!pw->locked.core)
         return;
     xpa_pw_unwatch_links(pw);
-    spa_hook_remove(&pw->core_listener);
-    pw_core_disconnect(pw->core);
-    pw->core = NULL;
+    spa_hook_remove(&pw->locked.core_listener);
+    pw_core_disconnect(pw->locked.core);
+    pw->locked.core = NULL;
 }
 
 void xpa_pw_free(struct xpa_pw *pw) {
@@ -223,7 +223,7 @@ void xpa_pw_free(struct xpa_pw *pw) {
         return;
     if (pw->context) {
         xpa_pw_disconnect(pw);
-        if (pw->plane_source) {
+        if (pw->loop.plane_source) {
             XPA_PW_LOCKED(pw);
             pw_loop_invoke(pw->data_loop, release_plane, 0, NULL, 0, true, pw);
         }
@@ -234,7 +234,7 @@ void xpa_pw_free(struct xpa_pw *pw) {
         pw_thread_loop_destroy(pw->thread);
     if (pw->event_fd >= 0)
         close(pw->event_fd);
-    free(pw->events);
+    free(pw->locked.events);
     free(pw);
 }
 

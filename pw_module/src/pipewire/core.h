@@ -16,20 +16,33 @@
 #include "plane/plane.h"
 
 struct xpa_pw {
+    /* Set before any other thread knows it, and the same ever after: for any thread. */
     struct xpa_plane *plane;
     struct pw_thread_loop *thread;
     int event_fd;
     struct pw_context *context;
     struct pw_loop *data_loop;
-    struct pw_core *core;
-    struct spa_hook core_listener;
-    struct spa_source *plane_source;
-    struct spa_list nodes; /* of struct xpa_pw_node, data loop */
-    struct pw_registry *registry;
-    struct spa_hook registry_listener;
-    _Atomic uint64_t links_nsec; /* when links of the graph last came or went */
-    struct xpa_pw_event *events; /* a growing ring */
-    uint32_t event_count, event_room;
+
+    /* With the lock of `thread`'s loop. */
+    struct {
+        struct pw_core *core;
+        struct spa_hook core_listener;
+        struct pw_registry *registry;
+        struct spa_hook registry_listener;
+        struct xpa_pw_event *events; /* a growing ring */
+        uint32_t event_count, event_room;
+    } locked;
+
+    /* The data loop's; Python's thread waits while it is made and taken away. */
+    struct {
+        struct spa_source *plane_source;
+        struct spa_list nodes; /* of struct xpa_pw_node */
+    } loop;
+
+    /* What PipeWire's main loop and the data loop both touch. */
+    struct {
+        _Atomic uint64_t links_nsec; /* when links of the graph last came or went */
+    } shared;
 };
 
 /* Runs the rest of the enclosing block with PipeWire's main loop standing still. */

@@ -18,23 +18,36 @@
 #include "back/back.h"
 
 struct xpa_pw_host {
+    /* Set before any other thread knows the host, and the same ever after: for any thread. */
     struct xpa_pw *pw;
     struct xpa_back *back;
     uint32_t id;
     int direction;
     uint32_t rate, frame_bytes;
     struct pw_stream *stream;
-    struct spa_hook listener;
-    struct spa_io_position *position; /* data loop */
-    uint64_t expected_position;       /* of the graph's clock; 0: none yet */
-    uint32_t clock_id;
-    struct spa_hook loop_listener; /* data loop */
-    pthread_t loop_thread;         /* the data loop's */
-    uint64_t seen_position;        /* of the cycle that process() was called for last */
-    bool processed, overtaken;
-    float volumes[SPA_AUDIO_MAX_CHANNELS]; /* PipeWire's main loop */
-    uint32_t volume_count;
-    bool mute;
+
+    /* With the lock of PipeWire's main loop. */
+    struct {
+        struct spa_hook listener;
+        float volumes[SPA_AUDIO_MAX_CHANNELS];
+        uint32_t volume_count;
+        bool mute;
+    } locked;
+
+    /* What the data loop writes, and threads that wait for it read (before_poll). */
+    struct {
+        _Atomic pthread_t loop_thread; /* the data loop's */
+    } shared;
+
+    /* The graph's cycles; data loop. */
+    struct {
+        struct spa_hook loop_listener;
+        struct spa_io_position *position;
+        uint64_t expected_position; /* of the graph's clock; 0: none yet */
+        uint32_t clock_id;
+        uint64_t seen_position; /* of the cycle that process() was called for last */
+        bool processed, overtaken;
+    } cycle;
 };
 
 static uint64_t nsec_of(double frames, double rate) {
@@ -43,23 +56,23 @@ static uint64_t nsec_of(double frames, double rate) {
 
 /* Frames (ours) that the graph went through without calling us. */
 static uint32_t missed_frames(struct xpa_pw_host *h) {
-    const struct spa_io_clock *clock = &h->position->clock;
-    uint64_t expected = h->expected_position;
-    bool known = expected != 0 && clock->id == h->clock_id && clock->rate.denom != 0;
-    h->expected_position = clock->position + clock->duration;
-    h->clock_id = clock->id;
+    const struct spa_io_clock *clock = &h->cycle.position->clock;
+    uint64_t expected = h->cycle.expected_position;
+    bool known = expected != 0 && clock->id == h->cycle.clock_id && clock->rate.denom != 0;
+    h->cycle.expected_position = clock->position + clock->duration;
+    h->cycle.clock_id = clock->id;
     if (known && clock->position == expected)
         return 0;
     uint64_t missed = clock->position - expected;
     if (!known || clock->position < expected || missed > clock->rate.denom) {
-        xpa_clock_shift(&h->back->clock); /* another clock: its phase is new */
+        xpa_clock_shift(&h->back->stream.clock); /* another clock: its phase is new */
         return 0;
     }
     return (uint32_t)((double)missed * h->rate / clock->rate.denom);
 }
 
 static bool too_late(const struct xpa_pw_host *h, uint64_t now_nsec) {
-    const struct spa_io_clock *clock = &h->position->clock;
+    const struct spa_io_clock *clock = &h->cycle.position->clock;
     if (clock->rate.denom == 0 || now_nsec <= clock->nsec)
         return false;
     return now_nsec - clock->nsec > nsec_of((double)clock->duration, clock->rate.denom);
@@ -72,11 +85,12 @@ static void before_poll(void *data) {
     struct xpa_pw_host *h = data;
     /* A thread that waits for pw_loop_invoke() runs the loop's hooks, too (spa/support/loop.c). It
      * says nothing of the cycle, and would race with process(). */
-    if (!pthread_equal(pthread_self(), h->loop_thread))
+    if (!pthread_equal(pthread_self(), h->shared.loop_thread))
         return;
-    if (h->processed && h->position && h->position->clock.position != h->seen_position)
-        h->overtaken = true;
-    h->processed = false;
+    if (h->cycle.processed && h->cycle.position &&
+        h->cycle.position->clock.position != h->cycle.seen_position)
+        h->cycle.overtaken = true;
+    h->cycle.processed = false;
 }
 
 static void after_poll(void *data) { (void)data; }
@@ -94,9 +108,9 @@ static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct p
     uint32_t frames = data->maxsize / h->frame_bytes;
     if (buffer->requested && buffer->requested < frames)
         frames = (uint32_t)buffer->requested;
-    uint64_t before = b->host_frames;
-    bool unheard = h->overtaken || (h->position && too_late(h, xpa_now_nsec()));
-    h->overtaken = false;
+    uint64_t before = b->stream.host_frames;
+    bool unheard = h->cycle.overtaken || (h->cycle.position && too_late(h, xpa_now_nsec()));
+    h->cycle.overtaken = false;
     if (unheard)
         xpa_back_pull_nothing(b, data->data, frames);
     else
@@ -125,7 +139,7 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     uint64_t now = xpa_now_nsec(),
              since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
     xpa_back_push(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
-    xpa_back_mark(b, (uint64_t)time->now - age, b->host_frames);
+    xpa_back_mark(b, (uint64_t)time->now - age, b->stream.host_frames);
 }
 
 static void on_process(void *data) {
@@ -134,14 +148,14 @@ static void on_process(void *data) {
     struct pw_buffer *buffer = pw_stream_dequeue_buffer(h->stream);
     if (!buffer)
         return;
-    if (h->position) {
-        h->seen_position = h->position->clock.position;
-        h->processed = true;
+    if (h->cycle.position) {
+        h->cycle.seen_position = h->cycle.position->clock.position;
+        h->cycle.processed = true;
     }
     bool timed = pw_stream_get_time_n(h->stream, &now, sizeof now) == 0;
-    if (h->back->open && buffer->buffer->datas[0].data) {
+    if (h->back->stream.open && buffer->buffer->datas[0].data) {
         xpa_back_collect(h->back);
-        uint32_t missed = h->position ? missed_frames(h) : 0;
+        uint32_t missed = h->cycle.position ? missed_frames(h) : 0;
         if (missed > 0)
             xpa_back_missed(h->back, missed);
         if (h->direction == XPA_PLAYBACK)
@@ -156,8 +170,8 @@ static int do_set_position(struct spa_loop *loop, bool async, uint32_t seq, cons
                            size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)size;
-    h->position = *(struct spa_io_position *const *)data;
-    h->expected_position = 0;
+    h->cycle.position = *(struct spa_io_position *const *)data;
+    h->cycle.expected_position = 0;
     return 0;
 }
 
@@ -165,8 +179,8 @@ static int do_watch_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    h->loop_thread = pthread_self();
-    pw_loop_add_hook(h->pw->data_loop, &h->loop_listener, &LOOP_HOOKS, h);
+    h->shared.loop_thread = pthread_self();
+    pw_loop_add_hook(h->pw->data_loop, &h->cycle.loop_listener, &LOOP_HOOKS, h);
     return 0;
 }
 
@@ -174,7 +188,7 @@ static int do_leave_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
-    spa_hook_remove(&h->loop_listener);
+    spa_hook_remove(&h->cycle.loop_listener);
     return 0;
 }
 
@@ -195,10 +209,10 @@ static void on_state_changed(void *data, enum pw_stream_state old, enum pw_strea
 static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
     struct xpa_pw_host *h = data;
     if (id == SPA_PROP_channelVolumes) {
-        h->volume_count = SPA_MIN(control->n_values, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
-        memcpy(h->volumes, control->values, h->volume_count * sizeof(float));
+        h->locked.volume_count = SPA_MIN(control->n_values, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+        memcpy(h->locked.volumes, control->values, h->locked.volume_count * sizeof(float));
     } else if (id == SPA_PROP_mute && control->n_values > 0) {
-        h->mute = control->values[0] > 0.5f;
+        h->locked.mute = control->values[0] > 0.5f;
     } else {
         return;
     }
@@ -228,13 +242,14 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
     h->direction = direction;
     h->rate = rate;
     h->frame_bytes = channels * sample_bytes;
-    h->stream = pw_stream_new(pw->core, "Xen PV Audio", xpa_pw_properties(keys, values, count));
+    h->stream =
+        pw_stream_new(pw->locked.core, "Xen PV Audio", xpa_pw_properties(keys, values, count));
     if (!h->stream) {
         free(h);
         return NULL;
     }
     pw_loop_invoke(pw->data_loop, do_watch_loop, 0, NULL, 0, true, h);
-    pw_stream_add_listener(h->stream, &h->listener, &STREAM_EVENTS, h);
+    pw_stream_add_listener(h->stream, &h->locked.listener, &STREAM_EVENTS, h);
     struct spa_audio_info_raw info =
         SPA_AUDIO_INFO_RAW_INIT(.format = xpa_pw_spa_format(sndif_format), .rate = rate,
                                 .channels = channels);
@@ -250,7 +265,7 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
         errno = -result;
         return NULL;
     }
-    atomic_store(&back->host_wakes, true);
+    atomic_store(&back->shared.host_wakes, true);
     return h;
 }
 
@@ -276,18 +291,18 @@ int xpa_pw_host_set_mute(struct xpa_pw_host *h, int mute) {
 
 uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t room, int *mute) {
     XPA_PW_LOCKED(h->pw);
-    uint32_t count = SPA_MIN(h->volume_count, room);
-    memcpy(volumes, h->volumes, count * sizeof *volumes);
-    *mute = h->mute;
+    uint32_t count = SPA_MIN(h->locked.volume_count, room);
+    memcpy(volumes, h->locked.volumes, count * sizeof *volumes);
+    *mute = h->locked.mute;
     return count;
 }
 
 void xpa_pw_host_free(struct xpa_pw_host *h) {
     if (!h)
         return;
-    atomic_store(&h->back->host_wakes, false);
+    atomic_store(&h->back->shared.host_wakes, false);
     XPA_PW_LOCKED(h->pw);
-    spa_hook_remove(&h->listener);
+    spa_hook_remove(&h->locked.listener);
     pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);
     pw_stream_destroy(h->stream);
     free(h);

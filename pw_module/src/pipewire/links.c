@@ -7,7 +7,7 @@
 #include "pipewire/core.h"
 
 static void note(struct xpa_pw *pw) {
-    atomic_store_explicit(&pw->links_nsec, xpa_now_nsec(), memory_order_relaxed);
+    atomic_store_explicit(&pw->shared.links_nsec, xpa_now_nsec(), memory_order_relaxed);
 }
 
 static void on_global(void *data, uint32_t id, uint32_t permissions, const char *type,
@@ -27,17 +27,18 @@ static const struct pw_registry_events REGISTRY_EVENTS = {
     PW_VERSION_REGISTRY_EVENTS, .global = on_global, .global_remove = on_global_remove};
 
 void xpa_pw_watch_links(struct xpa_pw *pw) {
-    if (pw->registry)
+    if (pw->locked.registry)
         return;
-    pw->registry = pw_core_get_registry(pw->core, PW_VERSION_REGISTRY, 0);
-    if (pw->registry)
-        pw_registry_add_listener(pw->registry, &pw->registry_listener, &REGISTRY_EVENTS, pw);
+    pw->locked.registry = pw_core_get_registry(pw->locked.core, PW_VERSION_REGISTRY, 0);
+    if (pw->locked.registry)
+        pw_registry_add_listener(pw->locked.registry, &pw->locked.registry_listener,
+                                 &REGISTRY_EVENTS, pw);
 }
 
 void xpa_pw_unwatch_links(struct xpa_pw *pw) {
-    if (!pw->registry)
+    if (!pw->locked.registry)
         return;
-    spa_hook_remove(&pw->registry_listener);
-    pw_proxy_destroy((struct pw_proxy *)pw->registry);
-    pw->registry = NULL;
+    spa_hook_remove(&pw->locked.registry_listener);
+    pw_proxy_destroy((struct pw_proxy *)pw->locked.registry);
+    pw->locked.registry = NULL;
 }

@@ -14,15 +14,20 @@
 #include "pipewire/core.h"
 
 struct side {
+    /* Set before the data loop knows the stream, and the same ever after. */
     struct xpa_pw_probe *probe;
     struct pw_stream *stream;
     struct spa_hook listener;
     float *samples; /* interleaved; playback: given, capture: filled */
     uint64_t frames;
-    _Atomic uint64_t done_frames; /* Python watches it */
     struct xpa_probe_mark *marks;
-    _Atomic uint32_t mark_count; /* so many are whole */
     uint32_t mark_room;
+
+    /* The data loop writes, Python's thread reads: so many samples and marks are whole. */
+    struct {
+        _Atomic uint64_t done_frames;
+        _Atomic uint32_t mark_count;
+    } shared;
 };
 
 struct xpa_pw_probe {
@@ -33,17 +38,17 @@ struct xpa_pw_probe {
 
 static void mark(struct side *s, int sign) {
     struct pw_time t;
-    if (s->mark_count == s->mark_room || pw_stream_get_time_n(s->stream, &t, sizeof t) < 0 ||
+    if (s->shared.mark_count == s->mark_room || pw_stream_get_time_n(s->stream, &t, sizeof t) < 0 ||
         t.rate.denom == 0 || t.now == 0)
         return;
     double away = (double)(t.buffered + t.queued) / s->probe->rate +
                   (double)t.delay * t.rate.num / t.rate.denom;
-    s->marks[s->mark_count] = (struct xpa_probe_mark){
-        .frame = s->done_frames,
+    s->marks[s->shared.mark_count] = (struct xpa_probe_mark){
+        .frame = s->shared.done_frames,
         .cycle_nsec = (uint64_t)t.now,
         .published_nsec = t.now + sign * llround(away * 1e9),
     };
-    s->mark_count++;
+    s->shared.mark_count++;
 }
 
 static void on_play(void *data) {
@@ -55,12 +60,12 @@ static void on_play(void *data) {
     uint32_t frame_bytes = s->probe->channels * (uint32_t)sizeof(float);
     uint64_t room = d->maxsize / frame_bytes;
     uint64_t n = buffer->requested && buffer->requested < room ? buffer->requested : room;
-    uint64_t left = s->frames - s->done_frames, m = n < left ? n : left;
+    uint64_t left = s->frames - s->shared.done_frames, m = n < left ? n : left;
     if (m > 0)
         mark(s, 1);
-    memcpy(d->data, s->samples + s->done_frames * s->probe->channels, m * frame_bytes);
+    memcpy(d->data, s->samples + s->shared.done_frames * s->probe->channels, m * frame_bytes);
     memset((uint8_t *)d->data + m * frame_bytes, 0, (n - m) * frame_bytes);
-    s->done_frames += m;
+    s->shared.done_frames += m;
     d->chunk->offset = 0;
     d->chunk->stride = (int32_t)frame_bytes;
     d->chunk->size = (uint32_t)n * frame_bytes;
@@ -77,12 +82,12 @@ static void on_capture(void *data) {
     uint32_t frame_bytes = s->probe->channels * (uint32_t)sizeof(float);
     uint32_t offset = SPA_MIN(d->chunk->offset, d->maxsize);
     uint64_t n = SPA_MIN(d->chunk->size, d->maxsize - offset) / frame_bytes;
-    n = SPA_MIN(n, s->frames - s->done_frames);
+    n = SPA_MIN(n, s->frames - s->shared.done_frames);
     if (n > 0)
         mark(s, -1);
-    memcpy(s->samples + s->done_frames * s->probe->channels, SPA_PTROFF(d->data, offset, void),
-           n * frame_bytes);
-    s->done_frames += n;
+    memcpy(s->samples + s->shared.done_frames * s->probe->channels,
+           SPA_PTROFF(d->data, offset, void), n * frame_bytes);
+    s->shared.done_frames += n;
     pw_stream_queue_buffer(s->stream, buffer);
 }
 
@@ -108,7 +113,7 @@ static int open_side(struct side *s, const char *target, uint32_t quantum_frames
     if (target && *target)
         pw_properties_set(properties, "target.object", target);
     pw_properties_setf(properties, PW_KEY_NODE_LATENCY, "%u/%u", quantum_frames, p->rate);
-    s->stream = pw_stream_new(p->pw->core, "Xen PV Audio probe", properties);
+    s->stream = pw_stream_new(p->pw->locked.core, "Xen PV Audio probe", properties);
     if (!s->stream)
         return -ENOMEM;
     pw_stream_add_listener(s->stream, &s->listener, capture ? &CAPTURE_EVENTS : &PLAY_EVENTS, s);
@@ -167,13 +172,13 @@ static const struct side *side_of(const struct xpa_pw_probe *p, int direction) {
 }
 
 uint64_t xpa_pw_probe_done_frames(struct xpa_pw_probe *p, int direction) {
-    return side_of(p, direction)->done_frames;
+    return side_of(p, direction)->shared.done_frames;
 }
 
 uint32_t xpa_pw_probe_marks(struct xpa_pw_probe *p, int direction, struct xpa_probe_mark *marks,
                             uint32_t room) {
     const struct side *s = side_of(p, direction);
-    uint32_t count = SPA_MIN(s->mark_count, room);
+    uint32_t count = SPA_MIN(s->shared.mark_count, room);
     memcpy(marks, s->marks, count * sizeof *marks);
     return count;
 }

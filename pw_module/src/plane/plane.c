@@ -24,7 +24,7 @@ static void drain(int fd) {
 
 void xpa_plane_carry_out(struct xpa_plane *plane) {
     struct xpa_command command;
-    while (xpa_queue_pop(&plane->commands, &command))
+    while (xpa_queue_pop(&plane->shared.commands, &command))
         command.func(&command);
 }
 
@@ -55,8 +55,8 @@ struct xpa_plane *xpa_plane_new(void) {
     plane->notice_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     plane->command_source = (struct xpa_source){plane->command_fd, on_commands, plane};
     if (plane->command_fd < 0 || plane->notice_fd < 0 ||
-        make_queue(&plane->commands, sizeof(struct xpa_command)) < 0 ||
-        make_queue(&plane->notices, sizeof(struct xpa_notice)) < 0 ||
+        make_queue(&plane->shared.commands, sizeof(struct xpa_command)) < 0 ||
+        make_queue(&plane->shared.notices, sizeof(struct xpa_notice)) < 0 ||
         xpa_loop_add(&plane->loop, &plane->command_source) < 0) {
         xpa_plane_free(plane);
         return NULL;
@@ -80,13 +80,13 @@ void xpa_plane_free(struct xpa_plane *plane) {
         close(plane->command_fd);
     if (plane->notice_fd >= 0)
         close(plane->notice_fd);
-    free(plane->commands.mem);
-    free(plane->notices.mem);
+    free(plane->shared.commands.mem);
+    free(plane->shared.notices.mem);
     free(plane);
 }
 
 int xpa_plane_command(struct xpa_plane *plane, const struct xpa_command *command) {
-    if (!xpa_queue_push(&plane->commands, command))
+    if (!xpa_queue_push(&plane->shared.commands, command))
         return -EAGAIN;
     wake(plane->command_fd);
     return 0;
@@ -100,21 +100,21 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
     /* A stream has at most one slow request, two triggers (back/requests.c holds the next one
      * back), one latency (node/lead.c) and three farewells under way: there is room for those of
      * 146 streams. What is lost nevertheless is never waited for, but Python hears of it. */
-    if (!xpa_queue_push(&plane->notices, &notice))
-        atomic_fetch_add_explicit(&plane->lost_notices, 1, memory_order_relaxed);
+    if (!xpa_queue_push(&plane->shared.notices, &notice))
+        atomic_fetch_add_explicit(&plane->shared.lost_notices, 1, memory_order_relaxed);
     wake(plane->notice_fd);
-    return atomic_load_explicit(&plane->notices.tail, memory_order_relaxed);
+    return atomic_load_explicit(&plane->shared.notices.tail, memory_order_relaxed);
 }
 
 bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
     /* what the caller wrote before is seen by whoever has not read the notice yet */
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t head = atomic_load_explicit(&plane->notices.head, memory_order_acquire);
+    uint32_t head = atomic_load_explicit(&plane->shared.notices.head, memory_order_acquire);
     return (int32_t)(head - ticket) >= 0;
 }
 
 uint32_t xpa_plane_take_lost_notices(struct xpa_plane *plane) {
-    return atomic_exchange_explicit(&plane->lost_notices, 0, memory_order_relaxed);
+    return atomic_exchange_explicit(&plane->shared.lost_notices, 0, memory_order_relaxed);
 }
 
 int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }
@@ -122,5 +122,5 @@ int xpa_plane_notice_fd(struct xpa_plane *plane) { return plane->notice_fd; }
 void xpa_plane_clear_notice_fd(struct xpa_plane *plane) { drain(plane->notice_fd); }
 
 int xpa_plane_next_notice(struct xpa_plane *plane, struct xpa_notice *notice) {
-    return xpa_queue_pop(&plane->notices, notice);
+    return xpa_queue_pop(&plane->shared.notices, notice);
 }

@@ -29,15 +29,27 @@ struct xpa_command {
 enum { XPA_PLANE_MESSAGES = 1024, XPA_PLANE_PEERS = 8 };
 
 struct xpa_plane {
-    struct xpa_loop loop;
-    uint32_t event_wake; /* the batch in which a frontend stream last had an event, and when */
-    uint64_t event_nsec;
-    struct xpa_peer_clock peers[XPA_PLANE_PEERS]; /* backends that have streams with us */
-    struct xpa_queue commands, notices;
+    /* Set before the data loop runs, and the same ever after: for any thread. */
     int command_fd, notice_fd;
     struct xpa_source command_source;
+
+    /* Python's thread. */
     bool threaded;
-    atomic_uint lost_notices;
+
+    struct xpa_loop loop; /* data loop; see there */
+
+    /* What frontend streams have in common; data loop. */
+    struct {
+        uint32_t event_batch; /* the batch in which one last had an event, and when */
+        uint64_t event_nsec;
+        struct xpa_peer_clock peers[XPA_PLANE_PEERS]; /* backends that have streams with us */
+    } fronts;
+
+    /* What Python's thread and the data loop both touch. */
+    struct {
+        struct xpa_queue commands, notices;
+        atomic_uint lost_notices;
+    } shared;
 };
 
 /* Python's side: queues a command and wakes the loop. -EAGAIN when the queue is full. */

@@ -33,6 +33,7 @@
     FIELD(double, host_delay_frames)                                                               \
     FIELD(double, host_delay_max_frames)                                                           \
     FIELD(uint64_t, transport_nsec)                                                                \
+    FIELD(uint64_t, rests)                                                                         \
     FIELD(uint32_t, running)                                                                       \
     FIELD(uint32_t, driving)
 

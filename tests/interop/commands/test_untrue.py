@@ -41,10 +41,10 @@ DRIFT_UNCORRECTED = Change(
 # A source 500 ppm off its sink: it is resampled where nothing would have to be.
 SOURCE_DRIFTS = Change(
     "node/follow.c",
-    "SPA_FLAG_CLEAR(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);",
+    "SPA_FLAG_CLEAR(n->io.rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);",
     "{\n"
-    "            n->rate_match->rate = n->direction == XPA_CAPTURE ? 1.0005 : 1.0;\n"
-    "            SPA_FLAG_SET(n->rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);\n"
+    "            n->io.rate_match->rate = n->direction == XPA_CAPTURE ? 1.0005 : 1.0;\n"
+    "            SPA_FLAG_SET(n->io.rate_match->flags, SPA_IO_RATE_MATCH_FLAG_ACTIVE);\n"
     "        }",
 )
 

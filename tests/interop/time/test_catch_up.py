@@ -19,7 +19,7 @@ from xenpvaudio.measure.latency import RATE
 QUANTUM_FRAMES = 256
 SEC = 6.0
 OUTPUT = "loopback,delay=40ms,gain=0dB,stall=50ms/1s"
-AT_ONCE = Change("node/drive.c", "n->served ? xpa_graph_nsec(q) / 2", "n->served ? 0")
+AT_ONCE = Change("node/drive.c", "n->cycle.served ? xpa_graph_nsec(q) / 2", "n->cycle.served ? 0")
 
 
 def lost_quanta() -> int:

@@ -26,8 +26,8 @@ OUTPUT = f"loopback,delay=40ms,gain=-6dB,quantum={QUANTUM_FRAMES},jitter=2ms"
 STAYS = Change("time/margin.c", "if (g->frames < most)", "if (g->frames > most)")
 SHORT_SIGHTED = Change(
     "node/drive.c",
-    "fmax(late, 0.5 * f->config.period_frames)",
-    "fmin(late, 0.5 * f->config.period_frames)",
+    "fmax(late, 0.5 * f->stream.config.period_frames)",
+    "fmin(late, 0.5 * f->stream.config.period_frames)",
 )
 
 

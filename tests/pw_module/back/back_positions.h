@@ -75,7 +75,7 @@ static void test_stop_rounds_up_to_the_buffer_and_says_so_once(void) {
     CHECK_EQ(last.op.cur_pos.position, BYTES);
     CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_STOP), 0);
     CHECK_EQ(r->back->stats.events, events);
-    CHECK_EQ(r->back->written_frames, BUFFER);
+    CHECK_EQ(r->back->stream.written_frames, BUFFER);
     rig_free(r);
 }
 
@@ -193,7 +193,7 @@ static void test_starved_position_stands_still_then_goes_on(void) {
     sim_run(r->plane, 14 * SIM_MSEC);
     double error = fabs(position(r) - rig_truth(r, sim_now));
     CHECK(error < 0.5, "off by %f frames after an underrun", error);
-    rig_check_log(r, 0, 1, (int32_t)r->back->taken_frames);
+    rig_check_log(r, 0, 1, (int32_t)r->back->stream.taken_frames);
     rig_free(r);
 }
 
@@ -208,7 +208,7 @@ static void test_old_silence_does_not_make_the_position_jump(void) {
         CHECK_EQ(rig_write(r, (uint32_t)(written % BUFFER), (int32_t)written + 1, 100), 0);
         written += 100;
         sim_run(r->plane, 500000);
-        CHECK_EQ(r->back->written_frames, r->back->taken_frames);
+        CHECK_EQ(r->back->stream.written_frames, r->back->stream.taken_frames);
         double at = position(r), truth = rig_truth(r, sim_now);
         CHECK(at <= fmax(truth, 501) + 1, "position %f, heard %f", at, truth);
         sim_run_until(r->plane, r->tick.at_nsec - 1000);
@@ -225,7 +225,7 @@ static void test_stalled_host_does_not_keep_the_loop_busy(void) {
     sim_run(r->plane, SIM_SEC);
     CHECK(sim_fired - fired < 50, "%llu timers in a second of stall",
           (unsigned long long)(sim_fired - fired));
-    CHECK(position(r) <= (double)r->back->taken_frames, "heard more than was taken");
+    CHECK(position(r) <= (double)r->back->stream.taken_frames, "heard more than was taken");
     rig_free(r);
 }
 
@@ -234,13 +234,13 @@ static void test_cycles_that_nobody_hears_move_nothing(void) {
     int32_t silence[50];
     sim_run(r->plane, 5 * SIM_MSEC);
     for (int i = 0; i < 4; i++) { /* the host held us back: two cycles of either kind */
-        uint64_t before = r->back->taken_frames;
+        uint64_t before = r->back->stream.taken_frames;
         memset(silence, 1, sizeof silence);
         if (i % 2)
             xpa_back_pull_nothing(r->back, silence, 50);
         else
             xpa_back_missed(r->back, 50);
-        CHECK_EQ(r->back->taken_frames, before);
+        CHECK_EQ(r->back->stream.taken_frames, before);
         if (i % 2)
             CHECK_EQ(silence[49], 0);
         r->log_frames += 50;
@@ -266,7 +266,7 @@ static void test_pause_holds_the_position_and_loses_nothing(void) {
     sim_run(r->plane, 20 * SIM_MSEC);
     double at = position(r);
     uint64_t events = r->back->stats.events;
-    CHECK_EQ(at, r->back->taken_frames);
+    CHECK_EQ(at, r->back->stream.taken_frames);
     sim_run(r->plane, 300 * SIM_MSEC);
     CHECK_EQ(position(r), at);
     CHECK_EQ(r->back->stats.events, events);
@@ -286,7 +286,7 @@ static void test_rewind_replaces_what_was_not_taken(void) {
     struct rig *r = rig_open(XPA_PLAYBACK);
     rig_write(r, 0, 1, 800);
     CHECK_EQ(rig_write(r, 500, 501, 100), 0); /* 300 back, then 100 */
-    CHECK_EQ(r->back->written_frames, 600);
+    CHECK_EQ(r->back->stream.written_frames, 600);
     rig_host_start(r, 50, 0, 0);
     CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
     sim_run(r->plane, 30 * SIM_MSEC);
@@ -299,11 +299,11 @@ static void test_rewind_replaces_what_was_not_taken(void) {
 static void test_rewind_past_what_was_taken_keeps_the_count(void) {
     struct rig *r = rig_playing(400, 20 * SIM_MSEC, 800);
     sim_run(r->plane, 2 * SIM_MSEC);
-    CHECK_EQ(r->back->taken_frames, 400);
+    CHECK_EQ(r->back->stream.taken_frames, 400);
     for (uint32_t i = 0; i < 5; i++) /* in pieces */
         CHECK_EQ(rig_write(r, 300 + i * 60, 1301 + (int32_t)i * 60, 60), 0);
     CHECK_EQ(r->back->stats.written_frames, 600);
-    CHECK_EQ(r->back->written_frames - r->back->late_frames, 600);
+    CHECK_EQ(r->back->stream.written_frames - r->back->stream.late_frames, 600);
     sim_run(r->plane, 60 * SIM_MSEC);
     uint64_t first = 0;
     while (r->log[first] == 0)

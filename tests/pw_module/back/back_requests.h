@@ -50,9 +50,9 @@ static void test_full_fifo_is_no_space(void) {
         status = rig_write(r, (uint32_t)writes * 100 % BUFFER, writes * 100 + 1, 100);
     CHECK_EQ(status, -ENOSPC);
     CHECK(writes - 1 >= BUFFER / 100, "only %d frames fit", (writes - 1) * 100);
-    uint64_t written = r->back->written_frames;
+    uint64_t written = r->back->stream.written_frames;
     CHECK_EQ(rig_write(r, (uint32_t)(writes - 1) * 100 % BUFFER, 1, 500), -ENOSPC);
-    CHECK_EQ(r->back->written_frames, written); /* a refused WRITE leaves no trace */
+    CHECK_EQ(r->back->stream.written_frames, written); /* a refused WRITE leaves no trace */
     rig_host_start(r, 100, 0, 0);
     sim_run(r->plane, 100 * SIM_MSEC);
     rig_check_log(r, 0, 1, (writes - 1) * 100);
@@ -72,7 +72,7 @@ static void test_slow_requests_are_served_in_turn(void) {
     rig_push(r, &write);
     sim_run(r->plane, 100 * SIM_MSEC);
     CHECK_EQ(rig_pop(r), NO_ANSWER);
-    CHECK_EQ(r->back->written_frames, 0); /* the WRITE waits as well */
+    CHECK_EQ(r->back->stream.written_frames, 0); /* the WRITE waits as well */
     r->asleep = false;
     sim_settle(r->plane);
     CHECK_EQ(rig_pop(r), 0);
@@ -107,7 +107,10 @@ static void test_unread_answer_does_not_silence_the_next_query(void) {
  * BACKEND_PCM. */
 static const char *pcm_state(const struct rig *r) {
     const struct xpa_back *b = r->back;
-    return !b->open ? "closed" : !b->running ? "open" : b->paused ? "paused" : "running";
+    return !b->stream.open      ? "closed"
+           : !b->stream.running ? "open"
+           : b->stream.paused   ? "paused"
+                                : "running";
 }
 
 static struct rig *rig_in_state(int direction, int state) {
@@ -179,8 +182,8 @@ static void test_flood_of_triggers_cannot_fill_the_notices(void) {
         sim_now += 100000;
     }
     sim_run(r->plane, SIM_SEC);
-    CHECK(xpa_queue_fill(&r->plane->notices) <= 2, "%u notices of one stream",
-          xpa_queue_fill(&r->plane->notices));
+    CHECK(xpa_queue_fill(&r->plane->shared.notices) <= 2, "%u notices of one stream",
+          xpa_queue_fill(&r->plane->shared.notices));
     uint64_t fired = sim_fired;
     sim_run(r->plane, SIM_SEC);
     CHECK(sim_fired - fired < 2000, "%llu timers in a second",
@@ -242,9 +245,11 @@ static void test_random_pages_never_hurt(void) {
             ring->req_prod += random_below(&seed, 12);
             xpa_channel_notify(&r->link->requests[GUEST]);
             sim_run(r->plane, SIM_MSEC * random_below(&seed, 8));
-            CHECK(r->back->written_frames >= r->back->taken_frames, "taken past written");
+            CHECK(r->back->stream.written_frames >= r->back->stream.taken_frames,
+                  "taken past written");
             CHECK(r->direction == XPA_CAPTURE ||
-                      r->back->written_frames - r->back->taken_frames <= r->back->store_frames,
+                      r->back->stream.written_frames - r->back->stream.taken_frames <=
+                          r->back->stream.store_frames,
                   "more in the store than fits");
         }
         rig_free(r);

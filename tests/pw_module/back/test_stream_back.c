@@ -24,8 +24,8 @@ static void test_capture_position_is_never_ahead_of_data(void) {
             sim_run(r->plane, 100000);
             while (rig_event(r, &event)) {
                 uint64_t at = event.op.cur_pos.position / RIG_FRAME_BYTES;
-                CHECK(at <= r->back->written_frames, "position %llu of %llu captured",
-                      (unsigned long long)at, (unsigned long long)r->back->written_frames);
+                CHECK(at <= r->back->stream.written_frames, "position %llu of %llu captured",
+                      (unsigned long long)at, (unsigned long long)r->back->stream.written_frames);
                 CHECK(at > seen, "position goes back");
                 CHECK_EQ(at % PERIOD, 1);
                 uint32_t n = (uint32_t)(at - seen), offset = (uint32_t)(seen % BUFFER);
@@ -86,7 +86,7 @@ static void test_captured_frames_stay_readable_after_stop(void) {
     uint32_t head = BUFFER - (uint32_t)(from % BUFFER);
     CHECK_EQ(rig_read(r, (uint32_t)(from % BUFFER), head < 300 ? head : 300), 0);
     CHECK_EQ(r->buffer[from % BUFFER], from + 1);
-    uint64_t base = r->back->reported_frames;
+    uint64_t base = r->back->stream.reported_frames;
     CHECK_EQ(base % BUFFER, 0);
     CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
     int32_t captured = r->next_captured;
@@ -104,12 +104,12 @@ static void test_paused_capture_stands_still(void) {
     CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_PAUSE), 0);
     sim_run(r->plane, 10 * SIM_MSEC);
     double at = position(r);
-    CHECK_EQ(at, r->back->written_frames);
+    CHECK_EQ(at, r->back->stream.written_frames);
     sim_run(r->plane, 100 * SIM_MSEC);
     CHECK_EQ(position(r), at);
     CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_RESUME), 0);
     sim_run(r->plane, 10 * SIM_MSEC);
-    CHECK(position(r) > at + 300 && position(r) <= (double)r->back->written_frames,
+    CHECK(position(r) > at + 300 && position(r) <= (double)r->back->stream.written_frames,
           "position %f from %f", position(r), at);
     rig_free(r);
 }
@@ -146,7 +146,7 @@ static void push_start(struct rig *r) {
 static void test_start_is_answered_when_the_host_runs(int direction) {
     struct rig *r = rig_open(direction);
     bool plays = direction == XPA_PLAYBACK;
-    atomic_store(&r->back->host_wakes, true);
+    atomic_store(&r->back->shared.host_wakes, true);
     if (plays)
         CHECK_EQ(rig_write(r, 0, 1, BUFFER), 0);
     push_start(r);
@@ -178,7 +178,7 @@ static void test_start_is_answered_when_the_host_runs(int direction) {
  * as exact as any. */
 static void test_host_awake_since_open_starts_at_once_and_exactly(void) {
     struct rig *r = rig_open(XPA_PLAYBACK);
-    atomic_store(&r->back->host_wakes, true);
+    atomic_store(&r->back->shared.host_wakes, true);
     rig_host_start(r, 128, 7 * SIM_MSEC, 200);
     sim_run(r->plane, 300 * SIM_MSEC);
     CHECK_EQ(rig_write(r, 0, 1, BUFFER), 0);
@@ -197,7 +197,7 @@ static void test_start_is_answered_though_the_host_never_wakes(void) {
     struct rig *r = rig_open(XPA_PLAYBACK);
     struct xensnd_req write = {.operation = XENSND_OP_WRITE};
     write.op.rw.length = 40;
-    atomic_store(&r->back->host_wakes, true);
+    atomic_store(&r->back->shared.host_wakes, true);
     push_start(r);
     rig_push(r, &write); /* what comes behind waits for its turn */
     sim_run(r->plane, SIM_SEC);
@@ -205,17 +205,17 @@ static void test_start_is_answered_though_the_host_never_wakes(void) {
     xpa_back_respond(r->back, nobody_asked);
     sim_settle(r->plane);
     CHECK_EQ(rig_pop(r), NO_ANSWER);
-    CHECK_EQ(r->back->written_frames, 0);
+    CHECK_EQ(r->back->stream.written_frames, 0);
     sim_run(r->plane, SIM_SEC); /* in all less than the 3 s that guests wait */
     CHECK_EQ(rig_pop(r), 0);
     CHECK_EQ(rig_pop(r), 0);
-    CHECK_EQ(r->back->written_frames, 10);
+    CHECK_EQ(r->back->stream.written_frames, 10);
     rig_free(r);
 }
 
 static void test_close_while_start_waits_answers_and_goes_on(void) {
     struct rig *r = rig_open(XPA_PLAYBACK);
-    atomic_store(&r->back->host_wakes, true);
+    atomic_store(&r->back->shared.host_wakes, true);
     push_start(r);
     xpa_back_close(r->back); /* Python's own doing: the guest cannot get past its START */
     sim_run(r->plane, 2 * SIM_SEC);
@@ -223,7 +223,7 @@ static void test_close_while_start_waits_answers_and_goes_on(void) {
     CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
     rig_free(r);
     r = rig_open(XPA_PLAYBACK);
-    atomic_store(&r->back->host_wakes, true);
+    atomic_store(&r->back->shared.host_wakes, true);
     push_start(r);
     rig_free(r); /* detached while it waits */
 }

@@ -233,7 +233,7 @@ static void test_full_event_page_keeps_the_id(void) {
     CHECK_EQ(r->back->stats.events, room / each);
     CHECK(r->back->stats.events_skipped >= 30, "%llu skipped",
           (unsigned long long)r->back->stats.events_skipped);
-    CHECK_EQ((uint16_t)(r->back->event_id - kernel_past), room / each * each);
+    CHECK_EQ((uint16_t)(r->back->link.event_id - kernel_past), room / each * each);
     r->hand_polled = false;
     sim_settle(r->plane);
     kernel_stop(&k, KERNEL_SETUP);

@@ -62,8 +62,8 @@ static void test_what_the_data_loop_uses_is_in_memory(void) {
     struct link *link = link_new();
     struct xpa_tap *tap = xpa_tap_new(1 << 22);
     CHECK_EQ(absent_pages(tap->bytes, tap->capacity_bytes), 0);
-    CHECK_EQ(absent_pages(plane->notices.mem,
-                          (uint64_t)plane->notices.capacity * plane->notices.message_bytes),
+    CHECK_EQ(absent_pages(plane->shared.notices.mem, (uint64_t)plane->shared.notices.capacity *
+                                                         plane->shared.notices.message_bytes),
              0);
     for (int direction = XPA_PLAYBACK; direction <= XPA_CAPTURE; direction++) {
         struct xpa_config config = {.rate = 192000,
@@ -75,8 +75,10 @@ static void test_what_the_data_loop_uses_is_in_memory(void) {
         CHECK_EQ(absent_pages(back, sizeof *back), 0);
         CHECK_EQ(xpa_back_open(back, &config), 0);
         xpa_loop_dispatch(&plane->loop);
-        CHECK(back->open, "it is not open");
-        CHECK_EQ(absent_pages(back->store, (uint64_t)back->store_frames * back->frame_bytes), 0);
+        CHECK(back->stream.open, "it is not open");
+        CHECK_EQ(absent_pages(back->stream.store,
+                              (uint64_t)back->stream.store_frames * back->stream.frame_bytes),
+                 0);
         xpa_back_free(back);
     }
     xpa_tap_free(tap);

@@ -163,8 +163,8 @@ static void own_thread_dispatches_until_stopped(void) {
             CHECK_EQ(read(e.answer_fd, &count, sizeof count), sizeof count);
         }
         CHECK(!pthread_equal(e.thread, pthread_self()), "called in the wrong thread");
-        CHECK(loop.realtime == (e.policy == SCHED_FIFO), "realtime %d, policy %d", loop.realtime,
-              e.policy);
+        CHECK(loop.own.realtime == (e.policy == SCHED_FIFO), "realtime %d, policy %d",
+              loop.own.realtime, e.policy);
         xpa_loop_stop_thread(&loop);
         xpa_loop_stop_thread(&loop);
         CHECK(!readable(xpa_loop_fd(&loop)), "the fd stays readable after stop");

@@ -103,8 +103,8 @@ static struct bench *bench_new(int direction) {
     t->buffer = calloc(BUFFER, FRAME_BYTES);
     t->front = xpa_front_new(t->plane, 3, direction, &t->link->ring_page, &t->link->event_page,
                              t->link->requests[GUEST], t->link->events[GUEST], 0, BACKEND);
-    t->front->on_change = on_change;
-    t->front->change_data = t;
+    t->front->graph.on_change = on_change;
+    t->front->graph.data = t;
     xpa_back_ring_init(&t->ring, &t->link->ring_page);
     xpa_evt_ring_init_back(&t->events, &t->link->event_page);
     sim_add_poll(python, t);
@@ -147,7 +147,7 @@ static void pass(struct bench *t, double frames) {
 }
 
 static int64_t delay(const struct bench *t) {
-    return (int64_t)(t->front->written_frames - t->front->position_frames);
+    return (int64_t)(t->front->stream.written_frames - t->front->stream.position_frames);
 }
 
 /* --- requests --- */

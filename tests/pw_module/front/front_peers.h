@@ -47,7 +47,7 @@ static void test_slow_backend_leaves_room_for_pythons_request(void) {
     sim_settle(t->plane);
     CHECK_EQ(t->notices[XPA_NOTICE_RESPONSE], 1);
     CHECK_EQ(t->answer.status, -77);
-    CHECK(!t->front->stopping, "still stopping");
+    CHECK(!t->front->stream.stopping, "still stopping");
     bench_free(t);
 }
 
@@ -129,7 +129,7 @@ static void test_random_answers_and_events_never_hurt(void) {
             }
             if (random_below(&seed, 20) == 0)
                 xpa_front_end(f);
-            else if (!f->started && !f->stopping && !f->broken)
+            else if (!f->stream.started && !f->stream.stopping && !f->link.broken)
                 start(t, 10);
         }
         bench_free(t);
@@ -147,7 +147,7 @@ static void test_late_and_repeated_positions_are_ignored(void) {
     position(t, 501);
     position(t, 251);
     position(t, 501);
-    CHECK_EQ(t->front->position_frames, 501);
+    CHECK_EQ(t->front->stream.position_frames, 501);
     CHECK_EQ(delay(t), 399);
     pass(t, PERIOD);
     position(t, 751); /* 63 lost ones would change nothing */
@@ -167,9 +167,9 @@ static void test_garbage_is_not_believed(void) {
             position(t, garbage[i]);
             pass(t, PERIOD);
             position(t, 501);
-            CHECK_EQ(t->front->position_frames, 501);
-            CHECK_EQ(t->front->written_frames, 900);
-            CHECK(!t->front->starved, "starved by garbage");
+            CHECK_EQ(t->front->stream.position_frames, 501);
+            CHECK_EQ(t->front->stream.written_frames, 900);
+            CHECK(!t->front->stream.starved, "starved by garbage");
             bench_free(t);
         }
 }
@@ -191,7 +191,7 @@ static void test_insisting_backend_is_followed(void) {
         pass(t, PERIOD);
         position(t, anew * PERIOD + 1);
     }
-    CHECK_EQ(t->front->position_frames, 11 * PERIOD + 1);
+    CHECK_EQ(t->front->stream.position_frames, 11 * PERIOD + 1);
     CHECK_EQ(delay(t), before - 3 * PERIOD); /* three more periods were heard, nothing written */
     bench_free(t);
 }

@@ -72,11 +72,12 @@ static void test_the_way_of_an_event_is_taken_off_its_time(void) {
         answer(t, &t->requests[(t->request_count - 1) % 64], 0);
         sim_settle(t->plane);
     }
-    CHECK_EQ(xpa_transport_nsec(&t->front->peer->transport), 100000);
-    CHECK_EQ(t->front->peer->domain, BACKEND);
-    CHECK(t->front->peer != &t->front->own_peer, "other streams of the backend learn nothing");
+    CHECK_EQ(xpa_transport_nsec(&t->front->link.peer->transport), 100000);
+    CHECK_EQ(t->front->link.peer->domain, BACKEND);
+    CHECK(t->front->link.peer != &t->front->link.own_peer,
+          "other streams of the backend learn nothing");
     position(t, PERIOD + 1);
-    int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->clock, PERIOD + 1));
+    int64_t off = (int64_t)(sim_now - xpa_clock_time_at(&t->front->stream.clock, PERIOD + 1));
     CHECK(off >= 99990 && off <= 100010, "the position was true %ld ns ago", (long)off);
     bench_free(t);
 }
@@ -94,7 +95,7 @@ static void test_a_gap_that_the_backend_tells_is_no_slower_clock(void) {
         sim_run(t->plane, PERIOD * 1000000000ull / RATE);
         position(t, frames += PERIOD);
     }
-    const struct xpa_clock *clock = &t->front->clock;
+    const struct xpa_clock *clock = &t->front->stream.clock;
     double ppm = xpa_clock_ppm(clock);
     uint64_t line = xpa_clock_time_at(clock, (double)frames + PERIOD);
     sim_run(t->plane, 3000000 + PERIOD * 1000000000ull / RATE);
@@ -128,7 +129,7 @@ static void test_a_backend_may_say_when_it_sent_an_event(void) {
         CHECK(off >= -50000 && off <= 50000, "off by %ld ns", (long)off);
         sim_now -= late_nsec;
     }
-    CHECK(t->front->timed, "the bytes were not read");
+    CHECK(t->front->stream.timed, "the bytes were not read");
     bench_free(t);
 }
 
@@ -140,12 +141,12 @@ static void test_a_stream_that_starves_from_the_start_has_a_clock(void) {
     start(t, PERIOD);
     sim_run(t->plane, 50000000);
     position_aged(t, 2 * PERIOD + 1, UINT32_MAX);
-    CHECK(t->front->starved && xpa_clock_ready(&t->front->clock), "no clock");
+    CHECK(t->front->stream.starved && xpa_clock_ready(&t->front->stream.clock), "no clock");
     xpa_front_collect(t->front, sim_now);
     xpa_front_put(t->front, NULL, 2 * PERIOD);
     sim_run(t->plane, 20000000);
     position_aged(t, 2 * PERIOD + 2, 0);
-    CHECK_EQ(xpa_clock_time_at(&t->front->clock, 2 * PERIOD + 2), sim_now);
+    CHECK_EQ(xpa_clock_time_at(&t->front->stream.clock, 2 * PERIOD + 2), sim_now);
     bench_free(t);
 }
 
@@ -155,16 +156,16 @@ static void test_margin_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
     const uint32_t periods[] = {64, 512, 64, 512, 64};
     const uint32_t guards[] = {120, 512, 120, 512, 480}, asked[] = {300, 300, 300, 300, 660};
     for (int i = 0; i < 5; i++) {
-        struct xpa_config config = t->front->config;
+        struct xpa_config config = t->front->stream.config;
         config.rate = 48000;
         config.period_frames = periods[i];
         xpa_front_close(t->front);
         xpa_front_open(t->front, &config, 300);
         sim_settle(t->plane);
-        CHECK_EQ(t->front->margin.frames, guards[i]);
-        CHECK_EQ(t->front->asked_frames, asked[i]);
+        CHECK_EQ(t->front->lead.margin.frames, guards[i]);
+        CHECK_EQ(t->front->lead.asked_frames, asked[i]);
         /* it grows at xruns: that stays, where it is more */
-        while (i == 2 && xpa_margin_grow(&t->front->margin, sim_now) > 0)
+        while (i == 2 && xpa_margin_grow(&t->front->lead.margin, sim_now) > 0)
             continue;
     }
     bench_free(t);
@@ -173,15 +174,15 @@ static void test_margin_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
 /* A captured frame waits a period for its event anyway: what a late one may take is beside that. */
 static void test_margin_of_a_capture_is_a_quarter_period(void) {
     struct bench *t = bench_new(XPA_CAPTURE);
-    struct xpa_config config = t->front->config;
+    struct xpa_config config = t->front->stream.config;
     config.rate = 48000;
     config.period_frames = 1024;
-    t->front->margin = (struct xpa_margin){.grown_nsec = 10000000};
+    t->front->lead.margin = (struct xpa_margin){.grown_nsec = 10000000};
     xpa_front_close(t->front);
     xpa_front_open(t->front, &config, 1280);
     sim_settle(t->plane);
-    CHECK_EQ(t->front->margin.frames, 480);
-    CHECK_EQ(t->front->asked_frames, 1280 + 480 - 256);
+    CHECK_EQ(t->front->lead.margin.frames, 480);
+    CHECK_EQ(t->front->lead.asked_frames, 1280 + 480 - 256);
     bench_free(t);
 }
 
@@ -192,11 +193,11 @@ static void test_stop_is_known_when_it_is_answered(void) {
     t->silent = true;
     xpa_front_end(t->front);
     sim_settle(t->plane);
-    CHECK(t->front->stopping, "stopped without an answer");
+    CHECK(t->front->stream.stopping, "stopped without an answer");
     uint32_t woken = t->changes[XPA_FRONT_ANSWER];
     answer(t, &t->requests[t->request_count - 1], 0);
     sim_settle(t->plane);
-    CHECK(!t->front->stopping, "the answer to STOP was not seen");
+    CHECK(!t->front->stream.stopping, "the answer to STOP was not seen");
     CHECK(t->changes[XPA_FRONT_ANSWER] > woken, "nobody was told that a start is possible");
     bench_free(t);
 }
@@ -230,7 +231,7 @@ static void test_only_transfers_wait_for_the_host(void) {
     xpa_front_end(t->front);
     sim_settle(t->plane);
     CHECK_EQ(t->request_count, served + 5);
-    CHECK(!t->front->stopping, "the answer to STOP was not seen");
+    CHECK(!t->front->stream.stopping, "the answer to STOP was not seen");
     bench_free(t);
 }
 
@@ -241,18 +242,18 @@ static void test_no_answer_is_awaited_twice(void) {
     t->silent = true;
     sim_run(t->plane, 300 * SIM_MSEC);
     xpa_front_put(t->front, NULL, 100);
-    CHECK_EQ(t->front->awaited, 1);
+    CHECK_EQ(t->front->link.awaited, 1);
     sim_run(t->plane, 300 * SIM_MSEC);
     xpa_front_put(t->front, NULL, 0);
-    CHECK_EQ(t->front->awaited, 1);
+    CHECK_EQ(t->front->link.awaited, 1);
     xpa_front_end(t->front);
     sim_run(t->plane, 300 * SIM_MSEC);
     xpa_front_put(t->front, NULL, 0);
-    CHECK_EQ(t->front->awaited, 2);
+    CHECK_EQ(t->front->link.awaited, 2);
     for (uint32_t i = 2; i < t->request_count; i++)
         answer(t, &t->requests[i], 0);
     sim_settle(t->plane);
-    CHECK_EQ(t->front->awaited, 0);
+    CHECK_EQ(t->front->link.awaited, 0);
     bench_free(t);
 }
 

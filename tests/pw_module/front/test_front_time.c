@@ -35,8 +35,9 @@ static void world_init(struct world *w, bool says_when) {
         xpa_transport_add(&w->peer.transport, (uint64_t)(2e9 * WAY_SEC));
     struct xpa_front *both[] = {&w->play, &w->capture};
     for (int i = 0; i < 2; i++) {
-        both[i]->config = (struct xpa_config){.rate = RATE, .period_frames = w->period_frames};
-        both[i]->peer = &w->peer;
+        both[i]->stream.config =
+            (struct xpa_config){.rate = RATE, .period_frames = w->period_frames};
+        both[i]->link.peer = &w->peer;
         both[i]->direction = i == 0 ? XPA_PLAYBACK : XPA_CAPTURE;
         xpa_front_time_init(both[i], false);
     }
@@ -123,7 +124,7 @@ static void test_late_events_that_say_when_they_were_sent(void) {
 static void test_events_that_do_not_say(void) {
     struct world w;
     world_init(&w, false);
-    CHECK(!w.play.timed, "in the backend's time");
+    CHECK(!w.play.stream.timed, "in the backend's time");
     struct figures f = run(&w, 0, 5, 20);
     CHECK(f.worst_frames < 3, "off by %f frames", f.worst_frames);
     CHECK(f.worst_apart_frames > 0.01, "apart by %f frames only", f.worst_apart_frames);
@@ -164,7 +165,7 @@ static void test_a_suspended_guest_goes_on(void) {
     run(&w, 0, 5, 10);
     w.our_start_nsec -= 40000000000;
     struct figures f = run(&w, 50, 53, 60);
-    CHECK(w.play.timed, "no longer in the backend's time");
+    CHECK(w.play.stream.timed, "no longer in the backend's time");
     CHECK(f.worst_frames < 2, "off by %f frames", f.worst_frames);
 }
 
@@ -190,7 +191,7 @@ static void captured(struct world *w, uint64_t frames, uint32_t held_frames) {
     double readable = (double)frames / rate + (double)held_frames / RATE;
     uint64_t sent = w->their_start_nsec ? theirs(w, readable + 10e-6) : 0;
     uint64_t now = ours(w, readable + 10e-6 + WAY_SEC);
-    w->capture.host_frames = held_frames;
+    w->capture.stream.host_frames = held_frames;
     xpa_front_time_sent(&w->capture, sent, now);
     xpa_front_time_mark(&w->capture, frames, 10000, sent, now);
 }

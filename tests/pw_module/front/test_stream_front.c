@@ -17,12 +17,12 @@ static void restart(uint64_t stop_at, uint64_t stop_event, uint64_t first, int64
     sim_settle(t->plane);
     if (stop_event)
         position(t, stop_event);
-    CHECK(!t->front->stopping, "still stopping");
+    CHECK(!t->front->stream.stopping, "still stopping");
     start(t, 900);
     pass(t, PERIOD);
     position(t, first);
     CHECK_EQ(delay(t), wanted_delay);
-    CHECK_EQ(t->front->position_frames, first);
+    CHECK_EQ(t->front->stream.position_frames, first);
     bench_free(t);
 }
 
@@ -40,16 +40,16 @@ static void test_position_past_what_was_written_is_starvation(void) {
     start(t, 300);
     pass(t, PERIOD);
     position(t, 251);
-    CHECK(!t->front->starved, "starved too early");
+    CHECK(!t->front->stream.starved, "starved too early");
     pass(t, PERIOD);
     position(t, 501);
-    CHECK(t->front->starved, "not starved");
+    CHECK(t->front->stream.starved, "not starved");
     CHECK_EQ(delay(t), 0);
     xpa_front_put(t->front, NULL, 600);
     sim_settle(t->plane);
     pass(t, PERIOD);
     position(t, 751);
-    CHECK(!t->front->starved, "starved for ever");
+    CHECK(!t->front->stream.starved, "starved for ever");
     CHECK_EQ(delay(t), 149);
     bench_free(t);
 }
@@ -87,12 +87,12 @@ static void test_frames_ready_are_never_more_than_there_are(void) {
     for (uint64_t read = 0u - 3000ull; read != 3000; read += 250)
         for (uint64_t pending = 0; pending <= BUFFER; pending += 250)
             for (uint64_t ahead = 0; ahead <= BUFFER; ahead += 250) {
-                t->front->read_frames = read;
-                t->front->written_frames = read + ahead;
-                t->front->pending_frames = pending;
+                t->front->stream.read_frames = read;
+                t->front->stream.written_frames = read + ahead;
+                t->front->link.pending_frames = pending;
                 CHECK_EQ(xpa_front_ready(t->front), ahead > pending ? ahead - pending : 0);
             }
-    t->front->pending_frames = 0;
+    t->front->link.pending_frames = 0;
     bench_free(t);
 }
 
@@ -109,7 +109,7 @@ static void test_unread_capture_is_skipped_and_counted(void) {
     sim_settle(t->plane);
     CHECK_EQ(xpa_front_ready(t->front), BUFFER);
     CHECK_EQ(t->front->stats.dropped_frames, 2501 - BUFFER);
-    CHECK_EQ(t->front->read_frames, 1501);
+    CHECK_EQ(t->front->stream.read_frames, 1501);
     bench_free(t);
 }
 

@@ -56,7 +56,7 @@ static void drain_tap(struct end *e) {
     if (got == 0)
         return;
     if (e->first == 0 && e->logged == 0) { /* frames before START were nobody's */
-        e->first = e->back->host_frames - got;
+        e->first = e->back->stream.host_frames - got;
         memmove(e->log + e->first, e->log, got * FRAME_BYTES);
         memset(e->log, 0, e->first * FRAME_BYTES);
         e->logged = e->first;
@@ -89,10 +89,10 @@ static void write_cycles(struct pair *p) {
     struct end *e = &p->play;
     struct xpa_front *f = e->front;
     int32_t data[4096];
-    if (sim_now < e->stalled_until_nsec || !f->positioned)
+    if (sim_now < e->stalled_until_nsec || !f->stream.positioned)
         return;
     xpa_front_collect(f, sim_now);
-    while (f->written_frames <= f->position_frames + e->lead_frames) {
+    while (f->stream.written_frames <= f->stream.position_frames + e->lead_frames) {
         if (xpa_front_room(f) < e->quantum_frames)
             break;
         for (uint32_t i = 0; i < e->quantum_frames; i++)
@@ -105,20 +105,20 @@ static void on_play(void *data, enum xpa_front_change change, uint64_t now_nsec)
     struct pair *p = data;
     struct end *e = &p->play;
     struct xpa_front *f = e->front;
-    if (!f->started)
+    if (!f->stream.started)
         return;
-    if (change == XPA_FRONT_POSITION && f->positioned) {
-        CHECK_EQ(f->written_frames, e->back->stats.written_frames);
-        CHECK(f->position_frames <= f->written_frames, "heard more than was written");
+    if (change == XPA_FRONT_POSITION && f->stream.positioned) {
+        CHECK_EQ(f->stream.written_frames, e->back->stats.written_frames);
+        CHECK(f->stream.position_frames <= f->stream.written_frames, "heard more than was written");
         e->positions++;
-        e->starved += f->starved;
-        if (!f->starved && e->check_position) {
+        e->starved += f->stream.starved;
+        if (!f->stream.starved && e->check_position) {
             double heard = truth(p);
-            double error = (double)f->position_frames - heard;
+            double error = (double)f->stream.position_frames - heard;
             e->worst_frames = fmax(e->worst_frames, fabs(error));
             CHECK(fabs(error) < 1.1, "position %llu, heard %f, written %llu",
-                  (unsigned long long)f->position_frames, heard,
-                  (unsigned long long)f->written_frames);
+                  (unsigned long long)f->stream.position_frames, heard,
+                  (unsigned long long)f->stream.written_frames);
             if (e->check_prediction)
                 e->worst_prediction_frames = fmax(e->worst_prediction_frames,
                                                   fabs(xpa_front_position_at(f, now_nsec) - heard));
@@ -133,7 +133,7 @@ static void on_capture(void *data, enum xpa_front_change change, uint64_t now_ns
     struct end *e = &p->capture;
     int32_t got[16384];
     (void)now_nsec;
-    if (!e->front->started)
+    if (!e->front->stream.started)
         return;
     if (change == XPA_FRONT_POSITION)
         xpa_front_ask(e->front);
@@ -159,8 +159,8 @@ static void end_init(struct pair *p, struct end *e, int direction, uint32_t buff
                              requests[GUEST], events[GUEST], position_ext, 0);
     e->back = xpa_back_new(p->plane, 2, direction, &e->link->ring_page, &e->link->event_page,
                            requests[HOST], events[HOST], position_ext);
-    e->front->on_change = direction == XPA_PLAYBACK ? on_play : on_capture;
-    e->front->change_data = p;
+    e->front->graph.on_change = direction == XPA_PLAYBACK ? on_play : on_capture;
+    e->front->graph.data = p;
     struct xpa_config config = {.format = e->format,
                                 .rate = RATE,
                                 .channels = 1,
@@ -252,7 +252,7 @@ static void check_played(struct pair *p) {
                   (unsigned long long)i, e->log[i], next);
             next = e->log[i] / 2 + 1;
         }
-    CHECK_EQ(next - 1, e->back->taken_frames);
+    CHECK_EQ(next - 1, e->back->stream.taken_frames);
     CHECK(next > 1000, "only %d frames were played", next);
 }
 

@@ -89,10 +89,10 @@ static void test_restarts_keep_every_frame(void) {
             int32_t first = p->play.next + 1;
             struct xpa_back *b = p->play.back;
             play_start(p, 240);
-            uint64_t begin = b->taken_frames;
+            uint64_t begin = b->stream.taken_frames;
             run_and_drain_taps(p, (20 + random_below(&seed, 200)) * SIM_MSEC);
             CHECK_EQ(p->play.starved, 0);
-            CHECK(p->play.front->written_frames > begin, "nothing was written");
+            CHECK(p->play.front->stream.written_frames > begin, "nothing was written");
             /* the first frame after START is the first that was written for it */
             uint64_t at = p->play.logged - 1;
             while (at > 0 && p->play.log[at - 1] >= 2 * first)
@@ -101,8 +101,8 @@ static void test_restarts_keep_every_frame(void) {
             p->play.check_position = false; /* the log spans several runs now */
             xpa_front_end(p->play.front);
             sim_settle(p->plane);
-            CHECK(!p->play.front->stopping, "STOP was not answered");
-            CHECK_EQ(p->play.front->base_frames, b->reported_frames);
+            CHECK(!p->play.front->stream.stopping, "STOP was not answered");
+            CHECK_EQ(p->play.front->stream.base_frames, b->stream.reported_frames);
         }
         pair_free(p);
     }
@@ -124,7 +124,7 @@ static void test_loopback_returns_after_delay_plus_quantum(void) {
         xpa_front_prepare(capture->front);
         xpa_front_begin(capture->front);
         play_start(p, 480);
-        CHECK_EQ(play->back->host_frames, 0);
+        CHECK_EQ(play->back->stream.host_frames, 0);
         run_and_drain_taps(p, 2 * SIM_SEC);
         check_played(p);
         CHECK_EQ(play->first, 0);

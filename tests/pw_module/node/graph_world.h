@@ -62,7 +62,7 @@ static inline void process(struct world *w) {
         w->chunk = (struct spa_chunk){.size = quantum * FRAME_BYTES};
     }
     w->outer.requested = w->rate_match.size;
-    double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->read_frames;
+    double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->stream.read_frames;
     w->oldest = age > w->oldest ? age : w->oldest;
     xpa_node_process(&w->node);
 }
@@ -159,7 +159,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
                              w->link->requests[GUEST], w->link->events[GUEST], 1, 0);
     w->back = xpa_back_new(w->plane, 2, direction, &w->link->ring_page, &w->link->event_page,
                            w->link->requests[HOST], w->link->events[HOST], 1);
-    spa_list_init(&w->pw.nodes);
+    spa_list_init(&w->pw.loop.nodes);
     w->clients = (struct sim_actor){.func = on_clients, .data = w};
     w->daemon = (struct sim_actor){.func = on_clients, .data = w};
     sim_add_actor(&w->clients);
@@ -176,17 +176,17 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     n->plane = w->plane;
     n->direction = direction;
     n->version = 3065;
-    n->format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES, {0}};
+    n->state.format = (struct xpa_node_format){S32, RATE, 1, FRAME_BYTES, {0}};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
-    spa_list_append(&w->pw.nodes, &n->link);
+    spa_list_append(&w->pw.loop.nodes, &n->state.link);
     struct xpa_config config = world_config(w, S32);
     xpa_back_attach(w->back);
     xpa_front_attach(w->front);
     sim_settle(w->plane);
-    n->front = w->front;
-    w->front->on_change = xpa_node_on_change;
-    w->front->change_data = n;
+    n->state.front = w->front;
+    w->front->graph.on_change = xpa_node_on_change;
+    w->front->graph.data = n;
     xpa_back_open(w->back, &config);
     xpa_front_open(w->front, &config, PERIOD + 120);
     if (direction == XPA_PLAYBACK)
@@ -196,7 +196,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     xpa_node_set_io(n, SPA_IO_Position, &w->position);
     xpa_node_set_io(n, SPA_IO_Clock, &w->position.clock);
     xpa_node_set_io(n, SPA_IO_RateMatch, &w->rate_match);
-    n->wanted = true;
+    n->state.wanted = true;
     xpa_node_update(n, sim_now);
     sim_run(w->plane, SIM_SEC);
     CHECK(w->cycles > 0.8 * RATE / quantum, "%d cycles", (int)w->cycles);
@@ -206,7 +206,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
 
 static inline void world_free(struct world *w) {
     xpa_vdev_disconnect(w->vdev, w->back);
-    w->front->on_change = NULL;
+    w->front->graph.on_change = NULL;
     xpa_front_detach(w->front);
     xpa_back_detach(w->back);
     sim_settle(w->plane);

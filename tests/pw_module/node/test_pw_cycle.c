@@ -13,7 +13,7 @@ static void test_a_lost_cycle_is_not_heard(void) {
         for (int lost = 0; lost < 20; lost++) {
             uint64_t cycles = w->cycles;
             w->takes_nsec = NEVER;
-            w->pw.links_nsec = sim_now;
+            w->pw.shared.links_nsec = sim_now;
             while (w->cycles == cycles)
                 sim_run(w->plane, SIM_MSEC / 10);
             w->takes_nsec = SIM_MSEC / 2;
@@ -87,25 +87,25 @@ static void break_sound(struct world *w) {
 /* No frame is left out or silent, no cycle much too early or late, and what is told is the lead. */
 static void test_a_lead_that_grew_comes_back_unheard(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    uint32_t lead = w->front->lead_frames, steps = 0;
+    uint32_t lead = w->front->lead.frames, steps = 0;
     break_sound(w);
-    CHECK(w->front->lead_frames > lead + 100, "it did not grow: %u", w->front->lead_frames);
+    CHECK(w->front->lead.frames > lead + 100, "it did not grow: %u", w->front->lead.frames);
     uint64_t from = w->logged, begin = sim_now, nsec = w->position.clock.nsec;
     uint64_t position = w->position.clock.position;
     int32_t first = w->next;
-    while (w->front->lead_frames > lead && sim_now < begin + 60 * SIM_SEC) {
-        uint32_t before = w->front->lead_frames;
+    while (w->front->lead.frames > lead && sim_now < begin + 60 * SIM_SEC) {
+        uint32_t before = w->front->lead.frames;
         sim_run(w->plane, 5 * SIM_MSEC);
-        CHECK(before - w->front->lead_frames <= 4, "%u at once", before - w->front->lead_frames);
-        CHECK_EQ(w->front->published_frames, w->front->lead_frames);
-        steps += before != w->front->lead_frames;
+        CHECK(before - w->front->lead.frames <= 4, "%u at once", before - w->front->lead.frames);
+        CHECK_EQ(w->front->lead.published_frames, w->front->lead.frames);
+        steps += before != w->front->lead.frames;
         double late = (double)(w->position.clock.nsec - nsec) * RATE / 1e9 -
                       (double)(w->position.clock.position - position);
         CHECK(fabs(late) < 5, "a cycle was %f frames late", late);
         nsec = w->position.clock.nsec;
         position = w->position.clock.position;
     }
-    CHECK_EQ(w->front->lead_frames, lead);
+    CHECK_EQ(w->front->lead.frames, lead);
     CHECK(steps > 20, "%u steps", steps);
     CHECK_EQ(silence(w, from), 0);
     sim_run(w->plane, 100 * SIM_MSEC);
@@ -121,15 +121,15 @@ static void test_a_lead_that_grew_comes_back_unheard(void) {
 /* Another stream of the card goes by our cycles: what the one lead lost would be the other's. */
 static void test_a_lead_stays_while_the_cards_other_stream_follows(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    struct xpa_pw_node other = {.running = true, .position = &w->position};
-    spa_list_append(&w->pw.nodes, &other.link);
+    struct xpa_pw_node other = {.state.running = true, .io.position = &w->position};
+    spa_list_append(&w->pw.loop.nodes, &other.state.link);
     break_sound(w);
-    uint32_t grown = w->front->lead_frames;
+    uint32_t grown = w->front->lead.frames;
     sim_run(w->plane, 60 * SIM_SEC);
-    CHECK_EQ(w->front->lead_frames, grown);
-    spa_list_remove(&other.link);
+    CHECK_EQ(w->front->lead.frames, grown);
+    spa_list_remove(&other.state.link);
     sim_run(w->plane, 40 * SIM_SEC);
-    CHECK(w->front->lead_frames < grown - 100, "%u of %u", w->front->lead_frames, grown);
+    CHECK(w->front->lead.frames < grown - 100, "%u of %u", w->front->lead.frames, grown);
     world_free(w);
 }
 
@@ -142,29 +142,29 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
     struct spa_io_clock own = {.id = 1};
     w->position.clock.id = 2;
     xpa_node_set_io(&w->node, SPA_IO_Clock, &own);
-    CHECK(!w->node.driving, "it drives");
+    CHECK(!w->node.state.driving, "it drives");
     uint64_t read = 0, resyncs = 0, begin = sim_now;
     uint32_t told = 0;
     for (int i = 1; i < 1000; i++) {
         w->position.clock.nsec = begin + (uint64_t)(i * QUANTUM * 1e9 / RATE);
         while (sim_now < w->position.clock.nsec) {
             sim_run(w->plane, SIM_MSEC);
-            CHECK(told == 0 || w->front->published_frames == told, "told %u instead of %u",
-                  w->front->published_frames, told);
+            CHECK(told == 0 || w->front->lead.published_frames == told, "told %u instead of %u",
+                  w->front->lead.published_frames, told);
         }
         w->outer.requested = QUANTUM;
         xpa_node_process(&w->node);
         if (i == 100) {
-            told = w->front->published_frames;
+            told = w->front->lead.published_frames;
             resyncs = w->front->stats.resyncs;
         } else if (i > 100) {
-            CHECK_EQ(w->front->read_frames, read + QUANTUM);
+            CHECK_EQ(w->front->stream.read_frames, read + QUANTUM);
             CHECK_EQ(w->front->stats.resyncs, resyncs);
         }
-        read = w->front->read_frames;
+        read = w->front->stream.read_frames;
         if (i > 100 && i % 150 == 0) {
-            w->back->hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
-            w->back->hold_nsec = (uint64_t)(w->back->hold_frames * 1e9 / RATE);
+            w->back->stream.hold_frames += (uint32_t)STEPS[(i / 150 - 1) % 5];
+            w->back->stream.hold_nsec = (uint64_t)(w->back->stream.hold_frames * 1e9 / RATE);
         }
     }
     world_free(w);
@@ -174,21 +174,21 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
 static void test_binding_the_same_stream_again_changes_nothing(void) {
     for (int direction = XPA_PLAYBACK; direction <= XPA_CAPTURE; direction++) {
         struct world *w = world_new(direction, 256);
-        uint64_t from = w->logged, written = w->front->written_frames;
-        uint32_t lead = w->front->lead_frames;
+        uint64_t from = w->logged, written = w->front->stream.written_frames;
+        uint32_t lead = w->front->lead.frames;
         w->astray = w->silent = w->longest_nsec = 0;
         for (int i = 0; i < 20; i++) {
-            uint16_t requests = w->front->next_id;
+            uint16_t requests = w->front->link.next_id;
             xpa_node_bind(&w->node, w->front);
-            CHECK(w->front->next_id == requests, "binding sent a request");
-            CHECK(w->front->written_frames >= written, "the count went back");
-            written = w->front->written_frames;
+            CHECK(w->front->link.next_id == requests, "binding sent a request");
+            CHECK(w->front->stream.written_frames >= written, "the count went back");
+            written = w->front->stream.written_frames;
             sim_run(w->plane, 97 * SIM_MSEC);
         }
         if (direction == XPA_PLAYBACK)
             CHECK_EQ(silence(w, from), 0);
         CHECK_EQ(w->front->stats.xruns, 0);
-        CHECK_EQ(w->front->lead_frames, lead);
+        CHECK_EQ(w->front->lead.frames, lead);
         CHECK_EQ(w->astray, 0);
         CHECK_EQ(w->silent, 0);
         CHECK(w->longest_nsec < 7 * SIM_MSEC, "%d us without a cycle",
@@ -200,11 +200,12 @@ static void test_binding_the_same_stream_again_changes_nothing(void) {
 /* A lead that goes back and forth while Python sleeps is one notice, and the last figure counts. */
 static void test_latencies_cannot_fill_the_notices(void) {
     struct world *w = world_new(XPA_PLAYBACK, 256);
-    uint32_t lead = w->front->lead_frames;
+    uint32_t lead = w->front->lead.frames;
     w->asleep = true;
     for (uint32_t i = 0; i <= 2 * XPA_PLANE_MESSAGES; i++)
         xpa_lead_set(w->front, lead + 8 + i % 2 * 8);
-    CHECK(xpa_queue_fill(&w->plane->notices) < 4, "%u", xpa_queue_fill(&w->plane->notices));
+    CHECK(xpa_queue_fill(&w->plane->shared.notices) < 4, "%u",
+          xpa_queue_fill(&w->plane->shared.notices));
     w->asleep = false;
     sim_settle(w->plane);
     CHECK_EQ(w->told_frames, lead + 8);
@@ -227,7 +228,7 @@ static void test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it(v
     sim_run(w->plane, 5 * SIM_SEC); /* the graph waits 3 s for a backend */
     int32_t first_new = 2 * w->next;
     CHECK(first_new > last_old, "nothing was played meanwhile");
-    CHECK(!w->back->running, "the backend goes on");
+    CHECK(!w->back->stream.running, "the backend goes on");
     struct xpa_config config = world_config(w, FLOAT);
     xpa_front_close(w->front);
     xpa_back_close(w->back);
@@ -276,7 +277,7 @@ static void test_a_source_gives_nothing_of_another_format(void) {
     for (int i = 0; i < 512; i++)
         CHECK_EQ(w->samples[i], 0);
     sim_run(w->plane, 50 * SIM_MSEC);
-    CHECK(!w->back->running, "the backend goes on");
+    CHECK(!w->back->stream.running, "the backend goes on");
     world_free(w);
 }
 

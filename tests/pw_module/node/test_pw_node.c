@@ -27,7 +27,7 @@ static void test_a_node_that_is_refused_keeps_nothing(void) {
     int before = open_descriptors();
     for (int step = 0; step < 4; step++) {
         struct xpa_pw pw = sim_pw_new(plane);
-        spa_list_init(&pw.nodes);
+        spa_list_init(&pw.loop.nodes);
         sim_pw.no_properties = step == 0;
         sim_pw.no_stream = step == 1;
         sim_pw.connected = step == 2 ? -EINVAL : 0;
@@ -35,7 +35,7 @@ static void test_a_node_that_is_refused_keeps_nothing(void) {
         CHECK((node != NULL) == (step == 3), "step %d", step);
         sim_settle(plane);
         xpa_pw_node_free(node);
-        CHECK(spa_list_is_empty(&pw.nodes), "it is among the nodes after step %d", step);
+        CHECK(spa_list_is_empty(&pw.loop.nodes), "it is among the nodes after step %d", step);
         CHECK(open_descriptors() == before, "%d descriptors more after step %d",
               open_descriptors() - before, step);
     }
@@ -48,7 +48,7 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
     struct xpa_plane *plane = xpa_plane_new();
     struct link *link = link_new();
     struct xpa_pw pw = sim_pw_new(plane);
-    spa_list_init(&pw.nodes);
+    spa_list_init(&pw.loop.nodes);
     struct xpa_front *front =
         xpa_front_new(plane, 3, XPA_PLAYBACK, &link->ring_page, &link->event_page,
                       link->requests[GUEST], link->events[GUEST], 0, 0);
@@ -56,8 +56,8 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
     xpa_pw_node_bind(node, front);
     xpa_pw_node_free(node);
     sim_settle(plane);
-    CHECK(spa_list_is_empty(&pw.nodes), "it is among the nodes");
-    CHECK(!front->on_change, "the stream tells a node that is gone");
+    CHECK(spa_list_is_empty(&pw.loop.nodes), "it is among the nodes");
+    CHECK(!front->graph.on_change, "the stream tells a node that is gone");
     xpa_front_free(front);
     xpa_plane_free(plane);
     link_free(link);
@@ -67,7 +67,7 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
 static void test_a_format_comes_with_its_silence(void) {
     struct xpa_plane *plane = xpa_plane_new();
     struct xpa_pw pw = sim_pw_new(plane);
-    spa_list_init(&pw.nodes);
+    spa_list_init(&pw.loop.nodes);
     struct xpa_pw_node *node = node_new(&pw);
     uint8_t memory[256];
     struct spa_pod_builder builder = SPA_POD_BUILDER_INIT(memory, sizeof memory);
@@ -77,12 +77,12 @@ static void test_a_format_comes_with_its_silence(void) {
     sim_settle(plane);
     spa_hook_list_call(&sim_pw.streams, struct pw_stream_events, param_changed, 0, SPA_PARAM_Format,
                        format);
-    CHECK_EQ(node->format.format, XENSND_PCM_FORMAT_U16_LE);
-    CHECK_EQ(node->format.frame_bytes, 4);
-    CHECK_EQ(node->format.silence[0], 0);
-    CHECK_EQ(node->format.silence[1], 0x80);
+    CHECK_EQ(node->state.format.format, XENSND_PCM_FORMAT_U16_LE);
+    CHECK_EQ(node->state.format.frame_bytes, 4);
+    CHECK_EQ(node->state.format.silence[0], 0);
+    CHECK_EQ(node->state.format.silence[1], 0x80);
     xpa_pw_node_free(node);
-    free(pw.events);
+    free(pw.locked.events);
     xpa_plane_free(plane);
 }
 
@@ -92,10 +92,10 @@ static void do_nothing(const struct xpa_command *command) { (void)command; }
 static void test_a_node_whose_commands_find_no_room_is_refused(void) {
     struct xpa_plane *plane = xpa_plane_new();
     struct xpa_pw pw = sim_pw_new(plane);
-    spa_list_init(&pw.nodes);
+    spa_list_init(&pw.loop.nodes);
     int before = open_descriptors();
     struct xpa_command nothing = {.func = do_nothing};
-    while (xpa_queue_push(&plane->commands, &nothing)) {
+    while (xpa_queue_push(&plane->shared.commands, &nothing)) {
     }
     CHECK(!node_new(&pw), "it was made");
     CHECK_EQ(open_descriptors(), before);

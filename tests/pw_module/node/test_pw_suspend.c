@@ -6,13 +6,13 @@
 
 /* The graph stops to run the node for so long, and forgets what its converter held. */
 static void suspend(struct world *w, uint64_t nsec) {
-    w->node.wanted = false;
+    w->node.state.wanted = false;
     xpa_node_update(&w->node, sim_now);
     sim_run(w->plane, nsec);
     w->clients.at_nsec = w->daemon.at_nsec = 0;
     w->held = w->rate_match.size = 0;
     w->oldest = 0;
-    w->node.wanted = true;
+    w->node.state.wanted = true;
     xpa_node_update(&w->node, sim_now);
 }
 
@@ -23,14 +23,15 @@ static void test_a_source_that_is_suspended_for_a_moment_goes_on_at_once(void) {
     struct world *w = world_new(XPA_CAPTURE, 1024);
     double usual = w->oldest;
     for (int i = 0; i < 4; i++) {
-        uint64_t away = AWAY_MSEC[i] * SIM_MSEC, read = w->front->read_frames, handed = w->handed;
+        uint64_t away = AWAY_MSEC[i] * SIM_MSEC, read = w->front->stream.read_frames,
+                 handed = w->handed;
         uint64_t cycles = w->cycles;
         w->silent = w->longest_nsec = 0;
         suspend(w, away);
         sim_run(w->plane, 2 * SIM_MSEC);
         CHECK(w->cycles > cycles || away < 20 * SIM_MSEC, "the first cycle did not come at once");
         sim_run(w->plane, 300 * SIM_MSEC);
-        uint64_t missing = w->front->read_frames - read - (w->handed - handed);
+        uint64_t missing = w->front->stream.read_frames - read - (w->handed - handed);
         CHECK(missing <= away * RATE / SIM_SEC, "%d frames missing", (int)missing);
         CHECK(w->oldest < usual + PERIOD, "%f frames old instead of %f", w->oldest, usual);
         CHECK_EQ(w->silent, 0);
@@ -45,11 +46,11 @@ static void test_a_source_that_is_left_stops_and_begins_anew(void) {
     struct world *w = world_new(XPA_CAPTURE, 1024);
     w->silent = 0;
     suspend(w, SIM_SEC);
-    CHECK(w->front->started && !w->front->positioned, "it was not started anew");
-    uint64_t read = w->front->read_frames;
-    CHECK_EQ(read, w->front->base_frames);
+    CHECK(w->front->stream.started && !w->front->stream.positioned, "it was not started anew");
+    uint64_t read = w->front->stream.read_frames;
+    CHECK_EQ(read, w->front->stream.base_frames);
     sim_run(w->plane, 300 * SIM_MSEC);
-    CHECK(w->front->read_frames > read, "nothing was captured");
+    CHECK(w->front->stream.read_frames > read, "nothing was captured");
     CHECK_EQ(w->silent, 0);
     CHECK_EQ(w->front->stats.xruns, 0);
     CHECK_EQ(w->front->stats.dropped_frames, 0);

@@ -190,15 +190,15 @@ static uint32_t kernel_past;
 
 static inline void kernel_live_a_past(struct kernel_front *k) {
     struct xensnd_event_page *page = (void *)&k->rig->link->event_page;
-    page->in_cons = page->in_prod = k->rig->back->event_ring.in_prod = kernel_past;
-    k->rig->back->event_id = (uint16_t)kernel_past;
+    page->in_cons = page->in_prod = k->rig->back->link.event_ring.in_prod = kernel_past;
+    k->rig->back->link.event_id = (uint16_t)kernel_past;
     k->event_counter = k->ids == SINCE_CONNECTION ? (uint16_t)kernel_past : 0;
 }
 
 /* Each position was believed, whatever else lay in the slots. */
 static inline void kernel_check_positions(const struct kernel_front *k) {
     const struct xpa_back *b = k->rig->back;
-    uint16_t taken = (uint16_t)(b->event_id - (uint16_t)kernel_past);
+    uint16_t taken = (uint16_t)(b->link.event_id - (uint16_t)kernel_past);
     CHECK_EQ(k->slots & UINT16_MAX, taken);
     CHECK_EQ(k->positions, k->ids == NOT_LOOKED_AT ? k->slots : b->stats.events);
 }

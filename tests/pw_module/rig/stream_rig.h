@@ -94,12 +94,13 @@ static inline void rig_tick(struct sim_actor *actor) {
     r->ticks++;
     actor->at_nsec = rig_frame_nsec(r, (double)(r->ticks * r->quantum_frames));
     xpa_back_collect(b);
-    if (!b->open) {
+    if (!b->stream.open) {
         r->log_frames += r->quantum_frames; /* keeps frame and time together */
         return;
     }
     uint64_t before = r->log_frames;
-    b->host_frames = before; /* as if it had been open for ever: one number for host and log */
+    /* as if it had been open for ever: one number for host and log */
+    b->stream.host_frames = before;
     r->log_frames += r->quantum_frames;
     if (r->direction == XPA_PLAYBACK) {
         xpa_back_pull(b, r->log + before, r->quantum_frames);

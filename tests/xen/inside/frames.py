@@ -11,6 +11,9 @@ import struct
 import sys
 from itertools import pairwise
 
+FIRST_MARK = 0x55
+"""Byte 2 of each numbered frame; those that go round again may count the rounds there."""
+
 
 class DifferentError(Exception):
     """The recording does not hold what was played; says where they part."""
@@ -54,25 +57,30 @@ def compare_frames(
 
 
 def describe(recorded: bytes, played: bytes, frame_bytes: int) -> list[str]:
-    """What a recording consists of: frames of `played`, silence, others; in order."""
+    """What a recording consists of: frames of `played`, silence, others; in order. Of others the
+    first two are shown: a volume, a mixture and old memory look different."""
     starts = range(0, len(played) - frame_bytes + 1, frame_bytes)
     number_of = {played[at : at + frame_bytes]: at // frame_bytes for at in starts}
     silence = bytes(frame_bytes)
-    pieces: list[list[int]] = []  # first number (-1 silence, -2 unknown), count
+    pieces: list[list[int]] = []  # first number (-1 silence, -2 unknown), count, place
     for at in range(0, len(recorded) - frame_bytes + 1, frame_bytes):
         frame = recorded[at : at + frame_bytes]
         number = number_of.get(frame, -1 if frame == silence else -2)
         if pieces:
-            first, count = pieces[-1]
+            first, count, _ = pieces[-1]
             if number == (first + count if first >= 0 else first):
                 pieces[-1][1] += 1
                 continue
-        pieces.append([number, 1])
-    words = {-1: "silent", -2: "unknown"}
-    return [
-        f"{count} {words[first]}" if first < 0 else f"{first}..{first + count - 1}"
-        for first, count in pieces
-    ]
+        pieces.append([number, 1, at])
+
+    def told(first: int, count: int, at: int) -> str:
+        if first >= 0:
+            return f"{first}..{first + count - 1}"
+        if first == -1:
+            return f"{count} silent"
+        return f"{count} unknown: {recorded[at : at + 2 * frame_bytes].hex(' ', frame_bytes)}"
+
+    return [told(*piece) for piece in pieces]
 
 
 def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, int]:
@@ -94,6 +102,27 @@ def in_order(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int,
         lost += first - last - 1
         last, silent = end, 0
     return lost + len(played) // frame_bytes - 1 - last, longest
+
+
+def marked(played: bytes, number: int) -> bytes:
+    """Numbered S16 stereo frames as round `number` of them, from 0 on."""
+    frames = bytearray(played)
+    frames[2::4] = bytes([FIRST_MARK + number]) * (len(frames) // 4)
+    return bytes(frames)
+
+
+def marked_span(recorded: bytes, played: bytes) -> tuple[int, int]:
+    """The first and the last frame that a recording of marked rounds holds, counted over the
+    rounds: with all between, each once, in order, and silence anywhere; DifferentError if not."""
+    starts = range(0, len(recorded) - 3, 4)
+    sounding = b"".join(f for i in starts if (f := recorded[i : i + 4]) != bytes(4))
+    rounds = sounding[-2] - FIRST_MARK + 1 if sounding else 0
+    whole = b"".join(marked(played, number) for number in range(rounds))
+    at = whole.find(sounding) if sounding else -1
+    if at < 0 or at % 4:
+        shown = ", ".join(describe(recorded, whole or played, 4)[:12])
+        raise DifferentError(f"nothing, or not one round after the other: {shown}")
+    return at // 4, (at + len(sounding)) // 4 - 1
 
 
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:

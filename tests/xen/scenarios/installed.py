@@ -159,7 +159,7 @@ def sound(guest: Guest) -> str:
     wait_until(lambda: SINK in listed() and SOURCE in listed(), "nodes")
     at_rest(guest)
     try:
-        return f"{line}: {round_trip(guest, session, AS_USER)}"
+        return f"{line}: {round_trip(guest, session, AS_USER, attempts=3)}"
     except GuestError as error:
         log = guest.run("cat /tmp/frontend.log").output
         raise GuestError(f"{error} {log[-300:]}") from error

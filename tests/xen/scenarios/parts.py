@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from dom0 import OUT, Daemon, Lab, compare_frames, finished, heard_until, wait_until, wav_data
-from frames import DifferentError, describe
+from dom0 import OUT, Daemon, Lab, compare_frames, finished, wait_until, wav_data
+from frames import DifferentError, describe, marked_span
 from guest import Guest
 
 RATE = 16000
@@ -47,7 +47,7 @@ def vsnd(buffer_bytes: int = BUFFER * FRAME_BYTES, more: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`count` frames from `first` on; /tmp/part.raw and /tmp/part.wav in a guest."""
+    """`count` frames from `first` on; /tmp/part.raw in a guest."""
 
     first: int
     seconds: int
@@ -61,16 +61,9 @@ class Part:
         return lab.frames[begin : begin + self.count * FRAME_BYTES]
 
     def make(self, guest: Guest) -> None:
-        """pw-play loses what its last quantum does not fill: the WAV file may have that."""
         guest.must(
             f"tail -c +{self.first * FRAME_BYTES + 1} /run/lab/job/frames.raw"
-            f" | head -c {self.count * FRAME_BYTES} > /tmp/part.raw\n"
-            "python3 - <<'END'\n"
-            "import wave\n"
-            "file = wave.open('/tmp/part.wav', 'wb')\n"
-            f"file.setparams((2, 2, {RATE}, 0, 'NONE', ''))\n"
-            f"file.writeframes(open('/tmp/part.raw', 'rb').read() + bytes({RATE} * 4))\n"
-            "END"
+            f" | head -c {self.count * FRAME_BYTES} > /tmp/part.raw"
         )
 
 
@@ -128,13 +121,9 @@ def heard_so_far(lab: Lab, guest: Guest, part: Part) -> int:
     return last + 1
 
 
-def heard_the_rest(lab: Lab, guest: Guest, part: Part) -> int:
-    """The first frame of a recording that goes to the end of `part`."""
-    heard_until(recording(guest), part.of(lab)[-8 * FRAME_BYTES :])
-    first, last = heard_span(lab, guest, part)
-    if last != part.count - 1:
-        raise DifferentError(f"it ended with frame {last} of {part.count}")
-    return first
+def heard_marked(lab: Lab, guest: Guest, part: Part) -> tuple[int, int]:
+    """The first and the last frame of a recording of marked rounds, with all between."""
+    return marked_span(wav_data(recording(guest)), part.of(lab))
 
 
 def heard_rounds(lab: Lab, guest: Guest, part: Part) -> float:

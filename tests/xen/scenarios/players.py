@@ -7,6 +7,7 @@ as many times as the player says that it began it.
 
 from __future__ import annotations
 
+import frames
 from dom0 import expect
 from guest import Guest
 
@@ -14,10 +15,12 @@ FILES = "/tmp/enough /tmp/rounds"
 
 LONG_FILE = """
 import wave
-part = open("{path}", "rb").read()
+part = bytearray(open("{path}", "rb").read())
 file = wave.open("/tmp/long.wav", "wb")
 file.setparams((2, 2, {rate}, 0, "NONE", ""))
-for _ in range({rate} * 4 * 240 // len(part)):
+for number in range({rate} * 4 * 240 // len(part)):
+    if {mark_rounds}:
+        part[2::4] = bytes([{first_mark} + number]) * (len(part) // 4)
     file.writeframes(part)
 """
 
@@ -43,10 +46,22 @@ class EndlessPipeWire:
     """The same by pw-play, as long as any scenario takes: one file with the part over and over, so
     that the session manager has no pause in which it suspends the sink."""
 
-    def __init__(self, guest: Guest, command: str, rate: int, path: str = "/tmp/part.raw") -> None:
-        """`command`: what plays the file that is put behind it."""
+    def __init__(
+        self,
+        guest: Guest,
+        command: str,
+        rate: int,
+        path: str = "/tmp/part.raw",
+        *,
+        mark_rounds: bool = False,
+    ) -> None:
+        """`command`: what plays the file that is put behind it. `mark_rounds`: no two rounds are
+        alike, as in parts.marked()."""
         self._guest = guest
-        guest.must(f"python3 - <<'END'\n{LONG_FILE.format(rate=rate, path=path)}END")
+        made = LONG_FILE.format(
+            rate=rate, path=path, mark_rounds=mark_rounds, first_mark=frames.FIRST_MARK
+        )
+        guest.must(f"python3 - <<'END'\n{made}END")
         self.ident = guest.console.start(
             f"{command} /tmp/long.wav & echo $! > /tmp/player.pid; wait $!"
         )

@@ -14,6 +14,7 @@ from dom0 import OUT, Daemon, Lab, expect, heard_until, wait_until, wav_data
 from frames import in_order
 from guest import Guest
 from kernel_front import wait_connected
+from our_front import at_rest
 
 CARD = (
     "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
@@ -52,7 +53,7 @@ def run(lab: Lab) -> None:
                     f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
                 )
                 # The session starts for some seconds more; with one processor that is heard.
-                figures.append(f"quiet {wait_until(guest.idle, 'rest'):.0f} s later")
+                figures.append(at_rest(guest))
             with lab.scenario("kernel_pipewire.plays_without_a_stall") as figures:
                 for _ in range(PLAYS):
                     wait_until(lambda: closed(guest), "the card is closed")

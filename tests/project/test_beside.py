@@ -1,0 +1,20 @@
+"""What `make bench-beside` reads from the table that the benchmark of CPU a cycle prints."""
+
+from __future__ import annotations
+
+from bench.beside import figures
+from bench.meter import table
+
+HEAD = ["", "us a cycle", "stolen"]
+ROWS = [["our frontend process", "117", "0.1%"], ["null sink (in its daemon)", "77", ""]]
+
+
+def test_each_process_of_each_quantum_is_found() -> None:
+    tables = [table(f"CPU a cycle at quantum {quantum}", HEAD, ROWS) for quantum in (256, 1024)]
+    found = figures(".".join(tables) + "\n2 passed in 100 s\n")
+    processes = {"our frontend process": 117.0, "null sink (in its daemon)": 77.0}
+    assert found == {(q, name): usec for q in (256, 1024) for name, usec in processes.items()}
+
+
+def test_other_lines_are_no_figures() -> None:
+    assert figures("  our frontend process  117  \nCPU a cycle at quantum\n") == {}
