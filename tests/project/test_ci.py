@@ -89,16 +89,16 @@ def test_a_suite_that_ends_early_is_told(tmp_path: Path) -> None:
 
 # As pytest and the lab print them, in colours and with more before and after.
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
-FAILURE = "tests/bridge/test_it.py::test_a_fact - assert 1 == 2"
-AGAIN = "tests/interop/test_that.py::test_it: the machine stood still for 13 ms: assert 3 == 4"
-PYTEST_FAILED = f"""tests/bridge/test_it.py F.
+FAILURE = "it/test_it.py::test_a_fact - assert 1 == 2"
+AGAIN = "it/test_that.py::test_it: the machine stood still for 13 ms: assert 3 == 4"
+PYTEST_FAILED = f"""it/test_it.py F.
 ================ FAILURES ================
 E   FAILED to hear what was played
 ================ run again ================
 {AGAIN}
 ======== short test summary info ========
-{RED}FAILED{PLAIN} tests/bridge/test_it.py::{RED}test_a_fact{PLAIN} - assert 1 == 2
-ERROR tests/bridge/test_that.py - SyntaxError
+{RED}FAILED{PLAIN} it/test_it.py::{RED}test_a_fact{PLAIN} - assert 1 == 2
+ERROR it/test_that.py - SyntaxError
 {RED}===== 1 failed, 7 passed, 1 error in 3.21s ====={PLAIN}"""
 LAB_FAILED = "FAIL life.guest_is_killed no sound [bookworm life 40 s]"
 
@@ -110,7 +110,7 @@ def test_what_failed_and_what_was_run_again_is_told_just_before_the_closing_line
     _, lines, _ = ci(tmp_path, (PYTEST_FAILED, 2), (lab, 2))
     assert lines[-6:] == [
         f"ci: FAILED {FAILURE}",
-        "ci: ERROR tests/bridge/test_that.py - SyntaxError",
+        "ci: ERROR it/test_that.py - SyntaxError",
         f"ci: {LAB_FAILED}",
         f"ci: run again: {AGAIN}",
         "ci: real Xen: 1 passed, 1 failed in 50 s",

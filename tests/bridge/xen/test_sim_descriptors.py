@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from bridge.xen.sim_world import bound, descriptors, room_for, wait_for
+from bridge.xen.sim_world import bound, descriptors, room_for, until, wait_for
 from xenpvaudio.errors import UnavailableError
 from xenpvaudio.xen.api import Channel, Grant, Mapping
 from xenpvaudio.xen.sim import HypervisorProcess, SimDomain
@@ -64,7 +64,9 @@ def test_a_hypervisor_without_descriptors_refuses_and_keeps_nothing(
     host: SimDomain,
     guest: SimDomain,
 ) -> None:
+    opened = descriptors(hypervisor.pid)
     for room in range(1 if take is grant else 2):
+        until(lambda: descriptors(hypervisor.pid) == opened)  # it has closed who asked for a report
         with (
             room_for(room, hypervisor.pid),
             pytest.raises(UnavailableError, match="Too many open files"),
