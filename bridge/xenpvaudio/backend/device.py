@@ -86,7 +86,7 @@ class BackendDevice(XenbusDevice):
         self._frontend_id = frontend_id
         self._devid = devid
         self._policies = policy
-        self.policy = policy.default  # until _card() has asked
+        self.policy = policy.default  # until _tree() has asked
         self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
@@ -142,16 +142,17 @@ class BackendDevice(XenbusDevice):
             pass  # gone, or another's: the states will say
 
     async def _tree(self) -> dict[str, str]:
+        """What the guest has written, as much as the policy lets it, as that is for it now."""
+        domid = self._frontend_id
+        self.policy = self._policies.of(
+            self._domain.known_name(domid), domid, self._domain.uuid(domid)
+        )
         return await read_tree(
             self.store, self.peer, self.spend, most_nodes(self.policy.max_streams)
         )
 
     def _card(self, nodes: dict[str, str]) -> Card:
-        """What the guest has written, and is allowed by the policy as it is for this domain now."""
-        domid = self._frontend_id
-        self.policy = self._policies.of(
-            self._domain.known_name(domid), domid, self._domain.uuid(domid)
-        )
+        """ConfigError if it is none, or more than the policy allows."""
         card = parse_card(nodes, where=self.peer)
         count = sum(1 for _ in card.streams)
         self._usage.check_card(self._devid, count, self.policy, self.peer)
