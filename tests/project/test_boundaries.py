@@ -56,7 +56,6 @@ PURE = (
     "xenbus.states",
     "xenbus.versions",
     "xenbus.backoff",
-    "xenbus.pace",
     "backend.open_pace",
     "testbed.graph_dump",
 )
