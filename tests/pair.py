@@ -78,8 +78,8 @@ def run(
                         bool(frontend.devices and backend.devices)
                         and frontend.devices["0"].state is XenbusState.CONNECTED
                         and backend.devices[1, "0"].state is XenbusState.CONNECTED
-                        and frontend.devices["0"]._events.empty()
-                        and backend.devices[1, "0"]._events.empty()
+                        and frontend.devices["0"].idle
+                        and backend.devices[1, "0"].idle
                         and all(s.space for s in frontend.devices["0"].streams())
                     )
                 )

@@ -56,6 +56,7 @@ PURE = (
     "xenbus.states",
     "xenbus.versions",
     "xenbus.backoff",
+    "xenbus.pace",
     "backend.open_pace",
     "testbed.graph_dump",
 )

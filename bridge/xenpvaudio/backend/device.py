@@ -13,16 +13,17 @@ from pathlib import Path
 
 from xenpvaudio.config import OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
-from xenpvaudio.errors import ConfigError, PeerGoneError, PeerProtocolError, XenPvAudioError
+from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.peer_log import PeerLines
 from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
-from xenpvaudio.xen.api import Domain, Watch, XenStoreError
+from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
-from xenpvaudio.xenbus.nodes import read_tree, write_nodes
+from xenpvaudio.xenbus.discovery import Discovery
+from xenpvaudio.xenbus.nodes import most_nodes, parse_domid, read_nodes, read_tree, write_nodes
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .outputs import Identity, Output, make_output
@@ -85,20 +86,23 @@ class BackendDevice(XenbusDevice):
         self._frontend_id = frontend_id
         self._devid = devid
         self._policies = policy
-        self.policy = policy.default  # until _card() has asked
+        self.policy = policy.default  # until _tree() has asked
         self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
         self._transports: dict[str, Transport] = {}
-        self._change_told = False
+        self._card_unseen = False
         self._outputs: dict[OutputSpec, Output] = {}
         self.streams: dict[str, BackendStream] = {}
         self._backoff = Backoff(states.CLOSING_HOLD_NSEC / 1e9)
+        self._reoffers = Backoff(REOFFER_SEC)
 
     def timer_sec(self, action_state: XenbusState) -> float:
         if action_state is XenbusState.CLOSING:
             return self._backoff.hold_sec
-        return REOFFER_SEC if action_state is XenbusState.CLOSED else CONNECT_RETRY_SEC
+        if action_state is XenbusState.CLOSED:
+            return self._reoffers.hold_sec
+        return CONNECT_RETRY_SEC
 
     def own_changed(self) -> None:
         if states.is_offline(self.store.get(f"{self.directory}/{states.ONLINE}")):
@@ -110,23 +114,26 @@ class BackendDevice(XenbusDevice):
         elif action is Action.CONNECT:
             await self._connect()
         elif action is Action.COMPARE:
-            self._compare()
+            await self._compare()
         elif action is Action.DISCONNECT:
             await self._disconnect()
 
     def _offer(self) -> None:
-        # After the state is written: the guest's xl waits for that.
-        asyncio.get_running_loop().call_soon(self._check_card)
+        self._card_unseen = True
         offered = {Key.VERSIONS: versions.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
         if self._position_ext:
             offered[FEATURE_POSITION_EXT] = "1"
         if not write_nodes(self.store, self.directory, offered):
             self.feed(Local.REMOVED)
 
-    def _check_card(self) -> None:
-        """Says what is wrong with the card before the guest has a driver for it."""
+    async def told(self) -> None:
+        """Says what is wrong with the card before the guest has a driver for it, but after the
+        offer is made: the guest's xl waits for that."""
+        if not self._card_unseen:
+            return
+        self._card_unseen = False
         try:
-            nodes = read_tree(self.store, self.peer)
+            nodes = await self._tree()
             if states.STATE in nodes:  # else: just removed
                 self._card(nodes)
         except ConfigError as error:
@@ -134,27 +141,42 @@ class BackendDevice(XenbusDevice):
         except XenStoreError:
             pass  # gone, or another's: the states will say
 
-    def _card(self, nodes: dict[str, str]) -> Card:
-        """What the guest has written, and is allowed by the policy as it is for this domain now."""
+    async def _tree(self) -> dict[str, str]:
+        """What the guest has written, as much as the policy lets it, as that is for it now."""
         domid = self._frontend_id
         self.policy = self._policies.of(
             self._domain.known_name(domid), domid, self._domain.uuid(domid)
         )
+        return await read_tree(
+            self.store, self.peer, self.spend, most_nodes(self.policy.max_streams)
+        )
+
+    def _card(self, nodes: dict[str, str]) -> Card:
+        """ConfigError if it is none, or more than the policy allows."""
         card = parse_card(nodes, where=self.peer)
         count = sum(1 for _ in card.streams)
         self._usage.check_card(self._devid, count, self.policy, self.peer)
         check_card(card, self.policy, self.peer)
         return card
 
-    def _read(self) -> tuple[Card, dict[str, Transport], dict[str, str]]:
-        nodes = read_tree(self.store, self.peer)
+    async def _connect(self) -> None:
+        try:
+            await self._connect_streams()
+        except (PeerGoneError, ConfigError):
+            raise  # no error of the handshake
+        except XenPvAudioError:
+            self._reoffers.failed()
+            raise
+        now = asyncio.get_running_loop().time()
+        self._backoff.connected(now)
+        self._reoffers.connected(now)
+
+    async def _connect_streams(self) -> None:
+        with self.reading_peer():
+            nodes = await self._tree()
         versions.check_version(nodes.get(Key.VERSION))
         card = self._card(nodes)
         transports = {stream.path: read_transport(nodes, stream.path) for stream in card.streams}
-        return card, transports, nodes
-
-    async def _connect(self) -> None:
-        card, transports, nodes = self._read()
         try:
             self._usage.streams[self._devid] = len(transports)
             for stream in card.streams:
@@ -163,24 +185,25 @@ class BackendDevice(XenbusDevice):
             await self._disconnect()
             raise
         self._transports = transports
-        self._backoff.connected(asyncio.get_running_loop().time())
 
-    def _compare(self) -> None:
+    async def _compare(self) -> None:
+        """Reads no more than tells whether the guest has other rings."""
+        names = [f"{path}/{key}" for path in self._transports for key in _TRANSPORT]
+        with self.reading_peer():
+            nodes = await read_nodes(self.store, self.peer, names, self.spend)
         try:
-            changed = self._read()[1] != self._transports
-        except (ConfigError, PeerProtocolError):
-            changed = True
-        # Once for several looks: a second one would tear the new connection down, whose rings and
-        # ports are good for one connection only.
-        if changed and not self._change_told:
-            self._change_told = True
+            found = {path: read_transport(nodes, path) for path in self._transports}
+        except ConfigError:
+            found = {}
+        if found != self._transports:
             self.feed(Local.CHANGED)
 
     async def _disconnect(self) -> None:
         streams, self.streams = self.streams, {}
         self._transports = {}
-        self._backoff.ended(asyncio.get_running_loop().time())
-        self._change_told = False
+        now = asyncio.get_running_loop().time()
+        self._backoff.ended(now)
+        self._reoffers.ended(now)
         for stream in streams.values():
             await stream.detach()
         for output in self._outputs.values():
@@ -271,56 +294,52 @@ class Backend:
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
         self._guests: dict[int, Guest] = {}
-        self._watch: Watch | None = None
+        self._discovery = Discovery(domain.store, DEVICES, 2, self._consider)
 
     def run(self) -> None:
-        self._watch = self._domain.store.watch(DEVICES, self._changed)
+        self._discovery.run()
 
-    def _changed(self, _path: str) -> None:
-        try:
-            self._discover()
-        except XenStoreError as error:
-            log.error("%s: %s", DEVICES, error)
-
-    def _discover(self) -> None:
+    def _wanted(self, directory: str) -> bool:
+        """Not while it is written, nor when it is closed and about to be removed."""
         store = self._domain.store
-        for domid in self._children(DEVICES):
-            for devid in self._children(f"{DEVICES}/{domid}"):
-                key = (int(domid), devid)
-                directory = f"{DEVICES}/{domid}/{devid}"
-                if key in self.devices or not store.exists(f"{directory}/{states.FRONTEND_PATH}"):
-                    continue
-                if states.is_offline(store.get(f"{directory}/{states.ONLINE}")):
-                    continue  # closed and about to be removed
-                device = BackendDevice(
-                    self._engine,
-                    self._domain,
-                    key[0],
-                    devid,
-                    self._policy,
-                    self._guests.setdefault(key[0], Guest(key[0])),
-                    record=self._record,
-                    position_ext=self._position_ext,
-                )
-                self.devices[key] = device
-                device.log.info("%s: found", device.where)
-                device.run()
-                asyncio.get_running_loop().create_task(self._forget(key, device))
+        return store.exists(f"{directory}/{states.FRONTEND_PATH}") and not states.is_offline(
+            store.get(f"{directory}/{states.ONLINE}")
+        )
 
-    def _children(self, path: str) -> list[str]:
-        store = self._domain.store
-        names = store.list(path) if store.exists(path) else []
-        return sorted(name for name in names if name.isdigit())
+    def _consider(self, found: tuple[str, ...]) -> bool:
+        domid, devid = found
+        key = (parse_domid(domid, DEVICES), devid)
+        if not self._wanted(f"{DEVICES}/{domid}/{devid}"):
+            return False
+        device = BackendDevice(
+            self._engine,
+            self._domain,
+            key[0],
+            devid,
+            self._policy,
+            self._guests.setdefault(key[0], Guest(key[0])),
+            record=self._record,
+            position_ext=self._position_ext,
+        )
+        self.devices[key] = device
+        device.log.info("%s: found", device.where)
+        device.run()
+        asyncio.get_running_loop().create_task(self._forget(found, device))
+        return True
 
-    async def _forget(self, key: tuple[int, str], device: BackendDevice) -> None:
+    async def _forget(self, found: tuple[str, ...], device: BackendDevice) -> None:
         await device.finished.wait()
         device.log.info("%s: gone", device.where)
+        key = (int(found[0]), found[1])
         if self.devices.get(key) is device:
             del self.devices[key]
         if self._domain.domid != 0:
             self._clear(device.directory)
-        if self._watch is not None:
-            self._changed(DEVICES)
+        try:
+            there = self._wanted(device.directory)
+        except XenStoreError:
+            there = True  # it is looked at again, a little later
+        self._discovery.ended(found, there=there)
 
     def _clear(self, directory: str) -> None:
         """Outside of dom0 it is the backend's to remove the directory of a device that is to go:
@@ -333,7 +352,5 @@ class Backend:
             log.warning("%s: %s", directory, error)
 
     async def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._discovery.stop()
         await asyncio.gather(*(device.stop() for device in tuple(self.devices.values())))

@@ -16,10 +16,12 @@ from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
-from xenpvaudio.xen.api import Domain, Txn, Watch, XenStoreError
+from xenpvaudio.xen.api import Domain, Txn, XenStoreError
 from xenpvaudio.xenbus import states, versions
+from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
-from xenpvaudio.xenbus.nodes import parse_domid, read_tree
+from xenpvaudio.xenbus.discovery import Discovery
+from xenpvaudio.xenbus.nodes import parse_domid, read_nodes, read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .link import FrontLink
@@ -52,26 +54,33 @@ class FrontendDevice(XenbusDevice):
         self._backend_id = parse_domid(
             store.read(f"{directory}/{states.BACKEND_ID}"), f"{directory}/{states.BACKEND_ID}"
         )
-        self._position_ext = self._liveness_ext = False
+        self._position_ext = self._liveness_ext = self._offered_versions = False
         self._card: Card | None = None
         self._complaint_of_stream = ""
         self._recovery: asyncio.TimerHandle | None = None
         self._recovery_sec = 0.0
+        self._retries = Backoff(RETRY_SEC)
         self._streams: dict[str, FrontendStream] = {}
         self._links: dict[str, FrontLink] = {}
 
     def timer_sec(self, action_state: XenbusState) -> float:
-        return states.CLOSE_TIMEOUT_NSEC / 1e9
+        if action_state is XenbusState.CLOSING:
+            return states.CLOSE_TIMEOUT_NSEC / 1e9
+        return self._retries.hold_sec
 
     def own_changed(self) -> None:
         """The toolstack speaks to the backend's directory, not to ours."""
 
+    async def told(self) -> None:
+        """All is done when the state is written."""
+
     async def act(self, action: Action) -> None:
         if action is Action.READ_CONFIG:
-            self._read_config()
+            await self._negotiate()
         elif action is Action.PUBLISH:
             await self._publish()
         elif action is Action.ATTACH:
+            self._retries.connected(self._loop.time())
             for path, link in self._links.items():
                 self._streams[path].start(link)
         elif action is Action.DETACH:
@@ -81,11 +90,25 @@ class FrontendDevice(XenbusDevice):
                 stream.close()
             self._streams.clear()
 
-    def _read_config(self) -> None:
-        versions.choose_version(self.store.get(f"{self.peer}/{Key.VERSIONS}"))
-        self._position_ext = self.store.get(f"{self.peer}/{FEATURE_POSITION_EXT}") == "1"
-        self._liveness_ext = self.store.get(f"{self.peer}/{FEATURE_LIVENESS_EXT}") == "1"
-        card = parse_card(read_tree(self.store, self.directory), where=self.directory)
+    async def _negotiate(self) -> None:
+        try:
+            await self._read_config()
+        except ConfigError:
+            raise  # our own card, which the toolstack may mend: once a second will do
+        except XenPvAudioError:
+            self._retries.failed()
+            raise
+
+    async def _read_config(self) -> None:
+        asked = (Key.VERSIONS, FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT)
+        with self.reading_peer():
+            offered = await read_nodes(self.store, self.peer, asked, self.spend)
+        versions.choose_version(offered.get(Key.VERSIONS))
+        self._offered_versions = Key.VERSIONS in offered
+        self._position_ext = offered.get(FEATURE_POSITION_EXT) == "1"
+        self._liveness_ext = offered.get(FEATURE_LIVENESS_EXT) == "1"
+        nodes = await read_tree(self.store, self.directory, self.spend)
+        card = parse_card(nodes, where=self.directory)
         if card != self._card:  # the toolstack changed it: other nodes
             for stream in self._streams.values():
                 stream.close()
@@ -119,7 +142,7 @@ class FrontendDevice(XenbusDevice):
             nodes[FEATURE_POSITION_EXT] = "1"
         if self._liveness_ext:
             nodes[FEATURE_LIVENESS_EXT] = "1"
-        if self.store.get(f"{self.peer}/{Key.VERSIONS}") is not None:
+        if self._offered_versions:
             nodes[Key.VERSION] = versions.OFFERED_VERSIONS
 
         def write(tx: Txn) -> None:
@@ -132,6 +155,7 @@ class FrontendDevice(XenbusDevice):
         if self._recovery is not None:
             self._recovery.cancel()
             self._recovery = None
+        self._retries.ended(self._loop.time())
         links, self._links = self._links, {}
         for path, link in links.items():
             stream = self._streams.get(path)
@@ -206,39 +230,36 @@ class Frontend:
         self._domain = domain
         self._settings = settings
         self.devices: dict[str, FrontendDevice] = {}
-        self._watch: Watch | None = None
+        self._discovery = Discovery(domain.store, DEVICES, 1, self._consider)
         self._ticker: asyncio.TimerHandle | None = None
         engine.watch_pipewire(self._pipewire_changed)
 
     def run(self) -> None:
-        self._watch = self._domain.store.watch(DEVICES, self._changed)
+        self._discovery.run()
         self._tick()
 
-    def _changed(self, _path: str) -> None:
-        try:
-            self._discover()
-        except (XenStoreError, ConfigError) as error:
-            log.error("%s: %s", DEVICES, error)
+    def _wanted(self, devid: str) -> bool:
+        """Not while it is written: another event follows."""
+        return self._domain.store.exists(f"{DEVICES}/{devid}/{states.BACKEND_PATH}")
 
-    def _discover(self) -> None:
-        store = self._domain.store
-        names = store.list(DEVICES) if store.exists(DEVICES) else []
-        for devid in sorted(name for name in names if name.isdigit()):
-            if devid in self.devices:
-                continue
-            if store.get(f"{DEVICES}/{devid}/{states.BACKEND_PATH}") is None:
-                continue  # still being written: another event follows
-            device = FrontendDevice(self._engine, self._domain, devid, self._settings)
-            self.devices[devid] = device
-            device.run()
-            asyncio.get_running_loop().create_task(self._forget(devid, device))
+    def _consider(self, found: tuple[str, ...]) -> bool:
+        (devid,) = found
+        if not self._wanted(devid):
+            return False
+        device = FrontendDevice(self._engine, self._domain, devid, self._settings)
+        self.devices[devid] = device
+        device.run()
+        asyncio.get_running_loop().create_task(self._forget(devid, device))
+        return True
 
     async def _forget(self, devid: str, device: FrontendDevice) -> None:
         await device.finished.wait()
-        if self.devices.get(devid) is device:
-            del self.devices[devid]
-        if self._watch is not None:
-            self._changed(DEVICES)  # it may have been plugged again meanwhile
+        del self.devices[devid]
+        try:
+            there = self._wanted(devid)
+        except XenStoreError:
+            there = True  # it is looked at again, a little later
+        self._discovery.ended((devid,), there=there)
 
     def _pipewire_changed(self, up: bool) -> None:
         for device in self.devices.values():
@@ -250,9 +271,7 @@ class Frontend:
         self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
 
     async def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._discovery.stop()
         if self._ticker is not None:
             self._ticker.cancel()
         await asyncio.gather(*(device.stop() for device in self.devices.values()))

@@ -121,6 +121,15 @@ class Txn(Nodes, Protocol):
 class Watch(Protocol):
     @property
     def path(self) -> str: ...
+    @property
+    def pending(self) -> bool:
+        """Events came that are not told yet."""
+
+    def skip(self) -> None:
+        """What is pending will not be told: for who looks now anyway. An answer comes after every
+        event before it, so if nothing is pending after a look, what it saw is the newest (over
+        the kernel's device an event may still be a moment late, and is then told)."""
+
     def cancel(self) -> None:
         """No callback follows, not even one already on its way. Idempotent; never raises."""
 
@@ -139,7 +148,8 @@ class XenStore(Nodes, Protocol):
     def watch(self, path: str, callback: WatchCallback) -> Watch:
         """Calls back with the changed path (relative if `path` is), first right after
         registration and again after a reconnection. "@introduceDomain" and "@releaseDomain" are
-        paths too."""
+        paths too. Of equal events that nobody was told of yet one is told; of very many
+        different ones, one with the path of the watch."""
 
     def domain_path(self, domid: int) -> str: ...
     def close(self) -> None: ...

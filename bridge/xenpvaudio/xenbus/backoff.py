@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 SHORT_LIFE_SEC = 5.0
 LONGEST_HOLD_SEC = 30.0
+MOST_DOUBLINGS = 16
 
 
 @dataclass(slots=True)
@@ -31,8 +32,12 @@ class Backoff:
         self._short_lives = self._short_lives + 1 if short else 0
         self._since_sec = None
 
+    def failed(self) -> None:
+        """An attempt that came to no connection: as a short life."""
+        self._short_lives += 1
+
     @property
     def hold_sec(self) -> float:
         # The first of them is no failure: drivers are unbound, and wait for one second.
-        doublings = max(0, self._short_lives - 1)
+        doublings = min(max(0, self._short_lives - 1), MOST_DOUBLINGS)
         return min(self.first_hold_sec * 2.0**doublings, LONGEST_HOLD_SEC)

@@ -1,14 +1,20 @@
-"""Carries out a xenbus table for one device: events in a queue, one step at a time.
+"""Carries out a xenbus table for one device: what happened is coalesced, one step at a time.
 
 Frontend and backend devices differ in their table, in the directories they watch, and in what the
 actions do; the order of things is the same for both and lives here (see xenbus/states.py for it).
+
+Nothing here grows with what a peer writes. What is due is a set: local events, our own state node,
+the peer's. A turn serves one of them, then the loop serves others: what we did ourselves first,
+since neither a peer nor its pace may delay a STOP; then the peer's newest state, within its pace.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from xenpvaudio.errors import (
     ConfigError,
@@ -28,11 +34,16 @@ from xenpvaudio.xen.api import (
 )
 
 from .nodes import write_state
+from .pace import ATTEMPT_REQUESTS, VIOLATION_REQUESTS, Pace
 from .states import STATE, Action, Event, Local, Table, XenbusState, parse_state, step
 
 log = logging.getLogger(__name__)
 
 REWRITE_SEC = 1.0
+# An event on its way while we read may be of a write that we have read: one more look tells.
+LOOKS = 2
+WRITE_REQUESTS = 4  # a transaction's
+_ATTEMPTS = (Action.CONNECT, Action.PUBLISH)
 
 
 class XenbusDevice(ABC):
@@ -57,10 +68,14 @@ class XenbusDevice(ABC):
         self.log = self.lines.logger(log)
         self.state = XenbusState.UNKNOWN
         self.finished = asyncio.Event()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._local: dict[Local, None] = {}
+        self._own_due = self._peer_due = False
+        self._due = asyncio.Event()
+        self._pace = Pace()
         self._timer: asyncio.TimerHandle | None = None
         self._rewrite: asyncio.TimerHandle | None = None
-        self._watches: list[Watch] = []
+        self._own_watch: Watch | None = None
+        self._peer_watch: Watch | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._complaint = ""
@@ -69,11 +84,32 @@ class XenbusDevice(ABC):
         """Takes charge of the device."""
         self.feed(Local.START)
         self._task = asyncio.create_task(self._work(), name=self.where)
-        self._watches.append(self.store.watch(f"{self.directory}/{STATE}", self._own_changed))
-        self._watches.append(self.store.watch(f"{self.peer}/{STATE}", self._peer_changed))
+        try:
+            self._own_watch = self.store.watch(f"{self.directory}/{STATE}", self._own_changed)
+            self._watch_peer()
+        except XenStoreError as error:
+            log.error("%s: %s", self.where, error)
+            self.feed(Local.REMOVED)  # and found again
 
-    def feed(self, event: Event) -> None:
-        self._events.put_nowait(event)
+    def feed(self, event: Local) -> None:
+        """One that is due already is not due twice."""
+        self._local[event] = None
+        self._due.set()
+
+    def look(self) -> None:
+        """The peer's state is to be read, and acted on whether or not it is another one."""
+        if not self._peer_due:  # else it is due already, perhaps later: nothing to wake for
+            self._peer_due = True
+            self._due.set()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is due; a step may be under way."""
+        return not (self._local or self._own_due or self._peer_due)
+
+    def spend(self, requests: int) -> None:
+        """A peer made us do that much."""
+        self._pace.spend(self._loop.time(), requests)
 
     async def stop(self) -> None:
         """This program ends; returns when the device is closed or forgotten."""
@@ -94,9 +130,29 @@ class XenbusDevice(ABC):
     def own_changed(self) -> None:
         """Our own state node was written, by us or by the toolstack."""
 
+    @abstractmethod
+    async def told(self) -> None:
+        """After a state was entered and written: what could wait until then."""
+
+    @contextlib.contextmanager
+    def reading_peer(self) -> Iterator[None]:
+        """That the peer hides its nodes is its own mistake, and no sign that the device is gone."""
+        try:
+            yield
+        except AccessError as error:
+            raise PeerProtocolError(f"the other end hides its nodes: {error}") from None
+
     # -- events
 
     def _own_changed(self, _path: str) -> None:
+        self._own_due = True
+        self._due.set()
+
+    def _peer_changed(self, _path: str) -> None:
+        self.look()
+
+    def _look_at_own(self) -> None:
+        self._own_due = False
         try:
             if not self.store.exists(self.directory):
                 self.feed(Local.REMOVED)
@@ -107,16 +163,70 @@ class XenbusDevice(ABC):
         except StoreGoneError as error:
             self.log.error("%s: %s", self.where, error)
 
-    def _peer_changed(self, _path: str) -> None:
+    def _watch_peer(self) -> None:
+        if self._peer_watch is None:
+            self._peer_watch = self.store.watch(f"{self.peer}/{STATE}", self._peer_changed)
+
+    def _unwatch_peer(self) -> None:
+        """While it is held off, what it writes costs nobody an event. It is looked at after that
+        whatever it did."""
+        if self._peer_watch is not None:
+            self._peer_watch.cancel()
+            self._peer_watch = None
+
+    def _look_at_peer(self) -> XenbusState | Local | None:
+        """None: XenStore is not there; the watch will fire when it is, or is still to be made."""
         try:
-            self.feed(parse_state(self.store.get(f"{self.peer}/{STATE}")))
+            self._watch_peer()
+        except XenStoreError as error:
+            self._complain(logging.ERROR, error)
+            return None
+        try:
+            return parse_state(self._newest_peer_state())
         except PeerProtocolError as error:
-            self.log.warning("%s: %s", self.where, error)
-            self.feed(Local.ERROR)
+            self.spend(VIOLATION_REQUESTS)
+            self._complain(logging.WARNING, error)
+            return Local.ERROR
         except AccessError:
-            self.feed(XenbusState.UNKNOWN)
+            return XenbusState.UNKNOWN
         except StoreGoneError as error:
             self.log.error("%s: %s", self.where, error)
+            return None
+
+    def _newest_peer_state(self) -> str | None:
+        text = None
+        for _ in range(LOOKS):
+            self._peer_due = False
+            assert self._peer_watch is not None
+            self._peer_watch.skip()
+            self.spend(1)
+            text = self.store.get(f"{self.peer}/{STATE}")
+            if not self._peer_watch.pending:
+                break
+        return text
+
+    async def _next(self) -> Event:
+        """What is to be served next, as soon as there is something."""
+        while True:
+            if self._own_due:
+                self._look_at_own()
+            if self._local:
+                first = next(iter(self._local))
+                del self._local[first]
+                return first
+            self._due.clear()
+            wait_sec = None
+            if self._peer_due:
+                wait_sec = self._pace.wait_sec(self._loop.time())
+                if wait_sec > 0:
+                    self._unwatch_peer()
+                elif (event := self._look_at_peer()) is not None:
+                    return event
+                elif self._peer_due:
+                    wait_sec = REWRITE_SEC
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_sec or None):
+                    await self._due.wait()
 
     def _complain(self, level: int, error: XenPvAudioError) -> None:
         """Says what is wrong, once: attempts are repeated for as long as it stays so."""
@@ -126,9 +236,9 @@ class XenbusDevice(ABC):
 
     async def _work(self) -> None:
         while not self.finished.is_set():
-            event = await self._events.get()
+            await asyncio.sleep(0)  # others have their turn
             try:
-                await self._step(event)
+                await self._step(await self._next())
             except PeerProtocolError as error:
                 self._complain(logging.WARNING, error)
                 self.feed(Local.ERROR)
@@ -144,8 +254,9 @@ class XenbusDevice(ABC):
         self._disarm()
         if self._rewrite is not None:
             self._rewrite.cancel()
-        for watch in self._watches:
-            watch.cancel()
+        for watch in (self._own_watch, self._peer_watch):
+            if watch is not None:
+                watch.cancel()
 
     async def _step(self, event: Event) -> None:
         cell = step(self.table, self.state, event)
@@ -153,6 +264,8 @@ class XenbusDevice(ABC):
         for action in cell.actions:
             if action in (Action.ARM_TIMER, Action.ANNOUNCE, Action.LOOK, Action.FINISH):
                 continue
+            if action in _ATTEMPTS:
+                self.spend(ATTEMPT_REQUESTS)
             try:
                 await self.act(action)
             except PeerGoneError as error:
@@ -186,9 +299,12 @@ class XenbusDevice(ABC):
         if Action.FINISH in cell.actions:
             self.finished.set()
         if announce and self.state is not XenbusState.UNKNOWN:
+            self.spend(WRITE_REQUESTS)
             self._write_state()
         if Action.LOOK in cell.actions:
-            self._peer_changed(self.peer)
+            self.look()
+        if announce and not self.finished.is_set():
+            await self.told()
 
     def _write_state(self) -> None:
         """Our state as the other end sees it. A store that is lost for now is told later: what we

@@ -2,43 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.logs.quoting import quote
+from xenpvaudio.sndif.card import MAX_DEVICES, MAX_STREAMS
+from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Key
 from xenpvaudio.xen.api import Nodes, NotFoundError, Txn, XenStore
 
 from .states import STATE, XenbusState
 
 # card / device / stream: nothing of sndif lies deeper.
 MAX_DEPTH = 3
-# A guest can create nodes up to its quota; a card has a few hundred at the very most.
-MAX_NODES = 4096
+# The names in a card's directories, and the bytes of its values, of a guest that says all it can
+# for each of its streams: what is more is no card.
+MAX_NODES_PER_STREAM = 16
+MAX_OTHER_NODES = 64 + 8 * MAX_DEVICES
+MAX_BYTES = 256 * 1024
+# After so many requests others have their turn.
+TURN_REQUESTS = 32
+
+_KNOWN = frozenset((STATE, *Key, FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT))
+
+Spend = Callable[[int], None]
+"""Told how many requests were made."""
 
 
-def read_tree(reader: Nodes, path: str) -> dict[str, str]:
-    """All nodes below `path` down to a stream's, by relative path. Nodes that vanish meanwhile
-    are left out; at most MAX_NODES are read."""
-    found: dict[str, str] = {}
+def most_nodes(streams: int) -> int:
+    """How many names the directories of a card with `streams` streams may hold."""
+    return MAX_OTHER_NODES + MAX_NODES_PER_STREAM * streams
 
-    def walk(prefix: str, depth: int) -> None:
+
+class _Asker:
+    """Reads for one device, a few requests at a time."""
+
+    def __init__(self, reader: Nodes, path: str, spend: Spend) -> None:
+        self._reader = reader
+        self._path = path
+        self._spend = spend
+        self._asked = 0
+
+    async def _turn(self) -> None:
+        self._spend(1)
+        self._asked += 1
+        if self._asked % TURN_REQUESTS == 0:
+            await asyncio.sleep(0)
+
+    async def get(self, relative: str) -> str | None:
+        await self._turn()
+        return self._reader.get(f"{self._path}/{relative}")
+
+    async def list(self, relative: str) -> list[str]:
+        await self._turn()
         try:
-            names = sorted(reader.list(f"{path}/{prefix}".rstrip("/")))
+            return sorted(self._reader.list(f"{self._path}/{relative}".rstrip("/")))
         except NotFoundError:
-            return
-        for name in names:
-            if len(found) >= MAX_NODES:
-                return
-            relative = f"{prefix}{name}"
-            try:
-                found[relative] = reader.read(f"{path}/{relative}")
-            except NotFoundError:
-                continue
-            if name.isdigit() and depth < MAX_DEPTH:
-                walk(f"{relative}/", depth + 1)
+            return []
 
-    walk("", 1)
+
+async def read_tree(
+    reader: Nodes, path: str, spend: Spend, limit: int = most_nodes(MAX_DEVICES * MAX_STREAMS)
+) -> dict[str, str]:
+    """sndif's nodes below `path`, by relative path, and "" for each directory with a number. Nodes
+    that vanish meanwhile are left out, and those of others are not read. ConfigError if there are
+    more than `limit` nodes, or more than MAX_BYTES in those that are read."""
+    asker = _Asker(reader, path, spend)
+    found: dict[str, str] = {}
+    seen = size_bytes = 0
+
+    async def walk(prefix: str, depth: int) -> None:
+        nonlocal seen, size_bytes
+        names = await asker.list(prefix)
+        seen += len(names)
+        if seen > limit:
+            raise ConfigError(f"{path} has more than {limit} nodes", hint="no sound card has")
+        for name in names:
+            relative = f"{prefix}{name}"
+            if depth < MAX_DEPTH and _is_index(name):
+                found[relative] = ""
+                await walk(f"{relative}/", depth + 1)
+            elif name in _KNOWN and (value := await asker.get(relative)) is not None:
+                found[relative] = value
+                size_bytes += len(value)
+                if size_bytes > MAX_BYTES:
+                    raise ConfigError(f"{path} has values of more than {MAX_BYTES} bytes")
+
+    await walk("", 1)
     return found
+
+
+async def read_nodes(
+    reader: Nodes, path: str, names: Iterable[str], spend: Spend
+) -> dict[str, str]:
+    """The nodes `names` below `path`, those that are there."""
+    asker = _Asker(reader, path, spend)
+    found = {}
+    for name in names:
+        if (value := await asker.get(name)) is not None:
+            found[name] = value
+    return found
+
+
+def _is_index(name: str) -> bool:
+    """Of a device or stream that a card may have, or of the first that it may not."""
+    return (
+        name.isascii()
+        and name.isdecimal()
+        and len(name) <= 2
+        and str(int(name)) == name
+        and int(name) <= max(MAX_DEVICES, MAX_STREAMS)
+    )
 
 
 def write_nodes(store: XenStore, directory: str, nodes: Mapping[str, str]) -> bool:

@@ -11,8 +11,9 @@ this:
 3. what COMPARE or LOOK has found is fed;
 4. leaving a state disarms the timer that was armed on the way into it, or in it.
 
-A state event is fed each time that the node is written, also when it holds what it held before,
-since Linux's frontend too acts on each InitWait; a watch's first firing is fed once. If a step's
+A state event is fed after the node was written, also when it holds what it held before, since
+Linux's frontend too acts on each InitWait; a watch's first firing is fed once. Of many writes the
+newest is fed, and one that was read already is not fed for its event that comes late. If a step's
 actions fail, its state is not entered and the failure is fed as a local event of the old state.
 
 Sources: sndif.h, State diagrams and Recovery flow; how Linux's snd_xen_front and libxenbe behave.

@@ -178,8 +178,8 @@ def test_rings_that_changed_are_taken_over_once_however_often_one_looks(
         await pair.front._detach()
         await pair.front._publish()
         for _ in range(3):  # a watch that fires late: each look finds the newest state
-            pair.back.feed(XenbusState.INITIALISED)
-        await wait_for(lambda: pair.back._events.empty() and bool(pair.back.streams))
+            pair.back.look()
+        await wait_for(lambda: pair.back.idle and bool(pair.back.streams))
         await pair.front.act(Action.ATTACH)
         await pair.link.open(CONFIG, 512)
         assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pair import CONFIG, Pair, run, wait_for
+from pair import CONFIG, Pair, run
+from waiting import wait_for
 from xenpvaudio.errors import PeerProtocolError, UnavailableError
 from xenpvaudio.sndif import packets
 from xenpvaudio.xen.api import StoreGoneError

@@ -39,10 +39,15 @@ TIMEOUT_SEC = 5.0
 SOCKET_PATHS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 XENBUS_PATH = "/dev/xen/xenbus"
 _RECONNECT_FIRST_SEC, _RECONNECT_LAST_SEC = 0.01, 1.0
+MOST_UNTOLD_PATHS = 64
 
 
 class _Watch:
-    """One registration. `token` is the whole identity: two watches of one path do not mix."""
+    """One registration. `token` is the whole identity: two watches of one path do not mix.
+
+    Whoever may write below the path chooses how many events come, so what is kept of them is a set
+    of paths, and the loop is asked for one call at a time, whatever comes meanwhile.
+    """
 
     def __init__(
         self, store: PyxsStore, path: str, callback: WatchCallback, call_soon: CallSoon, token: str
@@ -53,15 +58,41 @@ class _Watch:
         self._store = store
         self._callback = callback
         self._call_soon = call_soon
+        self._lock = threading.Lock()  # of these two: the link's thread adds, the loop's takes
+        self._untold: dict[str, None] = {}
+        self._asked = False
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._untold)
+
+    def skip(self) -> None:
+        with self._lock:
+            self._untold.clear()
 
     def body(self) -> bytes:
         return path_bytes(self.path) + self.token.encode() + b"\0"
 
     def post(self, path: str) -> None:
-        post(self._call_soon, self._fire, path)
+        with self._lock:
+            if len(self._untold) >= MOST_UNTOLD_PATHS:
+                self._untold.clear()
+                path = self.path
+            self._untold[path] = None
+            if self._asked:
+                return
+            self._asked = True
+        post(self._call_soon, self._fire)
 
-    def _fire(self, path: str) -> None:
-        if self.active:
+    def _fire(self) -> None:
+        """Tells the oldest; the rest after others had their turn."""
+        with self._lock:
+            path = next(iter(self._untold), None)
+            self._untold.pop(path or "", None)
+            more = self._asked = bool(self._untold)
+        if more:
+            post(self._call_soon, self._fire)
+        if path is not None and self.active:
             self._callback(path)
 
     def cancel(self) -> None:
