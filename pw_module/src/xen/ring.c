@@ -222,6 +222,7 @@ void xpa_evt_ring_init_back(struct xpa_evt_ring *r, void *page) {
 
 void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t index) {
     *r = (struct xpa_evt_ring){.page = page, .in_prod = index, .in_cons = index};
+    store_release(&event_page(page)->in_prod, index);
 }
 
 int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt) {

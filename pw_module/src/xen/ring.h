@@ -91,7 +91,10 @@ struct xpa_evt_ring {
 /* Frontend: zero the page and start at 0 (init_front_at: at index, for tests). */
 void xpa_evt_ring_init_front(struct xpa_evt_ring *r, void *page);
 void xpa_evt_ring_init_front_at(struct xpa_evt_ring *r, void *page, uint32_t index);
-/* Backend: attach to a page that the frontend has zeroed. Writes nothing. */
+/* Backend: attach to a page that the frontend has zeroed, and say so with our own index. References
+ * may be those of rings that the guest has just made anew (packaging/doc/peers.md): what was mapped
+ * as a request ring was then this page, and our req_event lies where in_prod does. Linux since 7.2
+ * takes in_prod as where it reads on. */
 void xpa_evt_ring_init_back(struct xpa_evt_ring *r, void *page);
 void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t index);
 /* Backend: queue one event and show it. The peer is to be notified after each success. 0, -ENOSPC

@@ -163,72 +163,68 @@ static void test_wake_ups_without_requests_are_bounded(void) {
     rig_free(r);
 }
 
+/* A second stream on the same plane; `budget`: shared, or NULL. */
+static struct rig *beside_new(const struct rig *r, struct xpa_budget *budget) {
+    struct rig *other = malloc(sizeof *other);
+    *other = *r;
+    other->link = link_new();
+    xpa_front_ring_init(&other->ring, &other->link->ring_page);
+    memset(&other->link->event_page, 0, sizeof other->link->event_page);
+    other->back =
+        xpa_back_new(r->plane, 20, XPA_PLAYBACK, &other->link->ring_page, &other->link->event_page,
+                     other->link->requests[HOST], other->link->events[HOST], 0);
+    if (budget)
+        xpa_back_share_budget(other->back, budget);
+    xpa_back_attach(other->back);
+    sim_settle(r->plane);
+    return other;
+}
+
+static void beside_free(struct rig *r, struct rig *other) {
+    xpa_back_detach(other->back);
+    sim_settle(r->plane);
+    xpa_back_free(other->back);
+    link_free(other->link);
+    free(other);
+    r->notices[XPA_NOTICE_DETACHED] = 0;
+}
+
 static void test_streams_of_a_guest_share_what_it_may_cost(void) {
     struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
-    struct link *link = link_new();
     struct xpa_budget budget = {0};
-    xpa_back_detach(r->back);
-    sim_settle(r->plane);
-    struct rig second = *r;
-    struct rig *both[2] = {r, &second};
+    struct rig *both[2];
     struct flood floods[2];
-    second.link = link;
-    r->notices[XPA_NOTICE_DETACHED] = 0;
     for (int i = 0; i < 2; i++) {
-        struct link *l = both[i]->link;
-        xpa_front_ring_init(&both[i]->ring, &l->ring_page);
-        memset(&l->event_page, 0, sizeof l->event_page);
-        if (i == 0)
-            xpa_back_free(r->back);
-        both[i]->back = xpa_back_new(r->plane, 20 + (uint32_t)i, XPA_PLAYBACK, &l->ring_page,
-                                     &l->event_page, l->requests[HOST], l->events[HOST], 0);
-        xpa_back_share_budget(both[i]->back, &budget);
-        xpa_back_attach(both[i]->back);
-        sim_settle(r->plane);
+        both[i] = beside_new(r, &budget);
         flood_start(&floods[i], both[i], XENSND_OP_WRITE, 0); /* refused: nothing is open */
     }
     sim_run(r->plane, SIM_SEC);
     uint64_t sum = floods[0].answered + floods[1].answered;
     CHECK(sum > 15000 && sum < 27000, "%llu requests of both", (unsigned long long)sum);
-    for (int i = 0; i < 2; i++) /* neither keeps the other from its part */
+    for (int i = 0; i < 2; i++) { /* neither keeps the other from its part */
         CHECK(floods[i].answered > sum / 10, "%llu of them",
               (unsigned long long)floods[i].answered);
-    floods[0].actor.at_nsec = floods[1].actor.at_nsec = 0;
-    xpa_back_detach(second.back);
-    sim_settle(r->plane);
-    xpa_back_free(second.back);
-    r->notices[XPA_NOTICE_DETACHED] = 0;
+        floods[i].actor.at_nsec = 0;
+        beside_free(r, both[i]);
+    }
     rig_free(r);
-    link_free(link);
 }
 
 /* Another guest's: while one floods, each request of the other is answered at once. */
 static void test_a_flood_costs_nobody_else_a_request(void) {
     struct rig *r = rig_open(XPA_PLAYBACK, BUFFER);
-    struct link *link = link_new();
-    struct rig other = *r;
+    struct rig *other = beside_new(r, NULL);
     struct flood flood;
-    other.link = link;
-    xpa_front_ring_init(&other.ring, &link->ring_page);
-    memset(&link->event_page, 0, sizeof link->event_page);
-    other.back = xpa_back_new(r->plane, 30, XPA_PLAYBACK, &link->ring_page, &link->event_page,
-                              link->requests[HOST], link->events[HOST], 0);
-    xpa_back_attach(other.back);
-    sim_settle(r->plane);
     flood_start(&flood, r, XENSND_OP_WRITE, 0);
     for (int i = 0; i < 1000; i++) {
         sim_run(r->plane, SIM_MSEC);
-        CHECK_EQ(rig_transfer(&other, XENSND_OP_WRITE, 0, 4), -EIO); /* answered: it is not open */
+        CHECK_EQ(rig_transfer(other, XENSND_OP_WRITE, 0, 4), -EIO); /* answered: it is not open */
     }
-    CHECK_EQ(other.back->stats.rests, 0);
+    CHECK_EQ(other->back->stats.rests, 0);
     CHECK(r->back->stats.rests > 50, "nobody flooded");
     flood.actor.at_nsec = 0;
-    xpa_back_detach(other.back);
-    sim_settle(r->plane);
-    xpa_back_free(other.back);
-    r->notices[XPA_NOTICE_DETACHED] = 0;
+    beside_free(r, other);
     rig_free(r);
-    link_free(link);
 }
 
 /* A guest that rests can be closed, detached, and found dead. */

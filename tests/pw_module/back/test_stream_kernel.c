@@ -37,6 +37,44 @@ static void report(const struct shape *s, const struct kernel_front *k, const ch
                (unsigned long long)k->xruns);
 }
 
+/* The guest made its rings anew while we connected: its references now mean other pages, and what
+ * we took for a request ring was the event page of the stream to come. */
+static void test_stale_references_do_not_harm_the_rings_that_follow(void) {
+    const struct shape *s = &SHAPES[0];
+    struct rig *r = rig_shaped(s);
+    struct link *l = r->link;
+    struct kernel_front k;
+    xpa_back_detach(r->back);
+    sim_settle(r->plane);
+    xpa_back_free(r->back);
+    void *swapped[2][2] = {{&l->event_page, &l->ring_page}, {&l->ring_page, &l->event_page}};
+    for (int i = 0; i < 2; i++) {
+        r->back = xpa_back_new(r->plane, 7, XPA_PLAYBACK, swapped[i][0], swapped[i][1],
+                               l->requests[HOST], l->events[HOST], 0);
+        xpa_back_attach(r->back);
+        sim_settle(r->plane);
+        if (i == 0) {
+            xpa_back_detach(r->back);
+            sim_settle(r->plane);
+            xpa_back_free(r->back);
+        }
+    }
+    r->notices[XPA_NOTICE_DETACHED] = 0;
+    struct xensnd_event_page *page = (void *)&l->event_page;
+    uint32_t left = page->in_prod;
+    kernel_init(&k, r); /* gives it a past, which rings just made have not */
+    page->in_cons = r->back->link.event_ring.in_prod = r->back->link.event_id = 0;
+    k.event_counter = 0;
+    page->in_prod = left;
+    kernel_open(&k);
+    kernel_play(&k, s->period * 20, true);
+    sim_run(r->plane, SIM_SEC);
+    report(s, &k, "stale references");
+    CHECK_EQ(r->notices[XPA_NOTICE_BROKEN], 0);
+    CHECK_EQ(k.state, KERNEL_SETUP);
+    rig_free(r);
+}
+
 static void test_kernel_plays_and_drains_to_the_last_frame(void) {
     uint64_t seed = 9;
     for (int i = 0; i < SHAPE_COUNT; i++)
@@ -281,6 +319,7 @@ static void test_kernel_reads_the_true_delay(void) {
 }
 
 static void test_all(void) {
+    test_stale_references_do_not_harm_the_rings_that_follow();
     test_kernel_plays_and_drains_to_the_last_frame();
     test_every_period_reaches_the_application();
     test_stop_prepare_start_loses_nothing();

@@ -108,6 +108,17 @@ static void test_restarts_keep_every_frame(void) {
     }
 }
 
+/* Both streams of a loopback, opened before its first tick. */
+static void loopback_start(struct pair *p) {
+    struct end *capture = &p->capture;
+    play_open(p, 4800, 480, 480, 960, 0);
+    end_init(p, capture, XPA_CAPTURE, 4800, 480, 0);
+    xpa_back_set_tap(capture->back, NULL);
+    xpa_front_prepare(capture->front);
+    xpa_front_begin(capture->front);
+    play_start(p, 480);
+}
+
 /* What a loopback plays as its playback frame n comes back as capture frame n + delay + quantum
  * (both streams opened before the first tick), times the gain. */
 static void test_loopback_returns_after_delay_plus_quantum(void) {
@@ -118,12 +129,7 @@ static void test_loopback_returns_after_delay_plus_quantum(void) {
     for (int i = 0; i < 5; i++) {
         struct pair *p = pair_new(cases[i].quantum, 50, 1, cases[i].delay, cases[i].gain);
         struct end *play = &p->play, *capture = &p->capture;
-        play_open(p, 4800, 480, 480, 960, 0);
-        end_init(p, capture, XPA_CAPTURE, 4800, 480, 0);
-        xpa_back_set_tap(capture->back, NULL);
-        xpa_front_prepare(capture->front);
-        xpa_front_begin(capture->front);
-        play_start(p, 480);
+        loopback_start(p);
         CHECK_EQ(play->back->stream.host_frames, 0);
         run_and_drain_taps(p, 2 * SIM_SEC);
         check_played(p);
@@ -147,12 +153,7 @@ static void test_loopback_returns_nothing_of_another_format(void) {
     struct end *capture = &p->capture;
     p->play.format = XENSND_PCM_FORMAT_S32_LE;
     capture->format = XENSND_PCM_FORMAT_U32_LE;
-    play_open(p, 4800, 480, 480, 960, 0);
-    end_init(p, capture, XPA_CAPTURE, 4800, 480, 0);
-    xpa_back_set_tap(capture->back, NULL);
-    xpa_front_prepare(capture->front);
-    xpa_front_begin(capture->front);
-    play_start(p, 480);
+    loopback_start(p);
     run_and_drain_taps(p, SIM_SEC);
     check_played(p);
     CHECK(capture->logged > RATE / 2, "%d frames captured", (int)capture->logged);
