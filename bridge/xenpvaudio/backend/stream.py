@@ -282,7 +282,8 @@ class BackendStream:
             refs = page_directory.walk(
                 request.gref_directory, request.buffer_bytes, self._read_page
             )
-            buffer = self._domain.grants.map(self._frontend_id, refs)
+            playback = self.config.direction is Direction.PLAYBACK
+            buffer = self._domain.grants.map(self._frontend_id, refs, read_only=playback)
         except (PeerGoneError, PeerProtocolError) as error:
             self._log.warning("%s: OPEN refused: %s", self.where, error)
             return Status.EINVAL
@@ -326,7 +327,7 @@ class BackendStream:
         )
 
     def _read_page(self, ref: int) -> bytes:
-        page = self._domain.grants.map(self._frontend_id, [ref])
+        page = self._domain.grants.map(self._frontend_id, [ref], read_only=True)
         try:
             return bytes(page.view[:PAGE_BYTES])
         finally:
@@ -358,8 +359,7 @@ class BackendStream:
         begin = request.offset_bytes
         end = begin + packets.transfer_control_bytes(request.operation, channels)
         if request.operation is Operation.GET_VOLUME:
-            self._buffer.view[begin:end] = packets.pack_volumes(self._mixer.steps)
-            return Status.OK
+            return self._write_buffer(begin, packets.pack_volumes(self._mixer.steps))
         data = bytes(self._buffer.view[begin:end])
         if request.operation is Operation.SET_VOLUME:
             self._mixer.set_steps(packets.unpack_volumes(data, channels))
@@ -368,6 +368,23 @@ class BackendStream:
             self._mixer.set_muted(chosen, request.operation is Operation.MUTE)
         if self._port is not None:
             self._port.apply(self._mixer)
+        return Status.OK
+
+    def _write_buffer(self, begin: int, data: bytes) -> Status:
+        """A playback buffer is mapped to be read: the pages that `data` goes to are mapped anew,
+        for as long as it takes to write it."""
+        assert self._buffer is not None
+        first, last = begin // PAGE_BYTES, (begin + len(data) - 1) // PAGE_BYTES
+        try:
+            pages = self._domain.grants.map(self._frontend_id, self._buffer.refs[first : last + 1])
+        except PeerGoneError:  # granted to be read only
+            return Status.EACCES
+        except GrantLimitError as error:
+            self._log.error("%s: %s", self.where, error)
+            return Status.ENOMEM
+        begin -= first * PAGE_BYTES
+        pages.view[begin : begin + len(data)] = data
+        pages.close()
         return Status.OK
 
     def _free(self) -> None:

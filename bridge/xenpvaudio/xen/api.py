@@ -162,7 +162,8 @@ class Grant(Protocol):
     def refs(self) -> tuple[int, ...]: ...
     @property
     def view(self) -> memoryview:
-        """The pages as contiguous writable bytes. Keep no slice of it past close()."""
+        """The pages as contiguous bytes, writable unless they were mapped to be read only. Keep no
+        slice of it past close()."""
 
     @property
     def address(self) -> int:
@@ -192,9 +193,10 @@ class GrantTable(Protocol):
     def grant(self, peer_domid: int, pages: int) -> Grant:
         """GrantLimitError where the kernel's limit is reached."""
 
-    def map(self, peer_domid: int, refs: Sequence[int]) -> Mapping:
+    def map(self, peer_domid: int, refs: Sequence[int], *, read_only: bool = False) -> Mapping:
         """One contiguous range in the order of `refs`. PeerGoneError if a reference is stale or
-        not for us."""
+        not for us. `read_only`: for what we have no reason to write; whatever writes there, in
+        Python or in C, is stopped, and no byte of it can be cleared by set_unmap_notify()."""
 
     def assert_cleaned_up(self) -> None:
         """For tests: AssertionError that names the grants and mappings still open."""

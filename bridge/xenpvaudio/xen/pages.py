@@ -37,9 +37,10 @@ def chunks(pages: int, chunk_pages: int = CHUNK_PAGES) -> Iterator[tuple[int, in
 
 
 class PageRange:
-    """Reserved addresses for `pages` pages; touching one that was not mapped is a crash."""
+    """Reserved addresses for `pages` pages; touching one that was not mapped is a crash, and so is
+    writing to one that is `read_only`, which `view` refuses."""
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, read_only: bool = False) -> None:
         if os.sysconf("SC_PAGE_SIZE") != PAGE_BYTES:
             raise UnavailableError(
                 "this kernel's pages are not Xen's 4096 bytes", hint="use a kernel with 4k pages"
@@ -50,13 +51,15 @@ class PageRange:
         check(self._lib.xpa_mem_reserve(self.bytes, place))
         self._start = place[0]
         self.address = int(ffi.cast("uintptr_t", self._start))
-        self.view = memoryview(ffi.buffer(self._start, self.bytes)).cast("B")
+        self.read_only = read_only
+        view = memoryview(ffi.buffer(self._start, self.bytes)).cast("B")
+        self.view = view.toreadonly() if read_only else view
 
     def map(self, first_page: int, pages: int, fd: int, offset_bytes: int) -> None:
         """Puts pages of a file or device at their place; OSError."""
         ffi, lib = native()
         start = ffi.cast("char *", self._start) + first_page * PAGE_BYTES
-        check(lib.xpa_mem_map(start, pages * PAGE_BYTES, fd, offset_bytes))
+        check(lib.xpa_mem_map(start, pages * PAGE_BYTES, fd, offset_bytes, self.read_only))
 
     def unmap(self) -> None:
         self.view.release()
@@ -90,9 +93,11 @@ class SharedPages:
         return self._open_pages().address
 
     def set_unmap_notify(self, offset_byte: int | None, channel_port: int | None) -> None:
-        size = self._open_pages().bytes
-        if offset_byte is not None and not 0 <= offset_byte < size:
+        pages = self._open_pages()
+        if offset_byte is not None and not 0 <= offset_byte < pages.bytes:
             raise LocalProtocolError(f"byte {offset_byte} is not in {self!r}")
+        if offset_byte is not None and pages.read_only:
+            raise LocalProtocolError(f"no byte of {self!r} can be cleared: it is only read")
         self._notify(offset_byte, channel_port)
 
     def close(self) -> None:

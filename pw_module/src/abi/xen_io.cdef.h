@@ -25,8 +25,11 @@ int xpa_channel_notify(const struct xpa_channel *channel);
  * not before it. Returns the number of events taken; several notifications may be one event. */
 int xpa_channel_ack(const struct xpa_channel *channel);
 
-/* /dev/xen/evtchn (xen/evtchn.h); bind returns the local port. */
+/* /dev/xen/evtchn (xen/evtchn.h); bind returns the local port. After restrict, the descriptor binds
+ * no port of another domain than this; 0 also where the kernel cannot do that: one before 4.10, and
+ * any for domain 0. */
 int xpa_evtchn_open(void);
+int xpa_evtchn_restrict(int fd, uint32_t domid);
 int xpa_evtchn_bind_unbound(int fd, uint32_t domid);
 int xpa_evtchn_bind_interdomain(int fd, uint32_t domid, uint32_t port);
 
@@ -45,5 +48,5 @@ int xpa_gntdev_unmap_notify(int fd, uint64_t byte_index, uint32_t action, uint32
 /* A reserved range of addresses, filled piece by piece, so that pages from several files or ioctls
  * are contiguous. xpa_mem_unmap() takes the range away with all that was mapped into it. */
 int xpa_mem_reserve(uint64_t bytes, void **address);
-int xpa_mem_map(void *address, uint64_t bytes, int fd, uint64_t offset_bytes);
+int xpa_mem_map(void *address, uint64_t bytes, int fd, uint64_t offset_bytes, int read_only);
 int xpa_mem_unmap(void *address, uint64_t bytes);

@@ -120,6 +120,16 @@ int xpa_channel_ack(const struct xpa_channel *channel) {
 
 int xpa_evtchn_open(void) { return open_device("/dev/xen/evtchn", O_NONBLOCK); }
 
+int xpa_evtchn_restrict(int fd, uint32_t domid) {
+    struct ioctl_evtchn_restrict_domid restrict_domid = {.domid = (domid_t)domid};
+    if (domid > UINT16_MAX)
+        return -EINVAL;
+    if (domid == 0) /* drivers/xen/evtchn.c refuses it */
+        return 0;
+    int result = call(fd, IOCTL_EVTCHN_RESTRICT_DOMID, &restrict_domid);
+    return result == -ENOTTY || result == -ENOSYS ? 0 : result;
+}
+
 int xpa_evtchn_bind_unbound(int fd, uint32_t domid) {
     struct ioctl_evtchn_bind_unbound_port bind = {.remote_domain = domid};
     return call(fd, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &bind);
@@ -218,11 +228,12 @@ int xpa_mem_reserve(uint64_t bytes, void **address) {
     return 0;
 }
 
-/* Populated now: the data loop must not meet page faults. */
-int xpa_mem_map(void *address, uint64_t bytes, int fd, uint64_t offset_bytes) {
+/* Populated now: the data loop must not meet page faults. What gntdev is asked for without
+ * PROT_WRITE, Xen maps with GNTMAP_readonly (drivers/xen/gntdev.c, gntdev_mmap). */
+int xpa_mem_map(void *address, uint64_t bytes, int fd, uint64_t offset_bytes, int read_only) {
     if (bytes == 0 || bytes > SIZE_MAX)
         return -EINVAL;
-    void *mapped = mmap(address, (size_t)bytes, PROT_READ | PROT_WRITE,
+    void *mapped = mmap(address, (size_t)bytes, read_only ? PROT_READ : PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, (off_t)offset_bytes);
     return mapped == MAP_FAILED ? -errno : 0;
 }

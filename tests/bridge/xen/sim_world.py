@@ -43,6 +43,16 @@ def descriptors(pid: int | str = "self") -> set[int]:
     return {int(name) for name in os.listdir(there) if os.path.lexists(there / name)}
 
 
+def rights(address: int) -> str:
+    """Of this process to the memory there, as the kernel writes them: "r--s", "rw-s"."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, what, *_rest = line.split()
+        begin, end = (int(number, 16) for number in where.split("-"))
+        if begin <= address < end:
+            return what
+    raise AssertionError(f"nothing is mapped at {address:#x}")
+
+
 @contextmanager
 def room_for(more: int, pid: int = 0) -> Iterator[None]:
     """A process, this one if none is named, can open so many more descriptors than now: the limit

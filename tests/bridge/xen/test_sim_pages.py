@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import mmap
+
 import pytest
 
-from bridge.xen.sim_world import bound, wait_for
+from bridge.xen.sim_world import bound, rights, wait_for
 from xenpvaudio.errors import (
     LocalProtocolError,
     PeerGoneError,
@@ -47,6 +51,36 @@ def test_mapping_is_contiguous_in_the_order_of_references(
     ]
 
 
+def test_page_that_is_mapped_to_be_read_cannot_be_written(
+    host: SimDomain, guest: SimDomain
+) -> None:
+    grant = guest.grants.grant(0, 2)
+    mapping = host.grants.map(1, grant.refs, read_only=True)
+    grant.view[17] = 99
+    assert mapping.view[17] == 99
+    with pytest.raises(TypeError, match="read-only"):
+        mapping.view[17] = 1
+    with pytest.raises(LocalProtocolError, match="only read"):
+        mapping.set_unmap_notify(17, None)
+    # C is stopped by the processor, and cannot help itself to more
+    libc = ctypes.CDLL(None, use_errno=True)
+    begin, size = ctypes.c_void_p(mapping.address), ctypes.c_size_t(len(mapping.view))
+    assert rights(mapping.address) == "r--s"
+    assert libc.mprotect(begin, size, mmap.PROT_READ | mmap.PROT_WRITE) == -1
+    assert ctypes.get_errno() == errno.EACCES
+    assert rights(mapping.address) == "r--s"
+
+
+def test_page_may_be_mapped_to_be_read_and_to_be_written(host: SimDomain, guest: SimDomain) -> None:
+    grant = guest.grants.grant(0, 1)
+    mapping = host.grants.map(1, grant.refs, read_only=True)
+    other = host.grants.map(1, grant.refs)
+    other.view[5] = 7
+    other.close()
+    assert (grant.view[5], mapping.view[5]) == (7, 7)
+    assert rights(mapping.address) == "r--s"
+
+
 def test_every_page_may_be_a_grant_of_its_own(host: SimDomain, guest: SimDomain) -> None:
     grants = [guest.grants.grant(0, 1) for _ in range(300)]
     mapping = host.grants.map(1, [grant.refs[0] for grant in grants])
@@ -56,8 +90,6 @@ def test_every_page_may_be_a_grant_of_its_own(host: SimDomain, guest: SimDomain)
 
 
 def test_address_is_where_the_view_is(guest: SimDomain) -> None:
-    import ctypes
-
     grant = guest.grants.grant(0, 2)
     assert grant.address % PAGE_BYTES == 0
     ctypes.memset(grant.address + 5000, 42, 1)

@@ -1,8 +1,8 @@
 """Event channels on real Xen, and the object that both implementations give for one end.
 
 Each channel has a /dev/xen/evtchn of its own, so its descriptor carries exactly one port and can go
-into C's epoll set. Bound and closed in the control plane's thread; once C has the channel, only C
-notifies and acknowledges.
+into C's epoll set, and is restricted to the one domain at the other end. Bound and closed in the
+control plane's thread; once C has the channel, only C notifies and acknowledges.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class XenEventChannels:
         self._live = Registry()
 
     def bind_unbound(self, peer_domid: int) -> Channel:
-        fd = self._open()
+        fd = self._open(peer_domid)
         try:
             port = check(native()[1].xpa_evtchn_bind_unbound(fd, peer_domid))
         except BaseException:
@@ -79,7 +79,7 @@ class XenEventChannels:
         return self._channel(fd, port)
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
-        fd = self._open()
+        fd = self._open(peer_domid)
         try:
             local = check(native()[1].xpa_evtchn_bind_interdomain(fd, peer_domid, port))
         except OSError as error:
@@ -103,5 +103,12 @@ class XenEventChannels:
         return channel
 
     @staticmethod
-    def _open() -> int:
-        return open_device("evtchn", native()[1].xpa_evtchn_open())
+    def _open(peer_domid: int) -> int:
+        lib = native()[1]
+        fd = open_device("evtchn", lib.xpa_evtchn_open())
+        try:
+            check(lib.xpa_evtchn_restrict(fd, peer_domid))
+        except OSError:
+            os.close(fd)
+            raise
+        return fd

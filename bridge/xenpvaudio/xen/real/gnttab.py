@@ -134,12 +134,12 @@ class XenGrantTable:
         self.live.add(grant)
         return grant
 
-    def map(self, peer_domid: int, refs: Sequence[int]) -> Mapping:
+    def map(self, peer_domid: int, refs: Sequence[int], *, read_only: bool = False) -> Mapping:
         ffi, lib = native()
         pages = check_pages(len(refs))
         fd = self.gntdev_fd()
         array, index = ffi.new("uint32_t[]", list(refs)), ffi.new("uint64_t *")
-        mapping = _XenMapping(self, peer_domid, refs, PageRange(pages))
+        mapping = _XenMapping(self, peer_domid, refs, PageRange(pages, read_only))
         try:
             for first, count in chunks(pages):
                 check(lib.xpa_gntdev_map(fd, peer_domid, array + first, count, index))

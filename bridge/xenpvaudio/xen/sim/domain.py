@@ -177,10 +177,10 @@ class SimGrantTable:
         self.live.add(grant)
         return grant
 
-    def map(self, peer_domid: int, refs: Sequence[int]) -> Mapping:
+    def map(self, peer_domid: int, refs: Sequence[int], *, read_only: bool = False) -> Mapping:
         pages = check_pages(len(refs))
         self._check_not_mapped(peer_domid, refs)
-        mapping = _SimMapping(self, peer_domid, refs, PageRange(pages))
+        mapping = _SimMapping(self, peer_domid, refs, PageRange(pages, read_only))
         try:
             for first, count in chunks(pages, MESSAGE_REFS):
                 self._map_chunk(mapping, first, refs[first : first + count])
@@ -199,7 +199,12 @@ class SimGrantTable:
         self.live.close_all()
 
     def _map_chunk(self, mapping: _SimMapping, first: int, refs: Sequence[int]) -> None:
-        answer, fds = self.hypercalls.call("map", domid=mapping.peer_domid, refs=list(refs))
+        answer, fds = self.hypercalls.call(
+            "map",
+            domid=mapping.peer_domid,
+            refs=list(refs),
+            read_only=mapping._open_pages().read_only,
+        )
         mapping.handles.append((answer["handle"], len(refs)))
         try:
             for fd_index, offset_pages, count in answer["runs"]:

@@ -120,7 +120,7 @@ class _HypercallSocket(_Socket):
             refs = [int(ref) for ref in call["refs"]]
             if not 0 < len(refs) <= MESSAGE_REFS:
                 raise refuse(errno.EINVAL, "too many references, or none")
-            return process.map(int(call["domid"]), refs)
+            return process.map(int(call["domid"]), refs, bool(call["read_only"]))
         if op == "bind_unbound":
             return process.bind_unbound(int(call["domid"]))
         if op == "bind_interdomain":

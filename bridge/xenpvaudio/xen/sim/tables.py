@@ -45,11 +45,23 @@ class Batch:
         # Else the owner could cut the file and crash whoever mapped it.
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
+        self._read_only_fd = -1
+
+    def mapping_fd(self, read_only: bool) -> int:
+        """For who maps it. One that is only to be read cannot be made writable by mprotect(), as
+        with Xen's GNTMAP_readonly."""
+        if not read_only:
+            return self.fd
+        if self._read_only_fd < 0:
+            self._read_only_fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        return self._read_only_fd
 
     def drop_if_unused(self) -> None:
         if not self.granted and not self.mapped and self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            for fd in (self.fd, self._read_only_fd):
+                if fd >= 0:
+                    os.close(fd)
+            self.fd = self._read_only_fd = -1
 
     def clear_byte(self, page: int, offset: int) -> None:
         os.pwrite(self.fd, b"\0", page * PAGE_BYTES + offset)
@@ -131,7 +143,7 @@ class Process:
         self._mine.refs.update({first + page.number: page for page in granted})
         return {"handle": self._hold("grant", granted), "first_ref": first}, [batch.fd]
 
-    def map(self, domid: int, refs: list[int]) -> tuple[Json, list[int]]:
+    def map(self, domid: int, refs: list[int], read_only: bool) -> tuple[Json, list[int]]:
         """Answers with runs [descriptor's index, first page in it, pages], in order of `refs`."""
         tables = self._all.get(domid)
         pages = []
@@ -140,17 +152,17 @@ class Process:
             if page is None or page.batch.peer != self.domid:
                 raise refuse(errno.EINVAL, f"domain {domid} grants no page {ref} to us")
             pages.append(page)
-        fds: list[int] = []
+        # First: what fails here has taken nothing.
+        page_fds = [page.batch.mapping_fd(read_only) for page in pages]
+        fds = list(dict.fromkeys(page_fds))
         runs: list[list[int]] = []
         before: Page | None = None
-        for page in pages:
+        for page, fd in zip(pages, page_fds, strict=True):
             page.batch.mapped += 1
-            if page.batch.fd not in fds:
-                fds.append(page.batch.fd)
             if before and page == Page(before.batch, before.number + 1):
                 runs[-1][2] += 1
             else:
-                runs.append([fds.index(page.batch.fd), page.number, 1])
+                runs.append([fds.index(fd), page.number, 1])
             before = page
         return {"handle": self._hold("mapping", pages), "runs": runs}, fds
 
