@@ -7,61 +7,20 @@ device closed; errors that a user can mend are one line and an exit status (erro
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from .backend.device import Backend
 from .config import FrontendSettings, Policy
 from .engine.engine import Engine
-from .errors import UnavailableError
 from .frontend.device import Frontend, require_devices
+from .instance_lock import InstanceLock
 from .xen.api import Domain, XenStoreError
-from .xen.connect import SIM_VARIABLE, domain_from_env
+from .xen.connect import domain_from_env
 
 log = logging.getLogger(__name__)
-
-
-class InstanceLock:
-    """One frontend or backend a domain: a lock that the kernel gives back when we die."""
-
-    def __init__(self, role: str, domid: int) -> None:
-        directory = self._directory()
-        path = directory / f"xen-pv-audio-{role}-{domid}.lock"
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot make {path}: {error.strerror}", hint="run as root or set XDG_RUNTIME_DIR"
-            ) from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(self._fd, 32).decode(errors="replace").strip()
-            os.close(self._fd)
-            raise UnavailableError(
-                f"a {role} is running already for this domain (process {holder or '?'})",
-                hint="stop that one first",
-            ) from None
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, str(os.getpid()).encode())
-
-    @staticmethod
-    def _directory() -> Path:
-        simulation = os.environ.get(SIM_VARIABLE, "").rpartition(":")[0]
-        if simulation:
-            return Path(simulation)
-        if os.geteuid() == 0 and os.path.isdir("/run"):
-            return Path("/run")
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-
-    def release(self) -> None:
-        os.close(self._fd)
-
 
 Body = Callable[[Domain], Awaitable[tuple[Engine, Callable[[], Awaitable[None]]]]]
 

@@ -41,7 +41,7 @@ PYTHON_ROOMS = {
     "measure": "testbed sound config",
     "top": "frontend backend engine testbed measure xen sndif config logs",
 }
-TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon")
+TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon", "xenpvaudio.instance_lock")
 
 # In order: each includes only those before it, and these never each other.
 C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire", "node"]
