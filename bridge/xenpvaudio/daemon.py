@@ -1,7 +1,9 @@
 """The long-running programs: `frontend` and `backend` as processes of one domain.
 
-The only place that chooses between real and simulated Xen. Ends on SIGTERM and SIGINT with every
-device closed; errors that a user can mend are one line and an exit status (errors.py).
+The only place that chooses between real and simulated Xen. What it does not need of its user's
+rights it gives up first, before there is a second thread and anything of a peer's is read. Ends on
+SIGTERM and SIGINT with every device closed; errors that a user can mend are one line and an exit
+status (errors.py).
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from xenpvaudio_native.privilege import drop_privileges
 
 from .backend.device import Backend
 from .config import FrontendSettings, Policy
@@ -65,6 +69,7 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         frontend.run()
         return engine, frontend.stop
 
+    drop_privileges()
     asyncio.run(_serve("frontend", body))
 
 
@@ -88,4 +93,5 @@ def run_backend(
         backend.run()
         return engine, backend.stop
 
+    drop_privileges()
     asyncio.run(_serve("backend", body))

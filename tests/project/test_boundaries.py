@@ -39,7 +39,7 @@ PYTHON_ROOMS = {
     "backend": "engine xenbus sndif xen.api config native sound logs",
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
-    "top": "frontend backend engine testbed measure xen sndif config logs",
+    "top": "frontend backend engine testbed measure xen sndif config logs native.privilege",
 }
 TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon", "xenpvaudio.instance_lock")
 

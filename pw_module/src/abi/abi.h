@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "abi/privilege.cdef.h"
 #include "abi/xen_io.cdef.h"
 #include "abi/tap.cdef.h"
 #include "abi/native.cdef.h"
