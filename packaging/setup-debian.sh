@@ -9,7 +9,7 @@ build='ca-certificates gcc libc6-dev libpipewire-0.3-dev libxen-dev linux-libc-d
 demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulseaudio-utils
       wireplumber'
 # The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc.
-test='alsa-utils clang-format pipewire-alsa pipewire-jack'
+test='alsa-utils clang-format pipewire-alsa pipewire-jack systemd'
 
 case ${1:-demo} in
 build) wanted=$build ;;

@@ -67,11 +67,52 @@ def test_unit_of_a_half_runs_a_command_line_that_the_program_takes(half: str) ->
     assert "pipewire.service" in sections["Unit"]["After"].split()
 
 
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
+def systemd_analyze() -> str:
     program = shutil.which("systemd-analyze")
     if program is None:
-        pytest.skip("systemd-analyze is not here")
+        pytest.fail("systemd-analyze is missing: apt install systemd")
+    return program
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_unit_leaves_little_exposed(path: Path) -> None:
+    """By systemd's own count, from 0 to 10; 10 times that is its --threshold."""
+    most = 2.5
+    threshold = f"--threshold={most * 10:.0f}"
+    done = subprocess.run(
+        [systemd_analyze(), "security", "--offline=true", threshold, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert done.returncode == 0 and float(found[1]) <= most, done.stdout
+
+
+@pytest.mark.parametrize("half", ["frontend", "backend"])
+def test_unit_of_a_half_leaves_it_what_a_real_time_data_loop_needs(half: str) -> None:
+    service = unit(PACKAGING / "systemd" / "user" / f"xen-pv-audio-{half}.service")["Service"]
+    assert "RestrictRealtime" not in service and "LimitRTPRIO" not in service
+    listed: set[str] = set()
+    groups = [service["SystemCallFilter"]]
+    while groups:
+        said = subprocess.run(
+            [systemd_analyze(), "syscall-filter", groups.pop()],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        words = {line.strip() for line in said.splitlines()[1:] if not line.strip().startswith("#")}
+        listed |= words
+        groups += [word for word in words if word.startswith("@")]
+    # itself by its user's limit; what rtkit asks for first; what it gives up at its start
+    assert {"sched_setscheduler", "prlimit64", "setrlimit", "capset", "prctl"} <= listed
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
+    program = systemd_analyze()
     # It looks for the command in its own path, where nothing of ours is installed.
     copy = tmp_path / path.name
     text = path.read_text(encoding="utf-8")

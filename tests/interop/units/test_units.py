@@ -1,0 +1,84 @@
+"""The units under a real systemd: what they forbid is forbidden, and sound is heard nonetheless."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interop.units import place
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMESPACES = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--cgroup"]
+
+
+def why_not() -> str:
+    """Why there cannot be a user with a systemd here; empty if there can."""
+    if os.geteuid() != 0:
+        return "only root can make a place for a systemd"
+    for command in (
+        ["unshare", *NAMESPACES, "true"],
+        ["setpriv", f"--reuid={place.USER}", "--clear-groups", "unshare", "--user", "true"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:  # in a chroot, for one
+            return f"{' '.join(command)}: {done.stderr.strip()}"
+    return ""
+
+
+WHY_NOT = why_not()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+
+def run(*changes: str) -> subprocess.CompletedProcess[str]:
+    if not Path("/usr/lib/systemd/systemd").exists():
+        pytest.fail("systemd is missing: apt install systemd")
+    script = str(ROOT / "tests" / "interop" / "units" / "place.py")
+    command = ["unshare", *NAMESPACES, sys.executable, script, str(ROOT), *changes]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def heard(*changes: str) -> dict[str, Any]:
+    done = run(*changes)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_sound_is_heard_from_halves_that_their_units_confine() -> None:
+    found = heard()
+    assert found["played"] == 0
+    assert found["loud"] > 40000, found["logs"]  # of 48000 samples
+    user = pwd.getpwnam(place.USER).pw_uid
+    for role, half in found["halves"].items():
+        assert half["seccomp"] == ["2"]
+        assert half["bounding"] == ["0" * 16]
+        assert half["network"] and half["user"]
+        assert {"/", "/proc/sys", "/sys/fs/cgroup", "/run/user"} <= set(half["read_only"])
+        assert {"/tmp", f"/run/user/{user}"} <= set(half["writable"])
+        assert half["open_files"] == [{"backend": "4096", "frontend": "1024"}[role]]
+        assert half["real_time"] or not found["may_be_real_time"]
+    for log in found["logs"].values():
+        assert "ermi" not in log and "Traceback" not in log, log  # permission, permitted
+
+
+def test_a_unit_that_forbids_what_is_needed_is_noticed() -> None:
+    done = run("RestrictAddressFamilies=", "RestrictAddressFamilies=AF_INET")
+    assert done.returncode != 0
+    assert "the backend ended: OSError: [Errno 97] Address family not supported" in done.stderr
+
+
+def test_units_run_where_users_have_no_namespaces() -> None:
+    text = (ROOT / "packaging" / "systemd" / "no-user-namespaces.conf").read_text(encoding="utf-8")
+    changes = text.partition("[Service]\n")[2].splitlines()
+    found = heard(*changes)
+    assert found["loud"] > 40000, found["logs"]
+    for half in found["halves"].values():
+        assert half["seccomp"] == ["2"]
+        assert not half["user"]  # nor did one make a namespace after all
