@@ -1,10 +1,10 @@
 """A place where a user has a systemd of its own, on a machine that was not booted by systemd.
 
-    unshare --mount --pid --fork --kill-child --mount-proc --cgroup python place.py TREE WORDS...
+    unshare NAMESPACES python place.py TREE USER MODULE WORDS...
 
-As root, as process 1 of these namespaces: runs `python -m interop.units.session WORDS...` of the
-checkout TREE as an ordinary user, with /run and a control group of its own, and ends with its
-status. Standard library only, for it runs before the user can read TREE.
+As root, as process 1 of these namespaces: runs `python -m MODULE WORDS...` of the checkout TREE as
+USER, with /run and a control group of its own, and ends with its status. Standard library only, for
+it runs before that user can read TREE.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import contextlib
 import os
 import pwd
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
+NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--cgroup")
 USER = "games"  # an ordinary one in that it may do nothing; Debian always has it
 TREE = Path("/run/tree")
 GROUPS = Path("/sys/fs/cgroup")
@@ -36,6 +38,11 @@ def make_run(tree: Path, user: pwd.struct_passwd) -> Path:
     mount("--move", "/mnt", str(TREE))
     for folder in ("system", "unit-root", "propagate"):
         (Path("/run/systemd") / folder).mkdir(parents=True)
+    hidden = Path("/run/systemd/inaccessible")  # what root's systemd puts over what it hides
+    (hidden / "dir").mkdir(parents=True)
+    (hidden / "reg").touch()
+    os.mkfifo(hidden / "fifo")
+    os.mknod(hidden / "chr", stat.S_IFCHR, os.makedev(0, 0))
     runtime = Path("/run/user") / str(user.pw_uid)
     runtime.mkdir(parents=True)
     os.chown(runtime, user.pw_uid, user.pw_gid)
@@ -64,8 +71,8 @@ def remove_group(group: Path) -> None:
 
 
 def main() -> int:
-    tree, *words = sys.argv[1:]
-    user = pwd.getpwnam(USER)
+    tree, name, module, *words = sys.argv[1:]
+    user = pwd.getpwnam(name)
     runtime = make_run(Path(tree), user)
     group = make_group(user)
     with contextlib.suppress(ValueError):  # only who has CAP_SYS_RESOURCE may raise it
@@ -84,7 +91,7 @@ def main() -> int:
     (group / "cgroup.procs").write_text("0")  # only root may move what the user starts into it
     try:
         return subprocess.run(
-            [python, "-m", "interop.units.session", *words],
+            [python, "-m", module, *words],
             env=env,
             cwd=runtime,
             user=user.pw_uid,
