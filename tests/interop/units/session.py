@@ -25,6 +25,7 @@ from xenpvaudio.xen.connect import SIM_VARIABLE
 SOURCE = Path(__file__).resolve().parents[3] / "packaging" / "systemd" / "user"
 RUNTIME = Path(os.environ["XDG_RUNTIME_DIR"])
 UNITS = RUNTIME / "units"
+REAL_TIME = (os.SCHED_FIFO, os.SCHED_RR)  # by the user's limit, by rtkit
 HANDED_ON = ("XDG_", "HOME", "DBUS_", "PULSE_", "PIPEWIRE_", "PYTHON", "PATH", "LC_ALL")
 
 
@@ -111,7 +112,7 @@ def told(role: str) -> dict[str, Any]:
         "writable": sorted({m[4] for m in mounts if "rw" in m[5].split(",")}),
         "open_files": re.findall(r"^Max open files +(\d+)", (here / "limits").read_text(), re.M),
         "real_time": any(
-            os.sched_getscheduler(int(path.name)) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+            os.sched_getscheduler(int(path.name)) & ~os.SCHED_RESET_ON_FORK in REAL_TIME
             for path in here.glob("task/*")
         ),
     }
