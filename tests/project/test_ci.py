@@ -101,17 +101,22 @@ E   FAILED to hear what was played
 ERROR it/test_that.py - SyntaxError
 {RED}===== 1 failed, 7 passed, 1 error in 3.21s ====={PLAIN}"""
 LAB_FAILED = "FAIL life.guest_is_killed no sound [bookworm life 40 s]"
+LAB_WHY = "WHY life.guest_is_killed the last line of a log"
+LAB_AGAIN = f"run again: bookworm life: {LAB_FAILED}"
 
 
 def test_what_failed_and_what_was_run_again_is_told_just_before_the_closing_lines(
     tmp_path: Path,
 ) -> None:
-    lab = f"PASS life.card_is_there\n{LAB_FAILED}\nboot life: 50 s\n1 passed, 1 failed in 50 s"
+    shown = ["PASS life.card_is_there", LAB_FAILED, LAB_WHY, "boot life: 50 s", LAB_AGAIN]
+    lab = "\n".join([*shown, "1 passed, 1 failed in 50 s"])
     _, lines, _ = ci(tmp_path, (PYTEST_FAILED, 2), (lab, 2))
-    assert lines[-6:] == [
+    assert lines[-8:] == [
         f"ci: FAILED {FAILURE}",
         "ci: ERROR it/test_that.py - SyntaxError",
         f"ci: {LAB_FAILED}",
+        f"ci: {LAB_WHY}",
+        f"ci: {LAB_AGAIN}",
         f"ci: run again: {AGAIN}",
         "ci: real Xen: 1 passed, 1 failed in 50 s",
         "ci: ===== 1 failed, 7 passed, 1 error in 3.21s =====",

@@ -97,6 +97,8 @@ def boot(
                     if mark and result.startswith(("PASS ", "FAIL ")):
                         done.results.append(result)
                         on_result(result)
+                    elif mark and result.startswith("WHY "):
+                        on_result(result)
             finally:
                 process.terminate()
                 process.wait()

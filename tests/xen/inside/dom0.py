@@ -3,7 +3,8 @@
     dom0.py MODULE...
 
 A module of scenarios/ has `run(lab)`. Each result is one console line, "@@ PASS name figure" or
-"@@ FAIL name reason"; the runner outside looks for them.
+"@@ FAIL name reason"; the runner outside looks for them. After a FAIL, lines "@@ WHY name text"
+are the end of what explains it.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ __all__ = [
 
 OUT = LAB / "out"
 EXPLAIN = """
-dmesg | tail -60; cat /proc/asound/cards; lsmod | grep snd; ps ax | tail -20
+cat /proc/asound/cards; lsmod | grep snd; ps ax | tail -20
 for p in $(pgrep "xenwatch|xenbus|aplay"); do
     echo "$p $(cat /proc/$p/comm)"
     cat /proc/$p/stack
 done
+dmesg | tail -60
 """
+WHY_LINES = 6
 PROGRAM = "/usr/local/bin/xen-pv-audio"
 # For what is to come about, nobody says how soon: the emulator may have busy programs beside it.
 PATIENCE_SEC = 120.0
@@ -160,16 +163,25 @@ class Lab:
     def say(self, text: str) -> None:
         print(f"@@ {text}", flush=True)
 
+    def why(self, name: str, text: str) -> None:
+        for line in text.splitlines()[-WHY_LINES:]:
+            self.say(f"WHY {name} {' '.join(line.split())[:200]}")
+
     def keep(self, name: str) -> None:
         """XenStore as it is now, beside the logs."""
         dump = command("xenstore-ls", "-fp", check=False).output
         (OUT / f"{name}.xenstore").write_text(dump)
+        logs = list(OUT.glob("backend*.log"))
+        if logs:
+            newest = max(logs, key=lambda path: path.stat().st_mtime)
+            self.why(name, newest.read_text(errors="replace"))
         if self._guest is not None and self._guest.domid is not None:
             try:
                 explanation = self._guest.run(EXPLAIN, 20).output
             except GuestError as error:
                 explanation = str(error)
             (OUT / f"{name}.guest").write_text(explanation)
+            self.why(name, explanation)
         for path in OUT.glob("*-play.wav"):
             shutil.copy(path, OUT / f"{name}.wav")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from dom0 import Daemon, Lab, expect, store_read, wait_until
+from cards import backend_state
+from dom0 import Daemon, Lab, expect, wait_until
 from guest import Guest, command
 from parts import (
     FRAME_BYTES,
@@ -68,10 +69,6 @@ def ended(guest: Guest) -> bool:
     return listed.status != 0 or "s" in listed.output.split()[-2]
 
 
-def backend_state(guest: Guest) -> str | None:
-    return store_read(f"/local/domain/0/backend/vsnd/{guest.domid}/0/state")
-
-
 def one_of(daemon: Daemon, guest: Guest, words: str) -> str:
     """A line of the backend's log that names this guest's device and has `words`."""
     mark = f"({guest.name}) vsnd/"
@@ -86,7 +83,7 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
     wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
     player = Endless(kernel, raw(LONG_BUFFER))
-    wait_until(lambda: sounds(kernel), "the honest guest's sound")
+    player.until(lambda: sounds(kernel), "the honest guest's sound")
     started = time.monotonic()
     hostile.console.start("touch /tmp/go")
     if how == "power":

@@ -6,9 +6,8 @@ backend and player are both guests, and the comparison is made in the driver dom
 
 from __future__ import annotations
 
-import time
-
-from dom0 import OUT, Lab, expect, store_read, wait_until
+from cards import wait_card, wait_connected
+from dom0 import OUT, Lab, expect, store_read
 from guest import Guest
 from parts import RAW, Part, kernel_card, vsnd
 
@@ -45,14 +44,14 @@ def run(lab: Lab) -> None:
 
 
 def serve(lab: Lab, driver: Guest, client: Guest) -> None:
-    def state() -> str | None:
-        return store_read(f"/local/domain/{driver.domid}/backend/vsnd/{client.domid}/0/state")
+    def log() -> str:
+        return driver.must("cat /tmp/backend.log")
 
     with lab.scenario("driver.guest_gets_its_card_from_there") as figures:
         client.start()
         figures.append(f"xl create {client.create_sec:.1f} s")
         kernel_card(client)
-        wait_until(lambda: state() == "4", "Connected")
+        wait_connected(client)
         identity = store_read(f"/local/domain/{client.domid}/device/vsnd/0/backend-id")
         expect(identity == str(driver.domid), f"backend-id is {identity}")
         figures.append(f"backend-id {identity}")
@@ -64,9 +63,7 @@ def serve(lab: Lab, driver: Guest, client: Guest) -> None:
     with lab.scenario("driver.backend_killed_and_restarted") as figures:
         driver.must("kill -9 $(cat /tmp/backend.pid)")
         driver.must(f"sleep 1; {BACKEND}")
-        took = wait_until(lambda: state() == "4", "Connected")
-        figures.append(f"Connected {took:.1f} s later")
-        time.sleep(1)
+        figures.append(f"Connected {wait_card(client, log):.1f} s later")
         client.must(f"timeout 110 aplay {RAW} /tmp/part.raw")
         figures.append(compared(driver))
     with lab.scenario("driver.client_destroyed") as figures:
@@ -76,7 +73,7 @@ def serve(lab: Lab, driver: Guest, client: Guest) -> None:
         figures.append(f"xl destroy {took:.1f} s")
         gone = "for i in $(seq 500); do grep -q ': gone' /tmp/backend.log && exit; sleep 0.2; done"
         driver.must(f"{gone}; exit 1")
-        expect("Traceback" not in driver.must("cat /tmp/backend.log"), "a traceback")
+        expect("Traceback" not in log(), "a traceback")
 
 
 def compared(driver: Guest) -> str:

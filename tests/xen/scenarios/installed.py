@@ -11,7 +11,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from dom0 import OUT, Lab, expect, store_read, wait_until
+from cards import wait_connected
+from dom0 import OUT, Lab, expect, wait_until
 from guest import LAB, Guest, GuestError, command
 from our_front import at_rest
 from round_trip import SINK, SOURCE, round_trip
@@ -150,8 +151,7 @@ def sound(guest: Guest) -> str:
         "chmod 777 /etc/wireplumber/*.d;"
         f"{AS_USER} bash /tmp/session"
     )
-    state = f"/local/domain/{guest.domid}/device/vsnd/0/state"
-    wait_until(lambda: store_read(state) == "4", "Connected")
+    wait_connected(guest)
 
     def listed() -> str:
         return guest.run(f"{session} {AS_USER} pw-cli ls Node | grep node.name").output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from cards import frontend_state
 from dom0 import Daemon, Lab, compare_frames, expect, finished, store_read, wait_until
 from guest import Guest, command
 from parts import (
@@ -45,10 +46,6 @@ def play(lab: Lab, guest: Guest) -> str:
 
 
 # -- what a guest may lack
-
-
-def frontend_state(guest: Guest) -> str | None:
-    return store_read(f"/local/domain/{guest.domid}/device/vsnd/0/state")
 
 
 def lacks(lab: Lab, guest: Guest) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cards import wait_card
 from dom0 import OUT, Daemon, Lab, compare_frames, expect, finished, wait_until
 from guest import Guest, command
-from kernel_front import FRAMES, RAW, STREAMS, periods, wait_connected
+from kernel_front import FRAMES, RAW, STREAMS, periods
 
 CARD = (
     "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=48000, "
@@ -77,8 +78,7 @@ def run(lab: Lab) -> None:
     arguments = ("--output", "pipewire", "--record", str(OUT / "host-play.wav"))
     with Daemon("backend-pipewire", *arguments) as backend, Guest(vsnd=VSND) as guest:
         guest.must("modprobe snd_xen_front")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         with lab.scenario("host.plays_a_kernel_guest") as figures:
             # The card sleeps: it is opened while the guest's START waits. From then on Linux gives
             # a blocked write max(100 ms, 1.1 buffers), in which the host's delay and a period

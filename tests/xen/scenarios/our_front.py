@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from cards import frontend_state, wait_connected
 from dom0 import (
     OUT,
     Daemon,
@@ -13,7 +14,6 @@ from dom0 import (
     compare_frames,
     expect,
     heard_until,
-    store_read,
     wait_until,
 )
 from guest import Guest
@@ -35,10 +35,6 @@ FRONTEND = (
     f"--lead-frames {LEAD_FRAMES} --buffer-frames {2 * LEAD_FRAMES} "
     ">> $OUT/frontend.log 2>&1 < /dev/null & echo $! > /tmp/frontend.pid;"
 )
-
-
-def frontend_state(guest: Guest) -> str | None:
-    return store_read(f"/local/domain/{guest.domid}/device/vsnd/0/state")
 
 
 def run(lab: Lab) -> None:
@@ -73,7 +69,7 @@ def start_frontend(lab: Lab, guest: Guest) -> None:
         figures.append(at_rest(guest))
         started = time.monotonic()
         guest.must(f"{SESSION} {FRONTEND}")
-        wait_until(lambda: frontend_state(guest) == "4", "Connected")
+        wait_connected(guest)
         figures.append(f"Connected after {time.monotonic() - started:.1f} s")
         wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes")
         figures.append(f"nodes after {time.monotonic() - started:.1f} s")
@@ -151,10 +147,7 @@ def life(lab: Lab, guest: Guest, backend: Daemon, arguments: tuple[str, ...]) ->
     with lab.scenario("ours.backend_killed_and_restarted") as figures:
         backend.kill()
         with Daemon("backend-ours-2", *arguments) as second:
-            started = time.monotonic()
-            wait_until(lambda: "CONNECTED" in second.log(), "Connected")
-            figures.append(f"Connected after {time.monotonic() - started:.1f} s")
-            time.sleep(1)
+            figures.append(f"Connected after {wait_connected(guest, second.log):.1f} s")
             figures.append(play(lab, guest))
             with lab.scenario("ours.frontend_ends_at_sigterm") as ended:
                 started = time.monotonic()

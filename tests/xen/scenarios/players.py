@@ -7,8 +7,10 @@ as many times as the player says that it began it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import frames
-from dom0 import expect
+from dom0 import ScenarioError, expect, wait_until
 from guest import Guest
 
 FILES = "/tmp/enough /tmp/rounds"
@@ -35,6 +37,9 @@ class Endless:
             "set -o pipefail; while [ ! -e /tmp/enough ]; do"
             f" echo >> /tmp/rounds; cat {path} || break; done | aplay {options} -"
         )
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        until(self._guest, self.ident, true, what)
 
     def stop(self, timeout_sec: float = 120) -> tuple[int, int]:
         """How many times it played the whole file, and its underruns. GuestError if it has failed,
@@ -66,6 +71,9 @@ class EndlessPipeWire:
             f"{command} /tmp/long.wav & echo $! > /tmp/player.pid; wait $!"
         )
 
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        until(self._guest, self.ident, true, what)
+
     def stop(self) -> None:
         """ScenarioError if it had ended by itself."""
         by_itself = self._guest.console.ended(self.ident)
@@ -75,6 +83,16 @@ class EndlessPipeWire:
     def kill(self) -> None:
         self._guest.run("kill $(cat /tmp/player.pid)")
         self._guest.console.result(self.ident, 120)
+
+
+def until(guest: Guest, ident: str, true: Callable[[], bool], what: str) -> None:
+    """Waits for what the player brings about; ScenarioError with its words if it ends before."""
+    wait_until(lambda: true() or guest.console.ended(ident), what)
+    if not true():
+        done = guest.console.result(ident, 1)
+        raise ScenarioError(
+            f"{what}: the player has ended, status {done.status}: {done.output[-300:]}"
+        )
 
 
 def stop(guest: Guest, ident: str, timeout_sec: float) -> tuple[int, int]:

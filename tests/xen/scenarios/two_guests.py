@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 
+from cards import wait_card, wait_connected
 from dom0 import OUT, Daemon, Lab, expect, wait_until
 from guest import Guest
-from our_front import SESSION, SINK, frontend_state, nodes
+from our_front import SESSION, SINK, nodes
 from parts import (
     FRAME_BYTES,
     LONG_BUFFER,
@@ -91,7 +92,7 @@ def start_ours(guest: Guest) -> None:
         90,
     )
     try:
-        wait_until(lambda: frontend_state(guest) == "4", "Connected")
+        wait_connected(guest)
         wait_until(lambda: SINK in nodes(guest), "the sink")
     finally:
         keep_log(guest)
@@ -117,9 +118,9 @@ def both(kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
     """They play, each its part, over and over, and at the same time."""
     players: dict[str, Endless | EndlessPipeWire] = {}
     players[ours.name] = EndlessPipeWire(ours, LONG_PLAY, RATE)
-    wait_until(lambda: sounds(ours), "our guest's sound")
+    players[ours.name].until(lambda: sounds(ours), "our guest's sound")
     players[kernel.name] = Endless(kernel, raw(LONG_BUFFER))
-    wait_until(lambda: sounds(kernel), "the kernel guest's sound")
+    players[kernel.name].until(lambda: sounds(kernel), "the kernel guest's sound")
     wait_growing([kernel, ours])
     return players
 
@@ -141,7 +142,7 @@ def kill_frontend(guest: Guest, daemon: Daemon) -> str:
     forget(guest)
     Part(72000, SECONDS).make(guest)
     player = EndlessPipeWire(guest, LONG_PLAY, RATE)
-    wait_until(lambda: sounds(guest), "its sound")
+    player.until(lambda: sounds(guest), "its sound")
     said = guest.must(f"/opt/xen-pv-audio/bin/python3 - <<'END'\n{KILLER}END").split()
     took, state = float(said[0]), said[1]
     expect(took < 1, f"InitWait after {took:.2f} s")
@@ -159,21 +160,21 @@ def backend_killed(lab: Lab, kernel: Guest, ours: Guest, daemon: Daemon) -> None
         part.make(ours)
         player = EndlessPipeWire(ours, LONG_PLAY, RATE, mark_rounds=True)
         # What is on the file's way is lost with the backend.
-        wait_until(lambda: sounds(ours), "its sound")
+        player.until(lambda: sounds(ours), "its sound")
         daemon.kill()
         first, before = heard_marked(lab, ours, part)
         expect(first == 0, f"it began with frame {first}")
         recording(ours).rename(recording(ours).with_suffix(".killed.wav"))
         with backend("backend-two-next") as second:
             figures.append(f"next backend {second.ready_sec:.1f} s later")
-            wait_until(lambda: sounds(ours), "its sound again")
+            player.until(lambda: sounds(ours), "its sound again")
             player.stop()
             rest, last = heard_marked(lab, ours, part)
             expect(rest > before, f"frame {rest} again: {before} had been heard")
             figures.append(f"pw-play went on: heard 0..{before}, then {rest}..{last}")
             expect("Traceback" not in second.log(), "a traceback in the backend's log")
             with lab.scenario("two.kernel_guest_plays_with_the_next_backend") as again:
-                kernel_card(kernel)
+                wait_card(kernel, second.log)
                 forget(kernel)
                 output = kernel.must(APLAY)
                 underruns = output.count("underrun")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
+from cards import wait_card
 from dom0 import Daemon, Lab, expect, wait_until
 from guest import Guest, command
-from kernel_front import wait_connected
 
 # As xen_snd_front_cfg.c lists them. All the header's formats; no 88200 Hz.
 RATES = (5512, 8000, 11025, 16000, 22050, 32000, 44100, 48000, 64000, 96000, 176400, 192000)
@@ -62,8 +62,7 @@ def run(lab: Lab) -> None:
         nodes = f"/local/domain/{guest.domid}/device/vsnd/0"
         command("xenstore-write", f"{nodes}/sample-formats", names)
         guest.must("modprobe snd_xen_front")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         with lab.scenario("kernel.all_formats_are_bit_exact") as figures:
             figures.append(loops(guest, "formats", len(FORMATS), *FORMATS))
         with lab.scenario("kernel.formats_without_frames_are_refused") as figures:

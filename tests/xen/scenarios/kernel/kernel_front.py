@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 
+from cards import wait_card
 from dom0 import (
     OUT,
     Daemon,
@@ -16,8 +17,6 @@ from dom0 import (
     compare_frames,
     expect,
     finished,
-    store_read,
-    wait_until,
 )
 from guest import Guest
 
@@ -40,14 +39,6 @@ def periods(period: int, count: int) -> str:
 # Newer kernels give a blocked write 1.1 buffers, then EIO; the emulator stands still for 200 ms at
 # times, and for longer beside other work.
 LONG = periods(8192, 4)
-
-
-def backend_state(guest: Guest) -> str | None:
-    return store_read(f"/local/domain/0/backend/vsnd/{guest.domid}/0/state")
-
-
-def wait_connected(guest: Guest) -> float:
-    return wait_until(lambda: backend_state(guest) == "4", "Connected")
 
 
 class StateTimes:
@@ -81,9 +72,10 @@ def run(lab: Lab) -> None:
         play(lab, guest)
         with lab.scenario("backend.ends_at_sigterm") as figures:
             figures.append(f"{backend.stop():.1f} s")
-    with Daemon("backend-loopback", "--output", "loopback,delay=40ms", "--allow-microphone"):
+    arguments = ("--output", "loopback,delay=40ms", "--allow-microphone")
+    with Daemon("backend-loopback", *arguments) as backend:
         with lab.scenario("kernel.finds_the_next_backend") as figures:
-            figures.append(f"Connected after {wait_connected(guest):.1f} s")
+            figures.append(f"Connected after {wait_card(guest, backend.log):.1f} s")
         capture(lab, guest)
     with lab.scenario("kernel.guest_halts") as figures:
         figures.append(f"{guest.halt():.1f} s")
@@ -107,8 +99,8 @@ def start_guest(lab: Lab, guest: Guest, backend: Daemon) -> None:
         expect(seconds[0] < limit_sec, f"InitWait after {seconds[0]:.1f} s")
     with lab.scenario("kernel.card_appears") as figures:
         guest.must("modprobe snd_xen_front")
-        figures.append(f"Connected after {wait_connected(guest):.1f} s")
-        listed = guest.must("sleep 1; aplay -l; arecord -l")
+        figures.append(f"Connected after {wait_card(guest):.1f} s")
+        listed = guest.must("aplay -l; arecord -l")
         expect(listed.count("device 0: ") == 2, f"the guest has {listed}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cards import wait_card
 from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
 from kernel_front import (
@@ -16,7 +17,6 @@ from kernel_front import (
     STREAMS,
     VSND,
     play_all,
-    wait_connected,
 )
 from players import Endless
 
@@ -29,16 +29,15 @@ def run(lab: Lab) -> None:
     lab.explain_with(guest)
     start(guest)
     with lab.scenario("kernel.backend_killed_and_restarted") as figures:
-        ident = Endless(guest, f"{RAW} {LONG}", FRAMES).ident
-        wait_until(sounds, "sound")
+        player = Endless(guest, f"{RAW} {LONG}", FRAMES)
+        player.until(sounds, "sound")
         daemon.kill()
         # Not before aplay has given up (its requests time out after 3 s): Linux 6.1's driver, told
         # to start again while a stream is open, frees what the stream's close then uses (an oops
         # in xen_snd_front_stream_close).
-        figures.append(f"aplay ended with {guest.console.result(ident, 90).status}")
+        figures.append(f"aplay ended with {guest.console.result(player.ident, 90).status}")
         daemon = Daemon("backend-life", *arguments)
-        figures.append(f"Connected after {wait_connected(guest):.1f} s")
-        guest.must("sleep 1")
+        figures.append(f"Connected after {wait_card(guest, daemon.log):.1f} s")
         figures.append(play_all(lab, guest, LONG))
     with lab.scenario("kernel.vsnd_detach_and_attach") as figures:
         started = time.monotonic()
@@ -52,16 +51,14 @@ def run(lab: Lab) -> None:
         started = time.monotonic()
         command("xl", "vsnd-attach", guest.name, CARD, *STREAMS)
         figures.append(f"attach {time.monotonic() - started:.1f} s")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         figures.append(play_all(lab, guest, LONG))
     with lab.scenario("kernel.guest_halts") as figures:
         figures.append(f"{guest.halt():.1f} s")
     with lab.scenario("kernel.guest_destroyed_while_it_plays") as figures:
         start(guest)
         RECORD.unlink(missing_ok=True)
-        Endless(guest, f"{RAW} {LONG}", FRAMES)
-        wait_until(sounds, "sound")
+        Endless(guest, f"{RAW} {LONG}", FRAMES).until(sounds, "sound")
         figures.append(f"xl destroy {guest.destroy():.1f} s")
         took = wait_until(lambda: ": gone" in last_device(daemon), "the backend forgets it")
         figures.append(f"forgotten after {took:.1f} s")
@@ -80,8 +77,7 @@ def run(lab: Lab) -> None:
 def start(guest: Guest) -> None:
     guest.start()
     guest.must("modprobe snd_xen_front")
-    wait_connected(guest)
-    guest.must("sleep 1")
+    wait_card(guest)
 
 
 def sounds() -> bool:

@@ -10,10 +10,10 @@ import re
 import time
 
 import round_trip
+from cards import wait_card
 from dom0 import OUT, Daemon, Lab, expect, heard_until, wait_until, wav_data
 from frames import in_order
 from guest import Guest
-from kernel_front import wait_connected
 from our_front import at_rest
 
 CARD = (
@@ -38,7 +38,7 @@ def run(lab: Lab) -> None:
     arguments = ("--output", "loopback,delay=40ms", "--allow-microphone", "--record", str(RECORD))
     with Daemon("backend-kpw", *arguments) as backend, guest:
         guest.must("modprobe snd_xen_front")
-        wait_connected(guest)
+        wait_card(guest)
         try:
             with lab.scenario("kernel_pipewire.card_is_a_sink_and_a_source") as figures:
                 started = time.monotonic()

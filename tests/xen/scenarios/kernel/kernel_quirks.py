@@ -8,9 +8,10 @@ from __future__ import annotations
 import signal
 import time
 
+from cards import wait_card
 from dom0 import Daemon, Lab, expect, store_read, wait_until
 from guest import Guest, command
-from kernel_front import CARD, FRAMES, LONG, RAW, RECORD, STREAMS, VSND, play_all, wait_connected
+from kernel_front import CARD, FRAMES, LONG, RAW, RECORD, STREAMS, VSND, play_all
 
 DRIVER = "/sys/bus/xen/drivers/vsnd"
 
@@ -20,8 +21,7 @@ def run(lab: Lab) -> None:
     lab.explain_with(guest)
     with Daemon("backend-quirks", "--output", "null", "--record", str(RECORD)) as backend, guest:
         guest.must("modprobe snd_xen_front")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         frozen(lab, guest, backend)
         unbound(lab, guest)
     no_backend(lab)
@@ -56,8 +56,7 @@ def unbound(lab: Lab, guest: Guest) -> None:
         state = f"/local/domain/0/backend/vsnd/{guest.domid}/0/state"
         wait_until(lambda: store_read(state) == "2", "InitWait after the unbind")
         guest.must("rmmod snd_xen_front && modprobe snd_xen_front")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         figures.append(f"unbind {took:.1f} s")
         figures.append(play_all(lab, guest, LONG))
 

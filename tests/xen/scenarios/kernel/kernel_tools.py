@@ -6,10 +6,11 @@ import json
 import re
 import time
 
+from cards import wait_card
 from dom0 import OUT, Daemon, Lab, compare_frames, expect, finished, wait_until
 from frames import describe
 from guest import Guest, command
-from kernel_front import FRAMES, RAW, periods, wait_connected
+from kernel_front import FRAMES, RAW, periods
 from tones import channels_in_turn
 
 CARD = (
@@ -36,8 +37,7 @@ def run(lab: Lab) -> None:
     arguments = ("--output", "loopback,delay=40ms", "--allow-microphone", "--record", str(RECORD))
     with Daemon("backend-tools", *arguments) as backend, guest:
         guest.must("modprobe snd_xen_front")
-        wait_connected(guest)
-        guest.must("sleep 1")
+        wait_card(guest)
         tools(lab, guest)
         drains(lab, guest)
         suspend(lab, guest)
