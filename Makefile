@@ -8,6 +8,7 @@
 #   make bench                      speed and memory beside the peers'
 #   make bench-beside COMMIT=...    CPU a cycle, beside another commit's in the same run
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
+#   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
 #   make clean                      removes all that was made
@@ -19,7 +20,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: setup setup-test demo test lint bench bench-beside changes clean apt-demo apt-test
+.PHONY: setup setup-test demo test lint bench bench-beside hostile changes clean apt-demo apt-test
 .PHONY: xen-images xen-test root-test
 
 VENV := .venv
@@ -48,6 +49,10 @@ bench: setup-test
 # COMMIT=v1.0: CPU a cycle of that commit and of this tree, in turns
 bench-beside: setup-test
 	PYTHONPATH=tests $(PY) -m bench.beside $(COMMIT)
+
+# HOSTILE_ARGS="4 OPEN": 4 s each, the rows with that word
+hostile: setup-test
+	PYTHONPATH=tests $(PY) -m hostile $(HOSTILE_ARGS)
 
 # CHANGES_ARGS='--only pw-record --runs 5'
 changes: setup-test

@@ -149,10 +149,16 @@ class DomainPolicy:
     max_channels: int = 64
     min_period_frames: int = 16
     max_events_per_sec: int = 1000  # position events of a stream, ticks of a virtual device
+    max_all_events_per_sec: int = 10000  # position events of all its streams
+    max_samples_per_sec: int = 12_288_000  # of all its streams: 64 channels at 192 kHz
     min_quantum_frames: int = 64  # at 48 kHz: the shortest host quantum that it may ask for
     max_buffer_bytes: int = 1 << 20  # shared with a stream
     max_store_bytes: int = 1 << 23  # our own memory behind that
     max_memory_bytes: int = 1 << 26  # both, of all its streams, and of virtual devices
+    max_opens_burst: int = 64  # of all its streams, then so many a second; the rest waits
+    max_opens_per_sec: int = 16
+    max_xenstore_burst: int = 2000  # requests of ours that its cards cause, likewise
+    max_xenstore_per_sec: int = 200
 
     def allows_target(self, target: str) -> bool:
         return "*" in self.targets or target in self.targets
@@ -282,10 +288,16 @@ _MOST = {
     "max-channels": 64,
     "min-period-frames": 8192,
     "max-events-per-sec": 100_000,
+    "max-all-events-per-sec": 10_000_000,
+    "max-samples-per-sec": 100_000_000_000,
     "min-quantum-frames": 8192,
     "max-buffer-bytes": 1 << 30,
     "max-store-bytes": 1 << 31,
     "max-memory-bytes": 1 << 40,
+    "max-opens-burst": 100_000,
+    "max-opens-per-sec": 100_000,
+    "max-xenstore-burst": 10_000_000,
+    "max-xenstore-per-sec": 10_000_000,
 }
 
 

@@ -18,7 +18,7 @@ TWINS = {
     ),
     "back_is_woken_for_nothing": (
         "test_back_budget", "back/requests.c",
-        "xpa_budget_charge(b->link.budget, XPA_REQUEST_WORK_NSEC, false, now_nsec);",
+        "xpa_budget_charge(b->link.budget, XPA_WAKE_WORK_NSEC, false, now_nsec);",
         "(void)now_nsec;",
     ),
     "back_never_rests": (

@@ -14,7 +14,6 @@ from pathlib import Path
 from xenpvaudio.config import OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
-from xenpvaudio.logs.peer_log import PeerLines
 from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
@@ -26,8 +25,9 @@ from xenpvaudio.xenbus.discovery import Discovery
 from xenpvaudio.xenbus.nodes import most_nodes, parse_domid, read_nodes, read_tree, write_nodes
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
+from .guest import Guest, Guests
 from .outputs import Identity, Output, make_output
-from .policy import Usage, check_card
+from .policy import check_card
 from .stream import BackendStream
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,6 @@ def read_transport(nodes: dict[str, str], path: str) -> Transport:
     return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
-class Guest:
-    """What all cards of one domain have in common, for as long as this program runs."""
-
-    def __init__(self, domid: int) -> None:
-        self.lines = PeerLines(f"domain {domid}")
-        self.usage = Usage()
-
-
 class BackendDevice(XenbusDevice):
     """One guest's virtual sound card."""
 
@@ -80,13 +72,14 @@ class BackendDevice(XenbusDevice):
         peer = f"{domain.store.domain_path(frontend_id)}/device/vsnd/{devid}"
         self.domain_name = printable(domain.name(frontend_id), 64)
         where = f"domain {frontend_id} ({self.domain_name}) vsnd/{devid}"
-        super().__init__(domain.store, directory, peer, where, guest.lines)
+        super().__init__(domain.store, directory, peer, where, guest.lines, guest.pace)
         self._engine = engine
         self._domain = domain
         self._frontend_id = frontend_id
         self._devid = devid
         self._policies = policy
         self.policy = policy.default  # until _tree() has asked
+        self._guest = guest
         self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
@@ -147,6 +140,7 @@ class BackendDevice(XenbusDevice):
         self.policy = self._policies.of(
             self._domain.known_name(domid), domid, self._domain.uuid(domid)
         )
+        self._guest.hold_to(self.policy)
         return await read_tree(
             self.store, self.peer, self.spend, most_nodes(self.policy.max_streams)
         )
@@ -245,7 +239,7 @@ class BackendDevice(XenbusDevice):
             record=None if capture else self._recording(config.path),
             on_error=self._failed,
             policy=policy,
-            usage=self._usage,
+            guest=self._guest,
         )
 
     def _recording(self, stream: str) -> Path | None:
@@ -293,7 +287,7 @@ class Backend:
         self._record = record
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
-        self._guests: dict[int, Guest] = {}
+        self._guests = Guests(engine, domain.store, DEVICES)
         self._discovery = Discovery(domain.store, DEVICES, 2, self._consider)
 
     def run(self) -> None:
@@ -317,7 +311,7 @@ class Backend:
             key[0],
             devid,
             self._policy,
-            self._guests.setdefault(key[0], Guest(key[0])),
+            self._guests.of(key[0]),
             record=self._record,
             position_ext=self._position_ext,
         )
@@ -339,6 +333,7 @@ class Backend:
             there = self._wanted(device.directory)
         except XenStoreError:
             there = True  # it is looked at again, a little later
+        self._guests.forget_gone()
         self._discovery.ended(found, there=there)
 
     def _clear(self, directory: str) -> None:

@@ -1,25 +1,29 @@
-"""How soon a stream is opened again. Pure: times are arguments.
+"""How soon a guest may open again. Pure: times are arguments.
 
 An OPEN maps the guest's buffer and makes a host stream, a refused one a log line, so their number
-is not the guest's to choose. One that comes too soon is answered a little later, and none is
-refused for that: the ring holds what follows it, so a guest waits for one OPEN at a time.
+is not the guest's to choose, on however many streams. One that comes too soon is answered a little
+later, and none is refused for that: a ring holds what follows it, so each stream waits for one OPEN
+at a time, and all that a guest may have for no longer than a kernel's frontend has patience, 3 s.
 """
 
 from __future__ import annotations
 
-# A player that goes through its list, a sound server that tries formats.
-BURST_OPENS = 16
-INTERVAL_SEC = 0.25  # far below the 3 s that a kernel's frontend waits for an answer
+from xenpvaudio.config import DomainPolicy
 
 
 class OpenPace:
-    """Of one stream."""
+    """Of one guest."""
 
     def __init__(self) -> None:
         self._due_sec = float("-inf")
+        defaults = DomainPolicy()
+        self.limit(defaults.max_opens_burst, defaults.max_opens_per_sec)
+
+    def limit(self, burst: int, per_sec: int) -> None:
+        self._interval_sec = 1 / per_sec
+        self._burst_sec = burst * self._interval_sec
 
     def wait_sec(self, now_sec: float) -> float:
         """How long the OPEN that came now has to wait; asked once for each."""
-        burst_sec = BURST_OPENS * INTERVAL_SEC
-        self._due_sec = max(self._due_sec, now_sec - burst_sec) + INTERVAL_SEC
+        self._due_sec = max(self._due_sec, now_sec - self._burst_sec) + self._interval_sec
         return max(0.0, self._due_sec - now_sec)

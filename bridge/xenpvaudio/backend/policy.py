@@ -16,6 +16,7 @@ What a guest can make this process hold, at most:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xenpvaudio.config import DomainPolicy
@@ -74,8 +75,10 @@ def check_open(config: Config, policy: DomainPolicy) -> None:
         limit = policy.min_period_frames
         raise _too_little("frames of the period:", period, limit, "min-period-frames")
     if period and config.rate > period * policy.max_events_per_sec:
-        rate, limit = -(-config.rate // period), policy.max_events_per_sec
-        raise _too_much("position events a second:", rate, limit, "max-events-per-sec")
+        limit = policy.max_events_per_sec
+        raise _too_much(
+            "position events a second:", events_per_sec(config), limit, "max-events-per-sec"
+        )
 
 
 def store_bytes(config: Config, *, capture: bool) -> int:
@@ -91,15 +94,25 @@ def quantum_frames(wanted_frames: int, rate: int, policy: DomainPolicy) -> int:
     return max(wanted_frames, -(-policy.min_quantum_frames * rate // HOST_RATE))
 
 
+def events_per_sec(config: Config) -> int:
+    """How many position events a stream has; without a period it has none."""
+    return -(-config.rate // config.period_frames) if config.period_frames else 0
+
+
 def tick_frames(wanted_frames: int, rate: int, policy: DomainPolicy) -> int:
     """The quantum of a virtual device, whose timer a guest's rate would otherwise drive: it ticks
-    no more often than the policy lets events come."""
-    return max(wanted_frames, -(-rate // policy.max_events_per_sec))
+    no more often than at the host's rate, nor than the policy lets events come."""
+    as_long_frames = wanted_frames * rate // HOST_RATE
+    return max(wanted_frames, as_long_frames, -(-rate // policy.max_events_per_sec))
 
 
 def limited_buffer_bytes(stream: StreamConfig, policy: DomainPolicy) -> int:
     """What queries of this stream are answered by."""
     return min(stream.buffer_bytes, policy.max_buffer_bytes)
+
+
+def _with_others(used: Mapping[object, int], stream: object, own: int) -> int:
+    return own + sum(number for other, number in used.items() if other is not stream)
 
 
 @dataclass(slots=True)
@@ -108,6 +121,8 @@ class Usage:
 
     streams: dict[str, int] = field(default_factory=dict)  # of each connected card
     memory_bytes: dict[object, int] = field(default_factory=dict)  # of each open stream
+    events_per_sec: dict[object, int] = field(default_factory=dict)  # likewise
+    samples_per_sec: dict[object, int] = field(default_factory=dict)
 
     def check_card(self, devid: str, streams: int, policy: DomainPolicy, where: str) -> None:
         """ConfigError if this guest has cards or streams enough without this one."""
@@ -130,12 +145,30 @@ class Usage:
         store = store_bytes(config, capture=capture)
         if store > policy.max_store_bytes:
             raise _too_much("bytes behind it:", store, policy.max_store_bytes, "max-store-bytes")
-        others = sum(held for other, held in self.memory_bytes.items() if other is not stream)
-        total = others + config.buffer_bytes + store + device_bytes
+        own = config.buffer_bytes + store + device_bytes
+        total = _with_others(self.memory_bytes, stream, own)
         if total > policy.max_memory_bytes:
             limit = policy.max_memory_bytes
             raise _too_much("bytes of all streams:", total, limit, "max-memory-bytes")
-        self.memory_bytes[stream] = total - others
+        self.memory_bytes[stream] = own
 
-    def drop_memory(self, stream: object) -> None:
+    def add_load(self, stream: object, config: Config, policy: DomainPolicy) -> None:
+        """An OPEN: its position events, and its samples, which the host converts to its own rate.
+        ConfigError, and nothing is added, if that is too much."""
+        events = _with_others(self.events_per_sec, stream, events_per_sec(config))
+        limit, key = policy.max_all_events_per_sec, "max-all-events-per-sec"
+        if events > limit:
+            raise _too_much("position events a second of all streams:", events, limit, key)
+        own = config.channels * max(config.rate, HOST_RATE)
+        samples = _with_others(self.samples_per_sec, stream, own)
+        limit, key = policy.max_samples_per_sec, "max-samples-per-sec"
+        if samples > limit:
+            raise _too_much("samples a second of all streams:", samples, limit, key)
+        self.events_per_sec[stream] = events_per_sec(config)
+        self.samples_per_sec[stream] = own
+
+    def drop(self, stream: object) -> None:
+        """It is closed."""
         self.memory_bytes.pop(stream, None)
+        self.events_per_sec.pop(stream, None)
+        self.samples_per_sec.pop(stream, None)

@@ -32,9 +32,9 @@ from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
 from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 
-from .open_pace import OpenPace
+from .guest import Guest
 from .outputs import Identity, Output, Port
-from .policy import Usage, check_open, limited_buffer_bytes
+from .policy import check_open, limited_buffer_bytes
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 # that starts and stops in bursts.
 UNUSED_SEC = 5.0
 LINGER_SEC = 2.0
+# A host tells everybody of a volume, and its session manager writes it down.
+VOLUME_SEC = 0.05
 
 
 class BackendStream:
@@ -65,11 +67,12 @@ class BackendStream:
         record: Path | None,
         on_error: Callable[[XenPvAudioError], None],
         policy: DomainPolicy | None = None,
-        usage: Usage | None = None,
+        guest: Guest | None = None,
     ) -> None:
         self._engine = engine
         self._policy = policy or DomainPolicy()
-        self._usage = usage or Usage()
+        guest = guest or Guest(frontend_id, engine)
+        self._usage = guest.usage
         self._log = identity.log
         self._domain = domain
         self._frontend_id = frontend_id
@@ -89,10 +92,12 @@ class BackendStream:
         self._recorder: Recorder | None = None
         self._buffer: Mapping | None = None
         self._mixer = Mixer(0)
+        self._mixer_due = False
+        self._mixer_timer: asyncio.TimerHandle | None = None
         self._retired: list[tuple[Mapping, Recorder | None, Port | None]] = []
         self._detached = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._open_pace = OpenPace()
+        self._open_pace = guest.opens
         self._waiting_open: asyncio.TimerHandle | None = None
         self._pages: list[Mapping] = []
         self._channels: list[Channel] = []
@@ -108,7 +113,7 @@ class BackendStream:
                 self._channels[0],
                 self._channels[1],
                 position_ext,
-                engine.budget(frontend_id),
+                guest.budget,
             )
         except BaseException:
             self._free()
@@ -268,12 +273,14 @@ class BackendStream:
             device_bytes = self._output.memory_bytes(config.rate)
             capture = self.config.direction is Direction.CAPTURE
             self._usage.add_memory(self, config, device_bytes, self._policy, capture)
+            self._usage.add_load(self, config, self._policy)
         except ConfigError as error:
+            self._usage.drop(self)
             self._log.warning("%s: OPEN refused: %s", self.where, error)
             return Status.ENOMEM
         status = self._open_checked(request, config)
         if status is not Status.OK:
-            self._usage.drop_memory(self)
+            self._usage.drop(self)
         return status
 
     def _open_checked(self, request: packets.OpenRequest, config: Config) -> Status:
@@ -337,13 +344,14 @@ class BackendStream:
         if self._buffer is None:
             return
         self._stay_awake()
+        self._mixer_due = False
         port, self._port = self._port, None
         if port is not None:
             port.close()
         if self._recorder is not None:
             self._recorder.finish()
         self._retired.append((self._buffer, self._recorder, port))
-        self._usage.drop_memory(self)
+        self._usage.drop(self)
         self._buffer = self._recorder = None
         self.opened = None
         self.back.close()
@@ -366,8 +374,8 @@ class BackendStream:
         else:
             chosen = packets.unpack_mutes(data, channels)
             self._mixer.set_muted(chosen, request.operation is Operation.MUTE)
-        if self._port is not None:
-            self._port.apply(self._mixer)
+        self._mixer_due = True
+        self._apply_mixer()
         return Status.OK
 
     def _write_buffer(self, begin: int, data: bytes) -> Status:
@@ -386,6 +394,19 @@ class BackendStream:
         pages.view[begin : begin + len(data)] = data
         pages.close()
         return Status.OK
+
+    def _apply_mixer(self) -> None:
+        """Now, or with what is newest then."""
+        if not self._mixer_due or self._mixer_timer is not None or self._port is None:
+            return
+        self._mixer_due = False
+        self._port.apply(self._mixer)
+        loop = asyncio.get_running_loop()
+        self._mixer_timer = loop.call_later(VOLUME_SEC, self._mixer_rested)
+
+    def _mixer_rested(self) -> None:
+        self._mixer_timer = None
+        self._apply_mixer()
 
     def _free(self) -> None:
         for page in self._pages:

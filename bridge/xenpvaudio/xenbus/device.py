@@ -48,7 +48,7 @@ _ATTEMPTS = (Action.CONNECT, Action.PUBLISH)
 
 class XenbusDevice(ABC):
     """`directory`: ours in XenStore; `peer`: the other end's; `where`: for people; `lines`: the
-    other end's share of the log."""
+    other end's share of the log; `pace`: of its requests, if it has other devices."""
 
     table: Table
 
@@ -59,6 +59,7 @@ class XenbusDevice(ABC):
         peer: str,
         where: str,
         lines: PeerLines | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.store = store
         self.directory = directory
@@ -71,7 +72,7 @@ class XenbusDevice(ABC):
         self._local: dict[Local, None] = {}
         self._own_due = self._peer_due = False
         self._due = asyncio.Event()
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._timer: asyncio.TimerHandle | None = None
         self._rewrite: asyncio.TimerHandle | None = None
         self._own_watch: Watch | None = None

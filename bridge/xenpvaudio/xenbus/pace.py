@@ -8,7 +8,8 @@ state. Being quiet for a while makes all of it good.
 
 from __future__ import annotations
 
-BURST_REQUESTS = 4000
+# Two handshakes of the largest card, or one of each of eight cards that share its streams.
+BURST_REQUESTS = 2000
 RATE_REQUESTS_PER_SEC = 200
 FIRST_HOLD_SEC = 0.5
 LONGEST_HOLD_SEC = 10.0
@@ -20,21 +21,27 @@ VIOLATION_REQUESTS = 100
 
 
 class Pace:
-    """Of one device."""
+    """Of one peer, with all devices that it has here."""
 
     def __init__(self) -> None:
+        self._burst_requests, self._per_sec = BURST_REQUESTS, RATE_REQUESTS_PER_SEC
         self._left = float(BURST_REQUESTS)
         self._quiet_since_sec = 0.0
         self._hold_sec = FIRST_HOLD_SEC
+
+    def limit(self, burst_requests: int, per_sec: int) -> None:
+        """What it has spent, it has spent."""
+        self._left += burst_requests - self._burst_requests
+        self._burst_requests, self._per_sec = burst_requests, per_sec
 
     def wait_sec(self, now_sec: float) -> float:
         """How long until the peer may be looked at; 0: now."""
         quiet_sec = now_sec - self._quiet_since_sec
         if quiet_sec < 0:
             return -quiet_sec
-        self._left = min(BURST_REQUESTS, self._left + quiet_sec * RATE_REQUESTS_PER_SEC)
+        self._left = min(self._burst_requests, self._left + quiet_sec * self._per_sec)
         self._quiet_since_sec = now_sec
-        if self._left == BURST_REQUESTS:
+        if self._left == self._burst_requests:
             self._hold_sec = FIRST_HOLD_SEC
         return 0.0
 

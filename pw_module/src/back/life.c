@@ -55,8 +55,12 @@ void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
         step(b, result);
 }
 
-static int ack(const struct xpa_channel *channel) {
+/* A simulated channel has a queue, which the guest may fill while it is emptied. */
+static int ack(struct xpa_back *b, const struct xpa_channel *channel) {
     int result = xpa_channel_ack(channel);
+    if (result > 1)
+        xpa_budget_charge(b->link.budget, (uint64_t)(result - 1) * XPA_EVENT_WORK_NSEC, false,
+                          xpa_now_nsec());
     return result == -EAGAIN || result > 0 ? 0 : result;
 }
 
@@ -64,7 +68,7 @@ static void on_request(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
     if (xpa_back_may_wake(b, xpa_now_nsec()))
-        step(b, ack(&b->request_channel));
+        step(b, ack(b, &b->request_channel));
 }
 
 /* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
@@ -74,7 +78,7 @@ static void on_event_channel(struct xpa_source *source, uint32_t events) {
     (void)events;
     if (!xpa_back_may_wake(b, xpa_now_nsec()))
         return;
-    int result = ack(&b->event_channel);
+    int result = ack(b, &b->event_channel);
     if (result == 0 && b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
         result = -ENOTCONN;
     if (result < 0)

@@ -111,7 +111,7 @@ static bool rests(struct xpa_back *b, uint64_t now_nsec) {
 }
 
 bool xpa_back_may_wake(struct xpa_back *b, uint64_t now_nsec) {
-    xpa_budget_charge(b->link.budget, XPA_REQUEST_WORK_NSEC, false, now_nsec);
+    xpa_budget_charge(b->link.budget, XPA_WAKE_WORK_NSEC, false, now_nsec);
     return b->link.rests_until_nsec == 0 && !rests(b, now_nsec);
 }
 

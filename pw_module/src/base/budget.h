@@ -17,8 +17,13 @@
 #include "abi/abi.h"
 
 enum {
-    /* A request with its answer, or a wake-up without one. */
+    /* A request with its answer. */
     XPA_REQUEST_WORK_NSEC = 5000,
+    /* To be woken by an event, whether or not there is a request: in a virtual machine a processor
+     * that slept costs most of it. */
+    XPA_WAKE_WORK_NSEC = 8000,
+    /* Each event more that had come by then. */
+    XPA_EVENT_WORK_NSEC = 2000,
     /* Bytes that are copied in a nanosecond. */
     XPA_WORK_BYTES_PER_NSEC = 2,
 };

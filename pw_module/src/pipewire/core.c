@@ -169,6 +169,7 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
     pw_init(NULL, NULL);
     pw->plane = plane;
     spa_list_init(&pw->loop.nodes);
+    spa_list_init(&pw->locked.leaving);
     pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
     if (pw->event_fd < 0 || !pw->thread) {
@@ -214,6 +215,7 @@ void xpa_pw_disconnect(struct xpa_pw *pw) {
     XPA_PW_LOCKED(pw);
     if (!pw->locked.core)
         return;
+    xpa_pw_end_leaving(pw);
     xpa_pw_unwatch_links(pw);
     spa_hook_remove(&pw->locked.core_listener);
     pw_core_disconnect(pw->locked.core);

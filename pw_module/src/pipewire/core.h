@@ -29,6 +29,8 @@ struct xpa_pw {
         struct spa_hook core_listener;
         struct pw_registry *registry;
         struct spa_hook registry_listener;
+        struct spa_list leaving; /* see pipewire/leaving.c */
+        struct spa_source *leaving_event, *leaving_timer;
         struct xpa_pw_event *events; /* a growing ring */
         uint32_t event_count, event_room;
     } locked;
@@ -58,6 +60,11 @@ void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int3
 /* From now on `links_nsec` is kept, until the connection ends. With the lock. */
 void xpa_pw_watch_links(struct xpa_pw *pw);
 void xpa_pw_unwatch_links(struct xpa_pw *pw);
+
+/* Ends a stream that has no listener any more, now or a little later. With the lock. */
+void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream);
+/* All that have not ended yet, before the connection does. */
+void xpa_pw_end_leaving(struct xpa_pw *pw);
 
 /* A version as 1'000'000 * major + 1000 * minor + micro. */
 int xpa_pw_version(void);

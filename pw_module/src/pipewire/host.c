@@ -308,6 +308,6 @@ void xpa_pw_host_free(struct xpa_pw_host *h) {
     XPA_PW_LOCKED(h->pw);
     spa_hook_remove(&h->locked.listener);
     pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);
-    pw_stream_destroy(h->stream);
+    xpa_pw_leave(h->pw, h->stream);
     free(h);
 }

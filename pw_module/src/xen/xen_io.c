@@ -32,8 +32,9 @@ _Static_assert(XPA_UNMAP_SEND_EVENT == UNMAP_NOTIFY_SEND_EVENT, "the kernel's fl
 /* gntdev takes 65536 grants in one call, gntalloc fewer; keeps each size below 2^31. */
 #define MAX_GRANTS 65536u
 
-/* A peer that floods us must not keep the data loop inside one call. */
-#define MAX_DRAIN 256
+/* A peer that floods us must not keep the data loop inside one call: more than fit into a channel's
+ * queue are those that came meanwhile. */
+#define MAX_DRAIN 16
 
 static int open_device(const char *path, int flags) {
     int fd = open(path, O_RDWR | O_CLOEXEC | flags);

@@ -125,9 +125,44 @@ def test_memory_is_a_sum_over_all_streams_of_the_guest_and_comes_back() -> None:
     with pytest.raises(ConfigError, match=f"{POLICY.max_memory_bytes}; raise max-memory-bytes"):
         usage.add_memory(fit, config, 0, POLICY, capture=False)
     assert fit not in usage.memory_bytes
-    usage.drop_memory(0)
+    usage.drop(0)
     usage.add_memory(fit, config, 0, POLICY, capture=False)
     assert sum(usage.memory_bytes.values()) <= POLICY.max_memory_bytes
+
+
+def test_events_are_a_sum_over_all_streams_of_the_guest_and_come_back() -> None:
+    usage = Usage()
+    quick = Config(PcmFormat.S16_LE, 48000, 2, 48, 480)  # 1000 a second
+    for number in range(10):
+        usage.add_load(number, quick, POLICY)
+    usage.add_load(0, quick, POLICY)  # opened anew: not counted twice
+    usage.add_load("without", Config(PcmFormat.S16_LE, 48000, 2, 0, 480), POLICY)
+    with pytest.raises(ConfigError, match=r"streams: 11000 .*raise max-all-events-per-sec"):
+        usage.add_load(10, quick, POLICY)
+    usage.drop(3)
+    usage.add_load(10, quick, POLICY)
+    android = Usage()
+    for number in range(10):
+        android.add_load(number, Config(PcmFormat.S16_LE, 48000, 2, 64, 640), POLICY)
+
+
+def test_samples_are_a_sum_over_all_streams_of_the_guest_and_come_back() -> None:
+    usage = Usage()
+    wide = Config(PcmFormat.S16_LE, 192000, 32, 1024, 4096)
+    usage.add_load(0, wide, POLICY)
+    usage.add_load(0, wide, POLICY)  # opened anew: not counted twice
+    usage.add_load(1, wide, POLICY)
+    slow = Config(PcmFormat.S16_LE, 8000, 1, 64, 640)
+    with pytest.raises(ConfigError, match=r"streams: 12336000 .*raise max-samples-per-sec"):
+        usage.add_load(2, slow, POLICY)  # the host makes 48000 of them
+    assert 2 not in usage.events_per_sec
+    usage.drop(0)
+    usage.add_load(2, slow, POLICY)
+    for config in HONEST:
+        Usage().add_load("stream", config, POLICY)
+    android = Usage()
+    for number in range(10):
+        android.add_load(number, Config(PcmFormat.S16_LE, 48000, 8, 1024, 4096), POLICY)
 
 
 def test_the_store_behind_a_stream_is_bounded() -> None:
@@ -163,6 +198,7 @@ def test_a_virtual_device_ticks_no_faster_than_policy_allows(rate: int) -> None:
         output = VirtualOutput(None, spec, POLICY)  # type: ignore[arg-type]
         assert rate / output.quantum_frames(rate) <= POLICY.max_events_per_sec
         assert output.quantum_frames(rate) >= spec.quantum_frames
+        assert rate / output.quantum_frames(rate) <= 48000 / spec.quantum_frames
     assert VirtualOutput(None, OutputSpec("null"), POLICY).quantum_frames(48000) == 256  # type: ignore[arg-type]
     long = VirtualOutput(None, OutputSpec("loopback", delay_sec=10), POLICY)  # type: ignore[arg-type]
     assert long.memory_bytes(768000) > POLICY.max_memory_bytes
@@ -173,7 +209,7 @@ def test_a_virtual_device_is_made_with_that_quantum() -> None:
         engine = Engine(None)
         output = VirtualOutput(engine, OutputSpec("null"), POLICY)
         assert output.device(48000).quantum_frames == 256
-        assert output.device(768000).quantum_frames == 768
+        assert output.device(768000).quantum_frames == 4096
         output.close()
         engine.close()
 

@@ -13,6 +13,7 @@ import pytest
 from pair import CONFIG, Pair, run
 from waiting import wait_for
 from xenpvaudio.backend.outputs import _VirtualPort
+from xenpvaudio.backend.stream import VOLUME_SEC
 from xenpvaudio.errors import PeerProtocolError
 from xenpvaudio.frontend.link import FrontLink
 from xenpvaudio.frontend.node import Wanted
@@ -30,6 +31,27 @@ def test_volumes_are_set_and_read_back_to_the_step_a_channel_each(tmp_path: Path
         assert (await pair.control(Operation.SET_VOLUME, wrote))[0] == Status.OK
         status, read = await pair.control(Operation.GET_VOLUME, bytes(8))
         assert (status, read) == (Status.OK, wrote)
+
+    run(tmp_path, body)
+
+
+def test_volumes_in_a_row_reach_the_host_as_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: list[tuple[int, ...]] = []
+    monkeypatch.setattr(_VirtualPort, "apply", lambda _, mixer: applied.append((*mixer.steps,)))
+
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for step in range(100):
+            wrote = struct.pack("=ii", -step, -step)
+            assert (await pair.control(Operation.SET_VOLUME, wrote))[0] == Status.OK
+        await wait_for(lambda: bool(applied) and applied[-1] == (-99, -99))
+        assert applied[0] == (0, 0)  # the first one at once
+        assert len(applied) <= 2 + (loop.time() - began) / VOLUME_SEC
+        assert len(applied) < 100
 
     run(tmp_path, body)
 

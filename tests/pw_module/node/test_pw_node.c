@@ -12,6 +12,7 @@ struct pw_buffer *pw_stream_dequeue_buffer(struct pw_stream *stream) {
 }
 void xpa_pw_watch_links(struct xpa_pw *pw) { (void)pw; }
 void xpa_pw_unwatch_links(struct xpa_pw *pw) { (void)pw; }
+void xpa_pw_end_leaving(struct xpa_pw *pw) { (void)pw; }
 
 static const struct xpa_pw_offer OFFER = {
     1, 1, 1, {XENSND_PCM_FORMAT_S16_LE}, {48000}, {2},

@@ -1,0 +1,140 @@
+/* pipewire/leaving.c - streams that nobody needs any more, on their way out; main loop's thread, or
+ * with its lock.
+ *
+ * A client of PipeWire before 0.3.72 keeps the descriptors of messages for what it has destroyed
+ * already (module-protocol-native.c, process_remote, "FIXME close fds"): two of each stream that
+ * ends while it begins, one of each link. A guest that opens and closes would use up all that this
+ * process may have. So the daemon is asked to take the node away; what it had sent until then still
+ * finds its stream, and after that nothing more can come.
+ */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "pipewire/core.h"
+
+enum { NO_LEAK_SINCE = 3072, AGAIN_NSEC = 100000000 };
+
+/* A daemon that does not do as it was asked. */
+static const uint64_t PATIENCE_NSEC = 2000000000;
+
+struct leaving {
+    struct spa_list link;
+    struct xpa_pw *pw;
+    struct pw_stream *stream;
+    struct spa_hook listener;
+    uint64_t since_nsec;
+    bool asked, gone;
+};
+
+static void ask(struct leaving *l) {
+    if (l->pw->locked.registry)
+        pw_registry_destroy(l->pw->locked.registry, pw_stream_get_node_id(l->stream));
+    l->asked = true;
+}
+
+static void look_again(struct xpa_pw *pw) {
+    struct timespec soon = {.tv_nsec = AGAIN_NSEC};
+    pw_loop_update_timer(pw_thread_loop_get_loop(pw->thread), pw->locked.leaving_timer, &soon, NULL,
+                         false);
+}
+
+static void end(struct leaving *l) {
+    spa_list_remove(&l->link);
+    spa_hook_remove(&l->listener);
+    pw_stream_destroy(l->stream);
+    free(l);
+}
+
+static void sweep(struct xpa_pw *pw) {
+    struct leaving *l, *next;
+    uint64_t now_nsec = xpa_now_nsec();
+    spa_list_for_each_safe(l, next, &pw->locked.leaving, link) {
+        if (l->gone || now_nsec - l->since_nsec > PATIENCE_NSEC)
+            end(l);
+    }
+}
+
+static void on_gone(void *data, uint64_t count) {
+    (void)count;
+    sweep(data);
+}
+
+static void on_timer(void *data, uint64_t expirations) {
+    struct xpa_pw *pw = data;
+    (void)expirations;
+    sweep(pw);
+    struct leaving *l;
+    spa_list_for_each (l, &pw->locked.leaving, link) {
+        if (l->asked)
+            ask(l);
+    }
+    if (!spa_list_is_empty(&pw->locked.leaving))
+        look_again(pw);
+}
+
+static void go_on(struct leaving *l, enum pw_stream_state state) {
+    struct xpa_pw *pw = l->pw;
+    switch (state) {
+    case PW_STREAM_STATE_CONNECTING: /* the node has no number yet */
+        break;
+    case PW_STREAM_STATE_PAUSED:
+    case PW_STREAM_STATE_STREAMING:
+        if (!l->asked)
+            ask(l);
+        break;
+    case PW_STREAM_STATE_UNCONNECTED:
+    case PW_STREAM_STATE_ERROR:
+        l->gone = true; /* not from within its own callback */
+        pw_loop_signal_event(pw_thread_loop_get_loop(pw->thread), pw->locked.leaving_event);
+        break;
+    }
+}
+
+static void on_state_changed(void *data, enum pw_stream_state old, enum pw_stream_state state,
+                             const char *error) {
+    (void)old, (void)error;
+    go_on(data, state);
+}
+
+static const struct pw_stream_events EVENTS = {PW_VERSION_STREAM_EVENTS,
+                                               .state_changed = on_state_changed};
+
+static bool has_sources(struct xpa_pw *pw) {
+    struct pw_loop *loop = pw_thread_loop_get_loop(pw->thread);
+    if (!pw->locked.leaving_event)
+        pw->locked.leaving_event = pw_loop_add_event(loop, on_gone, pw);
+    if (!pw->locked.leaving_timer)
+        pw->locked.leaving_timer = pw_loop_add_timer(loop, on_timer, pw);
+    return pw->locked.leaving_event && pw->locked.leaving_timer;
+}
+
+void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
+    enum pw_stream_state state = pw_stream_get_state(stream, NULL);
+    bool there = state != PW_STREAM_STATE_UNCONNECTED && state != PW_STREAM_STATE_ERROR;
+    bool asks = there && xpa_pw_version() < NO_LEAK_SINCE && has_sources(pw);
+    struct leaving *l = asks ? xpa_calloc(1, sizeof *l) : NULL;
+    if (!l) {
+        pw_stream_destroy(stream);
+        return;
+    }
+    l->pw = pw;
+    l->stream = stream;
+    l->since_nsec = xpa_now_nsec();
+    spa_list_append(&pw->locked.leaving, &l->link);
+    pw_stream_add_listener(stream, &l->listener, &EVENTS, l);
+    xpa_pw_watch_links(pw); /* it has the registry */
+    pw_stream_set_active(stream, false);
+    go_on(l, pw_stream_get_state(stream, NULL));
+    look_again(pw);
+}
+
+void xpa_pw_end_leaving(struct xpa_pw *pw) {
+    struct leaving *l;
+    struct pw_loop *loop = pw_thread_loop_get_loop(pw->thread);
+    spa_list_consume(l, &pw->locked.leaving, link) end(l);
+    if (pw->locked.leaving_event)
+        pw_loop_destroy_source(loop, pw->locked.leaving_event);
+    if (pw->locked.leaving_timer)
+        pw_loop_destroy_source(loop, pw->locked.leaving_timer);
+    pw->locked.leaving_event = pw->locked.leaving_timer = NULL;
+}

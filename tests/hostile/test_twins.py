@@ -1,0 +1,57 @@
+"""The rows can fail: without what bounds it, each of these attacks is seen to hurt."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from interop.twin import Change, Twins
+
+from .rows import line, measure
+from .stage import Stage
+
+pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
+
+SECONDS = 2.5
+BUDGET = "enum { SHARE = 8, BURST_NSEC = 2000000 };"
+NO_BUDGET = "enum { SHARE = 1, BURST_NSEC = 2000000000 };"
+
+
+def faults(stage: Stage, name: str) -> str:
+    """What is too much, at the first of three runs in which something is."""
+    stage.start_honest()
+    found: list[str] = []
+    for _ in range(3):
+        row = measure(stage, name, SECONDS, 1.0)
+        print(line(row))
+        if found := row.faults():
+            break
+    return ", ".join(found)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.parametrize("name", ["ring kept full of 256 KiB WRITEs", "events without requests"])
+def test_without_a_budget_the_data_loop_is_the_guests(name: str, tmp_path: Path) -> None:
+    change = Change("base/budget.c", BUDGET, NO_BUDGET)
+    with Stage(env=Twins(tmp_path).make("free", change)) as stage:
+        assert "of a processor" in faults(stage, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "fault"),
+    [
+        ("state 4 in a row, 976 nodes", "max-xenstore-burst = 10000000", "of a processor"),
+        ("reconnecting, 32 streams", "max-xenstore-burst = 10000000", "of a processor"),
+        ("OPEN/CLOSE, 10 streams, two shapes", "max-opens-burst = 100000", "of a processor"),
+        (
+            "8 x 768 kHz, microphone without leave",
+            "max-all-events-per-sec = 10000000\nmax-memory-bytes = 1000000000",
+            "",
+        ),
+    ],
+)
+def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str, fault: str) -> None:
+    with Stage(f"[default]\n{policy}\n") as stage:
+        assert fault in faults(stage, name)
