@@ -5,6 +5,7 @@
 #   make demo ARGS='--json my.wav'  the audio path, end to end, without Xen
 #   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
 #   make lint                       style, types, boundaries
+#   make fuzz SECONDS=600           all fuzzers, the time split between them; 1 if one finds something
 #   make bench                      speed and memory beside the peers'
 #   make bench-beside COMMIT=...    CPU a cycle, beside another commit's in the same run
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: setup setup-test demo test lint bench bench-beside hostile changes clean apt-demo apt-test
+.PHONY: setup setup-test demo test lint fuzz bench bench-beside hostile changes clean apt-demo apt-test
 .PHONY: xen-images xen-test root-test
 
 VENV := .venv
@@ -42,6 +43,10 @@ test: setup-test
 
 lint: setup-test
 	$(PY) -m pytest -q tests/project/test_lint.py tests/project/test_boundaries.py $(PYTEST_ARGS)
+
+SECONDS ?= 60
+fuzz: setup-test $(VENV)/.fuzz
+	PYTHONPATH=tests $(PY) -m fuzz $(SECONDS)
 
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
@@ -106,6 +111,12 @@ $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	echo "installing the tests' tools into .venv" >&2
 	$(PIP) --no-build-isolation --editable '.[test,inspect]' >&2 \
 	    || $(PIP) --no-build-isolation --editable '.[test]' >&2
+	touch $@
+
+# atheris is 35 MB, and the fuzzers in Python run without it, too, then without coverage.
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.test
+	echo "installing atheris into .venv" >&2
+	$(PIP) --no-build-isolation --editable '.[fuzz]' >&2 || echo "no atheris for this Python" >&2
 	touch $@
 
 # For sources that changed since pip compiled them. pip may have run a moment ago, after make had looked

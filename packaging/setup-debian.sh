@@ -8,8 +8,8 @@ build='ca-certificates gcc libc6-dev libpipewire-0.3-dev libxen-dev linux-libc-d
        python3 python3-dev python3-venv'
 demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulseaudio-utils
       wireplumber'
-# The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc.
-test='alsa-utils clang-format pipewire-alsa pipewire-jack systemd'
+# The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc; libFuzzer with clang only.
+test='alsa-utils clang clang-format libclang-rt-dev pipewire-alsa pipewire-jack systemd'
 
 case ${1:-demo} in
 build) wanted=$build ;;

@@ -29,7 +29,8 @@ def test_c_sources_are_formatted() -> None:
     program = shutil.which("clang-format")
     if program is None:
         pytest.fail("clang-format is missing: apt install clang-format")
-    places = [ROOT / "pw_module" / "src", ROOT / "tests" / "pw_module", ROOT / "tests" / "bench"]
+    tests = [ROOT / "tests" / room for room in ("pw_module", "bench", "fuzz")]
+    places = [ROOT / "pw_module" / "src", *tests]
     files = [str(path) for place in places for path in sorted(place.rglob("*.[ch]"))]
     assert files
     check(program, "--dry-run", "--Werror", *files)

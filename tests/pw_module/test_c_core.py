@@ -26,6 +26,23 @@ CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
 MEMORY = "address,undefined"
 THREAD = "thread"
 
+FRONT = [
+    "xen/ring.c",
+    "xen/xen_io.c",
+    "base/loop.c",
+    "base/memory.c",
+    "base/silence.c",
+    "plane/plane.c",
+    "time/clock.c",
+    "time/margin.c",
+    "time/peer_clock.c",
+    "front/data.c",
+    "front/life.c",
+    "front/position.c",
+    "front/requests.c",
+    "front/time.c",
+]
+
 PROGRAMS = [
     ("test_ring", ["xen/ring.c"], MEMORY),
     ("test_ring_oracle", ["xen/ring.c"], MEMORY),
@@ -35,6 +52,7 @@ PROGRAMS = [
     ("test_queue", [], THREAD),
     ("test_loop", ["base/loop.c"], MEMORY),
     ("test_loop", ["base/loop.c"], THREAD),
+    ("test_front_threads", FRONT, THREAD),
     ("test_clock", ["time/clock.c"], MEMORY),
     ("test_converter", ["time/converter.c"], MEMORY),
     ("test_margin", ["time/margin.c"], MEMORY),
@@ -186,6 +204,16 @@ TWINS = {
         "test_queue", [], THREAD, "base/queue.h",
         "atomic_store_explicit(&q->head, head + 1, memory_order_release);",
         "atomic_store_explicit(&q->head, head + 1, memory_order_relaxed);",
+    ),
+    "figures_are_not_atomic": (
+        "test_front_threads", FRONT, THREAD, "plane/stats.h",
+        "#define XPA_LIVE_FIELD(type, name) _Atomic type name;",
+        "#define XPA_LIVE_FIELD(type, name) type name;",
+    ),
+    "buffer_is_given_back_before_the_stream_is_closed": (
+        "test_front_threads", FRONT, THREAD, "front/life.c",
+        "    release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
+        "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
     ),
     "converter_is_given_what_it_asked_for": (
         "test_converter", ["time/converter.c"], "", "time/converter.c",

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from xenpvaudio.config import DomainPolicy
@@ -25,13 +26,14 @@ from xenpvaudio.errors import (
 )
 from xenpvaudio.sndif import packets, page_directory, stream_rules
 from xenpvaudio.sndif.card import StreamConfig
-from xenpvaudio.sndif.codes import PAGE_BYTES, Direction, Key, Operation, Status, status_name
+from xenpvaudio.sndif.codes import Direction, Key, Operation, Status, status_name
 from xenpvaudio.sndif.config_space import Space
 from xenpvaudio.sndif.hwparams import Config, answer
 from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
 from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 
+from .buffers import read_page, write_buffer
 from .guest import Guest
 from .outputs import Identity, Output, Port
 from .policy import check_open, limited_buffer_bytes
@@ -287,7 +289,9 @@ class BackendStream:
         """Within the policy: what the guest shares is mapped."""
         try:
             refs = page_directory.walk(
-                request.gref_directory, request.buffer_bytes, self._read_page
+                request.gref_directory,
+                request.buffer_bytes,
+                partial(read_page, self._domain, self._frontend_id),
             )
             playback = self.config.direction is Direction.PLAYBACK
             buffer = self._domain.grants.map(self._frontend_id, refs, read_only=playback)
@@ -333,13 +337,6 @@ class BackendStream:
             config.buffer_frames,
         )
 
-    def _read_page(self, ref: int) -> bytes:
-        page = self._domain.grants.map(self._frontend_id, [ref], read_only=True)
-        try:
-            return bytes(page.view[:PAGE_BYTES])
-        finally:
-            page.close()
-
     def _close_stream(self) -> None:
         if self._buffer is None:
             return
@@ -367,7 +364,9 @@ class BackendStream:
         begin = request.offset_bytes
         end = begin + packets.transfer_control_bytes(request.operation, channels)
         if request.operation is Operation.GET_VOLUME:
-            return self._write_buffer(begin, packets.pack_volumes(self._mixer.steps))
+            steps, refs = packets.pack_volumes(self._mixer.steps), self._buffer.refs
+            write = partial(write_buffer, where=self.where, log=self._log)
+            return write(self._domain, self._frontend_id, refs, begin, steps)
         data = bytes(self._buffer.view[begin:end])
         if request.operation is Operation.SET_VOLUME:
             self._mixer.set_steps(packets.unpack_volumes(data, channels))
@@ -376,23 +375,6 @@ class BackendStream:
             self._mixer.set_muted(chosen, request.operation is Operation.MUTE)
         self._mixer_due = True
         self._apply_mixer()
-        return Status.OK
-
-    def _write_buffer(self, begin: int, data: bytes) -> Status:
-        """A playback buffer is mapped to be read: the pages that `data` goes to are mapped anew,
-        for as long as it takes to write it."""
-        assert self._buffer is not None
-        first, last = begin // PAGE_BYTES, (begin + len(data) - 1) // PAGE_BYTES
-        try:
-            pages = self._domain.grants.map(self._frontend_id, self._buffer.refs[first : last + 1])
-        except PeerGoneError:  # granted to be read only
-            return Status.EACCES
-        except GrantLimitError as error:
-            self._log.error("%s: %s", self.where, error)
-            return Status.ENOMEM
-        begin -= first * PAGE_BYTES
-        pages.view[begin : begin + len(data)] = data
-        pages.close()
         return Status.OK
 
     def _apply_mixer(self) -> None:

@@ -32,7 +32,9 @@ uint32_t xpa_front_room(const struct xpa_front *f) {
     /* two: the buffer's end may split one */
     if (!f->stream.open || f->link.broken || xpa_front_slots(f) < 2)
         return 0;
-    return f->stream.config.buffer_frames - (uint32_t)f->link.pending_frames;
+    /* A backend may leave those of an earlier OPEN unanswered, whose buffer was longer. */
+    uint64_t buffer = f->stream.config.buffer_frames, pending = f->link.pending_frames;
+    return pending < buffer ? (uint32_t)(buffer - pending) : 0;
 }
 
 void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {

@@ -136,6 +136,24 @@ static void test_random_answers_and_events_never_hurt(void) {
     }
 }
 
+/* Transfers of an earlier OPEN, whose buffer was longer, may never be answered. */
+static void test_what_is_unanswered_of_a_longer_buffer_leaves_no_room(void) {
+    struct bench *t = bench_new(XPA_PLAYBACK);
+    start(t, 300);
+    t->silent = true;
+    xpa_front_put(t->front, NULL, 400);
+    struct xpa_config shorter = t->front->stream.config;
+    shorter.buffer_frames = 100;
+    shorter.period_frames = 50;
+    xpa_front_close(t->front);
+    xpa_front_open(t->front, &shorter, 50);
+    sim_settle(t->plane);
+    CHECK_EQ(t->changes[XPA_FRONT_OPENED], 2);
+    CHECK_EQ(t->front->link.pending_frames, 400);
+    CHECK_EQ(xpa_front_room(t->front), 0);
+    bench_free(t);
+}
+
 /* --- positions --- */
 
 static void test_late_and_repeated_positions_are_ignored(void) {

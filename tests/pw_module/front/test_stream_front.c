@@ -131,6 +131,7 @@ int main(void) {
     test_foreign_status_codes_are_errors();
     test_impossible_indices_break_only_the_stream();
     test_random_answers_and_events_never_hurt();
+    test_what_is_unanswered_of_a_longer_buffer_leaves_no_room();
     test_late_and_repeated_positions_are_ignored();
     test_garbage_is_not_believed();
     test_insisting_backend_is_followed();

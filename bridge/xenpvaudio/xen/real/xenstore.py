@@ -30,7 +30,7 @@ from xenpvaudio.xen.api import (
 )
 
 from .xs_link import CONNECT_ERRORS, Link, Op, UnixLink, XenbusLink
-from .xs_requests import Requests, path_bytes, text
+from .xs_requests import Requests, number, path_bytes, text
 
 CallSoon: TypeAlias = Callable[..., object]
 """How a callback gets to the control plane's thread, like loop.call_soon_threadsafe."""
@@ -139,7 +139,9 @@ class PyxsStore:
         with self._watch_lock:  # a link that dies at once waits for its place
             self._link = self._new_link()
         try:
-            self._domid = int(self.read("domid")) if domid is None else domid
+            if domid is None:
+                domid = number(self.read("domid").encode("utf-8", "surrogateescape"), "read domid")
+            self._domid = domid
         except BaseException:
             self.close()
             raise
@@ -212,8 +214,9 @@ class PyxsStore:
     def _begin(self) -> Requests:
         link = self._link  # one link for the whole transaction
         plain = Requests(link, 0, self._timeout_sec)
-        answer = plain.ask(Op.TRANSACTION_START, "start a transaction", b"\0")
-        return Requests(link, int(answer.rstrip(b"\0")), self._timeout_sec)
+        what = "start a transaction"
+        answer = plain.ask(Op.TRANSACTION_START, what, b"\0")
+        return Requests(link, number(answer, what), self._timeout_sec)
 
     def watch(self, path: str, callback: WatchCallback) -> Watch:
         call_soon = self._call_soon or self._running_loop()

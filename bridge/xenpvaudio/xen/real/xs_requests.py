@@ -24,6 +24,21 @@ def text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def number(data: bytes, what: str) -> int:
+    """A number of 32 bits, as XenStore says a transaction's or a domain's."""
+    digits = data.rstrip(b"\0")
+    if digits.isdigit() and len(digits) <= 10 and int(digits) < 1 << 32:
+        return int(digits)
+    raise XenStoreError(f"XenStore answered no number to {what}", code=errno.EPROTO)
+
+
+def _code(answer: bytes) -> int:
+    """The errno that an ERROR names (xs_wire.h, xsd_errors)."""
+    name = answer.rstrip(b"\0").decode("ascii", "replace")
+    code = vars(errno).get(name)  # which also holds what is no errno
+    return code if isinstance(code, int) else errno.EIO
+
+
 class Requests:
     """The operations, over one link and one transaction (0: none)."""
 
@@ -37,8 +52,7 @@ class Requests:
             raise store_error(errno.E2BIG, what)
         kind, answer = self._link.request(op, body, self._tx_id, self._timeout_sec)
         if kind == Op.ERROR:
-            name = answer.rstrip(b"\0").decode("ascii", "replace")
-            raise store_error(getattr(errno, name, errno.EIO), what)
+            raise store_error(_code(answer), what)
         if kind != op:
             raise XenStoreError(f"XenStore answered type {kind} to {what}", code=errno.EPROTO)
         return bytes(answer)
