@@ -202,6 +202,15 @@ class Machine(RuleBasedStateMachine):
     def guest_writes(self, nodes: list[tuple[str, str]]) -> None:
         self._write(self.hand, self.front, nodes)
 
+    @rule(
+        nodes=st.lists(st.tuples(NODES, WRITTEN), min_size=1, max_size=16),
+        times=st.integers(2, 20),
+    )
+    def guest_writes_again(self, nodes: list[tuple[str, str]], times: int) -> None:
+        """Faster than the device's pace."""
+        for _ in range(times):
+            self._write(self.hand, self.front, nodes)
+
     @rule(states=st.lists(st.sampled_from(STATES), min_size=1, max_size=24), turns=st.booleans())
     def guest_flaps(self, states: list[str], turns: bool) -> None:
         for state in states:
