@@ -6,7 +6,7 @@
 #   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
 #   make lint                       style, types, boundaries
 #   make bench                      speed and memory beside the peers'
-#   make bench-beside COMMIT=...    CPU a cycle, beside another commit's in the same run
+#   make bench-beside COMMIT=...    CPU a cycle, beside another commit at the same time
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
@@ -45,7 +45,7 @@ lint: setup-test
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
 
-# COMMIT=v1.0: CPU a cycle of that commit and of this tree, in turns
+# COMMIT=v1.0: CPU a cycle of that commit and of this tree, at the same time
 bench-beside: setup-test
 	PYTHONPATH=tests $(PY) -m bench.beside $(COMMIT)
 
