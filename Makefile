@@ -7,7 +7,7 @@
 #   make lint                       style, types, boundaries
 #   make fuzz SECONDS=600           all fuzzers, the time split between them; 1 if one finds something
 #   make bench                      speed and memory beside the peers'
-#   make bench-beside COMMIT=...    CPU a cycle, beside another commit's in the same run
+#   make bench-beside COMMIT=...    CPU a cycle, beside another commit at the same time
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
@@ -51,7 +51,7 @@ fuzz: setup-test $(VENV)/.fuzz
 bench: setup-test
 	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
 
-# COMMIT=v1.0: CPU a cycle of that commit and of this tree, in turns
+# COMMIT=v1.0: CPU a cycle of that commit and of this tree, at the same time
 bench-beside: setup-test
 	PYTHONPATH=tests $(PY) -m bench.beside $(COMMIT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.beside import figures
+from bench.beside import figures, rows
 from bench.meter import table
 
 HEAD = ["", "us a cycle", "stolen"]
@@ -18,3 +18,14 @@ def test_each_process_of_each_quantum_is_found() -> None:
 
 def test_other_lines_are_no_figures() -> None:
     assert figures("  our frontend process  117  \nCPU a cycle at quantum\n") == {}
+
+
+def test_the_change_is_the_median_of_each_runs_own_ratio() -> None:
+    """The machine became twice as slow in the second run, and the third has a wild figure."""
+    key = (256, "our frontend process")
+    runs = [
+        ({key: 100.0}, {key: 110.0}),
+        ({key: 200.0}, {key: 220.0}),
+        ({key: 100.0}, {key: 300.0}),
+    ]
+    assert rows(runs) == [["256", key[1], "100", "220", "+10.0%", "+10% to +200%"]]

@@ -67,10 +67,17 @@ def test_there_is_no_third_boot() -> None:
     assert lines[-2].startswith("1 passed, 1 failed in ")
 
 
-def test_what_was_heard_wrong_is_final_also_before_a_wait() -> None:
-    for first in (LOST, f"{LOST}; {WAITED}"):
-        lines = lab(first, PASSED)
-        assert lines[-1] == "left 1 status 1", first
+@pytest.mark.parametrize("wrong", [LOST, "FAIL life.c a traceback in the backend's log"])
+def test_what_was_heard_wrong_is_final_also_beside_a_wait(wrong: str) -> None:
+    for failures in (wrong, f"{wrong}; {WAITED}", f"{WAITED}; {wrong}"):
+        assert lab(failures, PASSED)[-1] == "left 1 status 1", failures
+
+
+def test_what_follows_from_a_wait_does_not_make_it_final() -> None:
+    """As it was seen: the guest that was waited for is not destroyed, its channels stay open."""
+    assert lab(f"{WAITED}; FAIL life.c 4 event channels are still open", PASSED)[-1] == (
+        "left 0 status 0"
+    )
 
 
 def test_without_time_there_is_no_other_boot() -> None:
