@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no Pip
 NAME = "OPEN/CLOSE, 10 streams, two shapes"
 SECONDS = 3.0
 NO_LEAK_SINCE = (0, 3, 72)
+DESTROYS = Change("pipewire/leaving.c", "xpa_pw_version() < NO_LEAK_SINCE", "false")
 
 
 def kept(stage: Stage) -> int:
@@ -41,7 +42,6 @@ def test_opens_and_closes_keep_no_descriptor() -> None:
 @pytest.mark.skipif(library_version() >= NO_LEAK_SINCE, reason="this PipeWire closes them itself")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_streams_that_are_simply_destroyed_keep_descriptors(tmp_path: Path) -> None:
-    change = Change("pipewire/leaving.c", "xpa_pw_version() < NO_LEAK_SINCE", "false")
-    with Stage(env=Twins(tmp_path).make("destroys", change)) as stage:
+    with Stage(env=Twins(tmp_path).make("destroys", DESTROYS)) as stage:
         stage.attack(NAME, 0.5)
         assert kept(stage) > 4 * FEW_DESCRIPTORS

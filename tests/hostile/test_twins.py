@@ -15,8 +15,11 @@ from .stage import Stage
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
 SECONDS = 2.5
-BUDGET = "enum { SHARE = 8, BURST_NSEC = 2000000 };"
-NO_BUDGET = "enum { SHARE = 1, BURST_NSEC = 2000000000 };"
+NO_BUDGET = Change(
+    "base/budget.c",
+    "enum { SHARE = 8, BURST_NSEC = 2000000 };",
+    "enum { SHARE = 1, BURST_NSEC = 2000000000 };",
+)
 
 
 def faults(stage: Stage, name: str) -> str:
@@ -34,8 +37,7 @@ def faults(stage: Stage, name: str) -> str:
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 @pytest.mark.parametrize("name", ["ring kept full of 256 KiB WRITEs", "events without requests"])
 def test_without_a_budget_the_data_loop_is_the_guests(name: str, tmp_path: Path) -> None:
-    change = Change("base/budget.c", BUDGET, NO_BUDGET)
-    with Stage(env=Twins(tmp_path).make("free", change)) as stage:
+    with Stage(env=Twins(tmp_path).make("free", NO_BUDGET)) as stage:
         assert "of a processor" in faults(stage, name)
 
 

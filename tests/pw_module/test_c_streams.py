@@ -73,6 +73,7 @@ NODE = [
     "node/graph.c",
     "node/lead.c",
 ]
+CONNECTION = ["pipewire/core.c", "pipewire/library.c"]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -86,8 +87,8 @@ PROGRAMS = {
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
-    "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", "pipewire/core.c"], TIME),
-    "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", "pipewire/core.c"], TIME),
+    "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", *CONNECTION], TIME),
+    "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", *CONNECTION], TIME),
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }

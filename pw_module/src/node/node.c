@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "node/node.h"
+#include "pipewire/library.h"
 
 static int invoke(struct xpa_pw_node *n, spa_invoke_func_t func, const void *data, size_t size) {
     /* blocking: on return the data loop has seen it */

@@ -10,15 +10,8 @@
 
 #include <pipewire/data-loop.h>
 
+#include "pipewire/library.h"
 #include "xen/sndif.h"
-
-int xpa_pw_version(void) {
-    int major = 0, minor = 0, micro = 0;
-    sscanf(pw_get_library_version(), "%d.%d.%d", &major, &minor, &micro);
-    return major * 1000000 + minor * 1000 + micro;
-}
-
-const char *xpa_pw_library_version(void) { return pw_get_library_version(); }
 
 /* What audioconvert turns into the graph's floats; compressed formats have no place in a graph.
  * The big-endian unsigned ones have names in SPA and no converter. */

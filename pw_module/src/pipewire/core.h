@@ -66,9 +66,6 @@ void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream);
 /* All that have not ended yet, before the connection does. */
 void xpa_pw_end_leaving(struct xpa_pw *pw);
 
-/* A version as 1'000'000 * major + 1000 * minor + micro. */
-int xpa_pw_version(void);
-
 /* sndif format number <-> SPA_AUDIO_FORMAT_*; 0 (unknown) or -1 where there is none. */
 uint32_t xpa_pw_spa_format(uint32_t sndif_format);
 int xpa_pw_sndif_format(uint32_t spa_format);

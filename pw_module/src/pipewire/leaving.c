@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "pipewire/core.h"
+#include "pipewire/library.h"
 
 enum { NO_LEAK_SINCE = 3072, AGAIN_NSEC = 100000000 };
 

@@ -24,11 +24,11 @@ def failing(times: int, error: Exception, real: Callable[..., Any]) -> Callable[
     """`real`, but its first calls raise."""
     left = [times]
 
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         left[0] -= 1
         if left[0] >= 0:
             raise error
-        return real(*args)
+        return real(*args, **options)
 
     return call
 

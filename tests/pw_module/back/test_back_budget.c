@@ -94,7 +94,8 @@ static uint64_t flooded(int direction, uint8_t operation, uint32_t bytes) {
 
 static void test_transfers_are_bounded(void) {
     uint64_t empty = flooded(XPA_PLAYBACK, XENSND_OP_WRITE, 0);
-    CHECK(empty > 15000 && empty < 27000, "%llu empty WRITEs", (unsigned long long)empty);
+    /* 25000 if its 40000 events a second cost nothing. */
+    CHECK(empty > 4000 && empty < 10000, "%llu empty WRITEs", (unsigned long long)empty);
     uint64_t whole = flooded(XPA_CAPTURE, XENSND_OP_READ, LONG_BUFFER * RIG_FRAME_BYTES);
     CHECK(whole > 700 && whole < 1100, "%llu READs of a whole buffer", (unsigned long long)whole);
     uint64_t refused = flooded(XPA_CAPTURE, XENSND_OP_READ, UINT32_MAX);
@@ -200,7 +201,7 @@ static void test_streams_of_a_guest_share_what_it_may_cost(void) {
     }
     sim_run(r->plane, SIM_SEC);
     uint64_t sum = floods[0].answered + floods[1].answered;
-    CHECK(sum > 15000 && sum < 27000, "%llu requests of both", (unsigned long long)sum);
+    CHECK(sum > 2500 && sum < 8000, "%llu requests of both", (unsigned long long)sum);
     for (int i = 0; i < 2; i++) { /* neither keeps the other from its part */
         CHECK(floods[i].answered > sum / 10, "%llu of them",
               (unsigned long long)floods[i].answered);
