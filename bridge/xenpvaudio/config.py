@@ -150,7 +150,7 @@ class DomainPolicy:
     min_period_frames: int = 16
     max_events_per_sec: int = 1000  # position events of a stream, ticks of a virtual device
     max_all_events_per_sec: int = 10000  # position events of all its streams
-    max_samples_per_sec: int = 12_288_000  # of all its streams: 64 channels at 192 kHz
+    max_samples_per_sec: int = 6_144_000  # of all its streams: 64 channels at 96 kHz
     min_quantum_frames: int = 64  # at 48 kHz: the shortest host quantum that it may ask for
     max_buffer_bytes: int = 1 << 20  # shared with a stream
     max_store_bytes: int = 1 << 23  # our own memory behind that

@@ -257,7 +257,8 @@ class Stage:
 
     def process(self) -> Process:
         assert self.backend is not None
-        assert self.backend.poll() is None, f"the backend ended: {self.log.read_text()[-2000:]}"
+        status = self.backend.poll()
+        assert status is None, f"the backend ended, {status}: {self.log.read_text()[-2000:]}"
         return Process.of(self.backend.pid)
 
     def window(self, seconds: float) -> Window:

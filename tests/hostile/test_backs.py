@@ -19,13 +19,13 @@ from xenpvaudio.xen.connect import SIM_VARIABLE
 from xenpvaudio.xen.sim.process import start_hypervisor
 from xenpvaudio.xen.sim.toolstack import Toolstack
 
-from .backs import ATTACKS, GUEST
+from .backs import ATTACKS, EVENTS_ONLY, GUEST
 from .rows import BURST_LINES, CPU, LINES_PER_SEC
 from .stage import Process, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
-SECONDS = 3.0
+SECONDS = 1.5
 STALL_NSEC = 2_000_000
 RSS_MIB = 16
 
@@ -60,8 +60,8 @@ class Place:
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            assert back.stdout is not None
             try:
-                assert back.stdout is not None
                 assert back.stdout.readline() == "ready\n", self.log.read_text()
                 before, lines, began = Process.of(frontend.pid), self.lines(), time.monotonic()
                 done = int(back.communicate()[0])
@@ -72,7 +72,8 @@ class Place:
             finally:
                 for process in (back, frontend):
                     process.kill()
-                    process.communicate()
+                    process.wait()
+                back.stdout.close()
 
     def lines(self) -> int:
         return self.log.read_bytes().count(b"\n")
@@ -91,7 +92,12 @@ def test_a_hostile_backend_costs_the_frontend_little(place: Place, name: str) ->
         done, cpu, rss_mib, lines, _ = found
         print(f"{name}: {done} times, {cpu:.1%}, {rss_mib:+.1f} MiB, {lines} lines in {SECONDS} s")
         most_lines = BURST_LINES + LINES_PER_SEC * SECONDS + 8
-        return done > 0 and cpu < CPU and rss_mib < RSS_MIB and lines <= most_lines
+        return (
+            done > 0
+            and (cpu < CPU or name in EVENTS_ONLY)
+            and rss_mib < RSS_MIB
+            and lines <= most_lines
+        )
 
     (found,) = runs_that_count(lambda: place.run(name), right, 1, 3, STALL_NSEC)
     assert right(found), place.log.read_text()[-1500:]

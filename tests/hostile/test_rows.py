@@ -18,7 +18,7 @@ from .stage import Stage
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
-SECONDS = 2.5
+SECONDS = 1.5
 ALONE_SEC = 1.0
 STALL_NSEC = 2_000_000
 

@@ -35,25 +35,19 @@ def faults(stage: Stage, name: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-@pytest.mark.parametrize("name", ["ring kept full of 256 KiB WRITEs", "events without requests"])
-def test_without_a_budget_the_data_loop_is_the_guests(name: str, tmp_path: Path) -> None:
+def test_without_a_budget_the_data_loop_is_the_guests(tmp_path: Path) -> None:
     with Stage(env=Twins(tmp_path).make("free", NO_BUDGET)) as stage:
-        assert "of a processor" in faults(stage, name)
+        assert "of a processor" in faults(stage, "events without requests")
 
 
 @pytest.mark.parametrize(
-    ("name", "policy", "fault"),
+    ("name", "policy"),
     [
-        ("state 4 in a row, 976 nodes", "max-xenstore-burst = 10000000", "of a processor"),
-        ("reconnecting, 32 streams", "max-xenstore-burst = 10000000", "of a processor"),
-        ("OPEN/CLOSE, 10 streams, two shapes", "max-opens-burst = 100000", "of a processor"),
-        (
-            "8 x 768 kHz, microphone without leave",
-            "max-all-events-per-sec = 10000000\nmax-memory-bytes = 1000000000",
-            "",
-        ),
+        ("state 4 in a row, 976 nodes", "max-xenstore-burst = 10000000"),
+        ("OPEN/CLOSE, 10 streams, two shapes", "max-opens-burst = 100000"),
+        ("most channels at 768 kHz", "max-samples-per-sec = 24576000"),
     ],
 )
-def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str, fault: str) -> None:
+def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str) -> None:
     with Stage(f"[default]\n{policy}\n") as stage:
-        assert fault in faults(stage, name)
+        assert "of a processor" in faults(stage, name)

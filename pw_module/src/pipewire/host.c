@@ -225,6 +225,24 @@ static const struct pw_stream_events STREAM_EVENTS = {
     .process = on_process,
 };
 
+/* audioconvert makes buffers for two of the longest quanta, and memory for 64 of them behind that,
+ * which it counts in 32 bits (audioconvert.c: impl_node_port_use_buffers() in 0.3.65, ensure_tmp()
+ * in 1.4.2). With the rate and the channels that a guest may choose, 64 buffers are 4 GiB and more,
+ * the count wraps, and it writes past the little that it gets. */
+enum { LONGEST_QUANTA_FRAMES = 16384, USUAL_RATE = 48000, MOST_BUFFER_BYTES = 1 << 24 };
+
+/* NULL: what audioconvert makes by itself is small enough, for a graph of 8 kHz too. */
+static const struct spa_pod *smaller_buffers(struct spa_pod_builder *b, uint32_t frame_bytes,
+                                             uint32_t rate) {
+    uint64_t usual = (uint64_t)frame_bytes * rate * LONGEST_QUANTA_FRAMES / USUAL_RATE;
+    if (usual <= MOST_BUFFER_BYTES / 8)
+        return NULL;
+    int bytes = (int)SPA_MIN(usual, (uint64_t)MOST_BUFFER_BYTES);
+    return spa_pod_builder_add_object(
+        b, SPA_TYPE_OBJECT_ParamBuffers, SPA_PARAM_Buffers, SPA_PARAM_BUFFERS_size,
+        SPA_POD_CHOICE_RANGE_Int(bytes, (int)frame_bytes, MOST_BUFFER_BYTES));
+}
+
 struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, uint32_t id,
                                     int direction, uint32_t sndif_format, uint32_t rate,
                                     uint32_t channels, uint32_t sample_bytes,
@@ -258,12 +276,15 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
         SPA_AUDIO_INFO_RAW_INIT(.format = xpa_pw_spa_format(sndif_format), .rate = rate,
                                 .channels = channels);
     xpa_pw_positions(channels, info.position);
-    const struct spa_pod *param = spa_format_audio_raw_build(&b, SPA_PARAM_EnumFormat, &info);
+    const struct spa_pod *params[] = {
+        spa_format_audio_raw_build(&b, SPA_PARAM_EnumFormat, &info),
+        smaller_buffers(&b, h->frame_bytes, rate),
+    };
     int result = pw_stream_connect(
         h->stream, direction == XPA_CAPTURE ? PW_DIRECTION_INPUT : PW_DIRECTION_OUTPUT, PW_ID_ANY,
         PW_STREAM_FLAG_AUTOCONNECT | PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS |
             PW_STREAM_FLAG_INACTIVE,
-        &param, 1);
+        params, params[1] ? 2 : 1);
     if (result < 0) {
         xpa_pw_host_free(h);
         errno = -result;
