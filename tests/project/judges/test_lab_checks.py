@@ -56,6 +56,30 @@ def test_each_underrun_of_a_player_may_be_one_silence() -> None:
     assert "51 silent" not in frames.compare_frames(twice, PLAYED * 2, underruns=1)
 
 
+def played_in_turn(plays: list[tuple[bytes, int]], meant: int = 0) -> str:
+    """What is told of these recordings, each with its player's underruns."""
+    return str(frames.compare_plays(lambda: plays.pop(0), PLAYED, meant_underruns=meant))
+
+
+def test_a_play_is_made_again_after_an_underrun_that_nobody_meant() -> None:
+    twice = cut(0, 600) + cut(580, 1000)
+    assert played_in_turn([(twice, 1), (PLAYED, 0)]) == "4000 bytes equal"
+    assert played_in_turn([(twice, 2), (twice, 2), (PLAYED, 1)], meant=1) == "4000 bytes equal"
+
+
+@pytest.mark.parametrize(
+    ("underruns", "meant", "left"), [([0], 0, 2), ([1], 1, 2), ([1, 1, 1], 0, 0), ([1, 0], 0, 1)]
+)
+def test_frames_that_no_underrun_explains_are_final(
+    underruns: list[int], meant: int, left: int
+) -> None:
+    twice = cut(0, 600) + cut(580, 1000)
+    plays = [(twice, count) for count in underruns] + [(PLAYED, 0)] * left
+    with pytest.raises(frames.DifferentError, match=r"580\.\.999"):
+        played_in_turn(plays, meant)
+    assert len(plays) == left
+
+
 @pytest.mark.parametrize(
     "recorded",
     [

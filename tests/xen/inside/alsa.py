@@ -27,7 +27,7 @@ def check(result: int, what: str) -> int:
 
 
 class Playback:
-    def __init__(self, device: str = "hw:0,0", latency_usec: int = 200_000) -> None:
+    def __init__(self, device: str = "hw:0,0", latency_usec: int = 680_000) -> None:
         self._pcm = ctypes.c_void_p()
         check(asound.snd_pcm_open(ctypes.byref(self._pcm), device.encode(), PLAYBACK, 0), "open")
         check(

@@ -10,14 +10,8 @@ import subprocess
 import time
 
 from cards import wait_card
-from dom0 import (
-    OUT,
-    Daemon,
-    Lab,
-    compare_frames,
-    expect,
-    finished,
-)
+from dom0 import OUT, Daemon, Lab, expect, finished
+from frames import compare_plays
 from guest import Guest
 
 CARD = (
@@ -106,37 +100,37 @@ def start_guest(lab: Lab, guest: Guest, backend: Daemon) -> None:
 
 def play_all(lab: Lab, guest: Guest, how: str) -> str:
     """Plays the numbered frames with aplay, and compares what the host was given."""
-    RECORD.unlink(missing_ok=True)
-    started = time.monotonic()
-    output = guest.must(f"timeout 110 aplay {RAW} {how} {FRAMES}")
-    took = time.monotonic() - started
-    return f"{compared(lab.frames, output)}, aplay took {took:.1f} s"
+    return aplay(guest, f"{RAW} {how} {FRAMES}", lab.frames)
 
 
-def compared(played: bytes, output: str, frame_bytes: int = 4) -> str:
-    """`output`: what the player said; for each underrun one silence may stand in the recording."""
-    underruns = output.count("underrun!!!")
-    return compare_frames(finished(RECORD), played, frame_bytes, underruns=underruns)
+def aplay(guest: Guest, options: str, played: bytes, frame_bytes: int = 4) -> str:
+    took_sec = 0.0
+
+    def play() -> tuple[bytes, int]:
+        nonlocal took_sec
+        RECORD.unlink(missing_ok=True)
+        started = time.monotonic()
+        output = guest.must(f"timeout 110 aplay {options}")
+        took_sec = time.monotonic() - started
+        return finished(RECORD), output.count("underrun!!!")
+
+    return f"{compare_plays(play, played, frame_bytes)}, aplay took {took_sec:.1f} s"
 
 
 def play(lab: Lab, guest: Guest) -> None:
     with lab.scenario("kernel.play_is_bit_exact") as figures:
         figures.append(play_all(lab, guest, periods(2400, 4)))
     with lab.scenario("kernel.two_periods_a_buffer") as figures:
-        figures.append(play_all(lab, guest, periods(4800, 2)))
+        figures.append(play_all(lab, guest, periods(16384, 2)))
     with lab.scenario("kernel.odd_period") as figures:
-        figures.append(play_all(lab, guest, periods(2003, 5)))
+        figures.append(play_all(lab, guest, periods(2003, 17)))
     with lab.scenario("kernel.full_buffer") as figures:
         figures.append(play_all(lab, guest, periods(16384, 4)))
     with lab.scenario("kernel.start_stop_storm") as figures:
         figures.append(guest.must("timeout 90 python3 /run/lab/inside/alsa.py storm 20").strip())
-        figures.append(play_all(lab, guest, periods(2400, 4)))
+        figures.append(play_all(lab, guest, periods(2400, 14)))
     with lab.scenario("kernel.underrun_loses_nothing") as figures:
-        RECORD.unlink(missing_ok=True)
-        command_line = f"timeout 110 python3 /run/lab/inside/alsa.py gap {FRAMES} 1"
-        underruns = int(guest.must(command_line).split()[0])
-        expect(underruns > 0, "there was no underrun")
-        figures.append(compared(lab.frames, "underrun!!!" * underruns))
+        figures.append(underrun(lab, guest))
     with lab.scenario("kernel.s32_44100") as figures:
         wide = b"".join(b"\x11\x22" + lab.frames[at : at + 2] for at in range(0, 400_000, 2))
         guest.must(
@@ -144,13 +138,20 @@ def play(lab: Lab, guest: Guest) -> None:
             "open('/tmp/wide.raw','wb').write(b''.join(b'\\x11\\x22'+d[i:i+2]"
             'for i in range(0,400000,2)))"'
         )
-        RECORD.unlink(missing_ok=True)
-        output = guest.must(
-            "timeout 110 aplay -D hw:0,0 -q -t raw -f S32_LE -r 44100 -c 2 "
-            f"{periods(2048, 4)} /tmp/wide.raw"
-        )
-        figures.append(compared(wide, output, 8))
+        options = f"-D hw:0,0 -q -t raw -f S32_LE -r 44100 -c 2 {periods(2048, 16)} /tmp/wide.raw"
+        figures.append(aplay(guest, options, wide, 8))
     plays_in_a_row(lab, guest)
+
+
+def underrun(lab: Lab, guest: Guest) -> str:
+    def play() -> tuple[bytes, int]:
+        RECORD.unlink(missing_ok=True)
+        command_line = f"timeout 110 python3 /run/lab/inside/alsa.py gap {FRAMES} 2"
+        underruns = int(guest.must(command_line).split()[0])
+        expect(underruns > 0, "there was no underrun")
+        return finished(RECORD), underruns
+
+    return compare_plays(play, lab.frames, meant_underruns=1)
 
 
 def cut(number: int) -> tuple[int, int, str]:
@@ -166,9 +167,9 @@ def plays_in_a_row(lab: Lab, guest: Guest) -> None:
         equal_bytes = 0
         for number in range(PLAYS_IN_A_ROW):
             first, end, line = cut(number)
-            RECORD.unlink(missing_ok=True)
-            output = guest.must(f"{line}; timeout 110 aplay {RAW} {LONG} /tmp/part.raw")
-            print(f"  play {number}: {compared(lab.frames[first:end], output)}", flush=True)
+            guest.must(line)
+            told = aplay(guest, f"{RAW} {LONG} /tmp/part.raw", lab.frames[first:end])
+            print(f"  play {number}: {told}", flush=True)
             equal_bytes += end - first
         figures.append(f"{PLAYS_IN_A_ROW} plays, {equal_bytes} bytes equal")
 
