@@ -51,3 +51,11 @@ def test_without_a_budget_the_data_loop_is_the_guests(tmp_path: Path) -> None:
 def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str) -> None:
     with Stage(f"[default]\n{policy}\n") as stage:
         assert "of a processor" in faults(stage, name)
+
+
+def test_a_rate_and_channels_that_overflow_the_converter_end_nobody() -> None:
+    """64 buffers of 32 channels of float64 at 768 kHz are 4 GiB, which it counts in 32 bits."""
+    with Stage(f"[default]\nmax-samples-per-sec = {32 * 768000}\n") as stage:
+        assert stage.attack("most channels at 768 kHz", 1.0) > 0
+        assert "768000 Hz 32 channels" in stage.log.read_text()
+        stage.process()  # it is there
