@@ -66,8 +66,6 @@ OTHERS = (
 PATHS = ("/", "/local/domain/0", "device/vsnd/0", "../..", "/local/domain/0/backend/vsnd/1/0")
 PERMS = (("n{0}",), ("n{0}", "r0"), ("n{0}", "n0"), ("b{0}",), ("n{0}", "w0", "r1"))
 
-logging.getLogger("xenpvaudio").setLevel(logging.CRITICAL)
-
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
@@ -89,6 +87,9 @@ class World:
         self.tools = self._stack.enter_context(Toolstack(sim))
         self.crowd = self.run(self._begin(sim))
         device.internal_error = self._unforeseen  # type: ignore[attr-defined]
+        log = logging.getLogger("xenpvaudio")
+        self._stack.callback(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
         self.descriptors = _descriptors()
         self.mapped = self._held()
 
@@ -129,6 +130,7 @@ class World:
 
     def close(self) -> None:
         self.run(self.crowd.close())
+        device.internal_error = internal_error  # type: ignore[attr-defined]
         self._stack.close()
         self.loop.close()
 
