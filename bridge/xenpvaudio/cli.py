@@ -86,6 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--private", action="store_true", help="do not use the running PipeWire")
     demo.add_argument("-v", "--verbose", action="store_true")
     _add_measurements(commands)
+    doctor = commands.add_parser(
+        "doctor", help="look at all that sound depends on here, and say what mends it"
+    )
+    doctor.add_argument(
+        "half",
+        nargs="?",
+        default="",
+        choices=("", "frontend", "backend"),
+        help="which half is to work here (by default found out)",
+    )
+    doctor.add_argument("--json", action="store_true", help="the findings as JSON")
+    doctor.add_argument("-v", "--verbose", action="store_true")
     return parser
 
 
@@ -195,6 +207,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 source=arguments.source,
             )
         )
+    elif arguments.command == "doctor":
+        from .control.doctor import run_doctor
+
+        return run_doctor(arguments.half, as_json=arguments.json)
     else:
         from .sndif.codes import FORMAT_BY_NAME
         from .testbed.demo import DemoOptions, run_demo

@@ -39,7 +39,8 @@ PYTHON_ROOMS = {
     "backend": "engine xenbus sndif xen.api config native sound logs",
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
-    "top": "frontend backend engine testbed measure xen sndif config logs native.privilege",
+    "control": "xen xenbus sndif config logs testbed.graph_dump",
+    "top": "frontend backend engine testbed measure control xen sndif config logs native.privilege",
 }
 TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon", "xenpvaudio.instance_lock")
 
@@ -59,6 +60,7 @@ PURE = (
     "xenbus.pace",
     "backend.open_pace",
     "testbed.graph_dump",
+    "control.finding",
 )
 # fmt: off
 IMPURE = {

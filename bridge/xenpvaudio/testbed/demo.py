@@ -24,11 +24,12 @@ from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 from xenpvaudio.sound.compare import Comparison, compare
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import WavFile, read_wav, to_float32, write_wav
+from xenpvaudio.xen.connect import SIM_VARIABLE
 from xenpvaudio_native.pipewire import library_version
 
 from .noise_player import noise
 from .pwconf import POSITIONS
-from .testbed import SINK, Testbed, card_nodes, running_session
+from .testbed import GUEST_DOMID, SINK, Testbed, card_nodes, running_session
 
 # The card's format for a file's encoding: the narrowest that loses nothing.
 WIRE_FORMATS = {
@@ -301,7 +302,8 @@ def _keep(bed: Testbed) -> int:
     print("The guest is up. In another terminal, to be in it:\n")
     for key in ("XDG_RUNTIME_DIR", "PULSE_SERVER", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME"):
         print(f"  export {key}={env[key]}")
-    print("\nthen for example: wpctl status; pw-play FILE.wav; pactl list sinks; pw-top\n")
+    print(f"  export {SIM_VARIABLE}={bed.directory / 'xen'}:{GUEST_DOMID}")
+    print("\nthen for example: wpctl status; paplay FILE.wav; xen-pv-audio doctor; pw-top\n")
     print("Ctrl-C here ends it.", flush=True)
     try:
         while True:

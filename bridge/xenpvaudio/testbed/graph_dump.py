@@ -14,7 +14,8 @@ _JSON = json.JSONDecoder()
 
 
 def parse_dump(text: str) -> list[dict[str, Any]]:
-    """The objects that are there in the end, each with its "info". ValueError if it is no dump."""
+    """The objects that are there in the end, each with its "info", or with its "metadata".
+    ValueError if it is no dump."""
     found: dict[int, dict[str, Any]] = {}
     rest = text.strip()
     if not rest:
@@ -24,7 +25,7 @@ def parse_dump(text: str) -> list[dict[str, Any]]:
         for thing in objects:
             found[thing["id"]] = thing
         rest = rest[end:].lstrip()
-    return [thing for thing in found.values() if thing.get("info")]
+    return [thing for thing in found.values() if thing.get("info") or "metadata" in thing]
 
 
 def of_kind(objects: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -38,4 +39,12 @@ def named_node(objects: Iterable[dict[str, Any]], name: str) -> dict[str, Any] |
     for node in of_kind(objects, "Node"):
         if node["info"]["props"].get("node.name") == name:
             return node
+    return None
+
+
+def metadata(objects: Iterable[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """Values by key of the metadata with this name; None if there is none."""
+    for thing in objects:
+        if "metadata" in thing and (thing.get("props") or {}).get("metadata.name") == name:
+            return {entry["key"]: entry["value"] for entry in thing["metadata"]}
     return None

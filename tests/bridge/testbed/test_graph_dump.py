@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xenpvaudio.testbed.graph_dump import named_node, of_kind, parse_dump
+from xenpvaudio.testbed.graph_dump import metadata, named_node, of_kind, parse_dump
 
 NODE = (
     '{"id": %d, "type": "PipeWire:Interface:Node", "info": {"props": {"node.name": "%s"}, '
@@ -16,17 +16,20 @@ def test_later_arrays_change_and_remove_what_was_there() -> None:
     text = (
         f"[{NODE % (30, 'sink', 'suspended')}, {NODE % (31, 'client', 'running')},\n"
         '{"id": 0, "type": "PipeWire:Interface:Core", "info": {"props": {}}},'
-        '{"id": 7, "type": "PipeWire:Interface:Metadata", "metadata": []}]\n'
+        '{"id": 7, "type": "PipeWire:Interface:Metadata", "props": {"metadata.name": "settings"},'
+        ' "metadata": [{"subject": 0, "key": "clock.rate", "type": "", "value": 48000}]}]\n'
         f"[{NODE % (30, 'sink', 'running')}]\n"
         '[\n  {\n    "id": 31,\n    "info": null\n  }\n]\n'
     )
     objects = parse_dump(text)
-    assert [thing["id"] for thing in objects] == [30, 0]
+    assert [thing["id"] for thing in objects] == [30, 0, 7]
     assert [node["id"] for node in of_kind(objects, "Node")] == [30]
     sink = named_node(objects, "sink")
     assert sink is not None
     assert sink["info"]["state"] == "running"
     assert named_node(objects, "client") is None
+    assert metadata(objects, "settings") == {"clock.rate": 48000}
+    assert metadata(objects, "default") is None
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "can't connect: Host is down", '[{"id": 1'])

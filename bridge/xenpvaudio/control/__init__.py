@@ -1,0 +1,4 @@
+"""What a person asks and orders: doctor.
+
+May use: xen, xenbus, sndif, config, logs, testbed.graph_dump.
+"""

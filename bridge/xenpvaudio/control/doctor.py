@@ -1,0 +1,111 @@
+"""The command doctor: looks at everything that sound depends on here, and says what mends it.
+
+Each check stands alone; what cannot be looked at because of an earlier one is said to be unknown.
+Nothing is changed, and no daemon of ours need run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TextIO
+
+from xenpvaudio.config import DEFAULT_POLICY_PATH, load_policy
+from xenpvaudio.errors import ConfigError, XenPvAudioError
+from xenpvaudio.logs.quoting import printable
+from xenpvaudio.sndif.card import Card
+from xenpvaudio.xen.connect import domain_from_env
+
+from . import graph_checks, kernel_checks, store_checks
+from .finding import Finding, Level, ok, unknown, wrong
+from .machine import Machine
+
+FRONTEND, BACKEND = "frontend", "backend"
+
+
+def examine(machine: Machine, half: str) -> Iterator[Finding]:
+    """All findings, in the order in which they depend on each other."""
+    yield kernel_checks.hypervisor(machine)
+    if half == FRONTEND:
+        yield kernel_checks.kernel_driver(machine)
+    wanted = kernel_checks.FRONTEND_DEVICES if half == FRONTEND else kernel_checks.BACKEND_DEVICES
+    yield from kernel_checks.devices(machine, wanted)
+    if half == BACKEND:
+        yield _policy(machine)
+    cards: list[Card] = []
+    yield from _store(machine, half, cards)
+    yield kernel_checks.real_time(machine)
+    yield from _graph(machine, half, cards)
+
+
+def _policy(machine: Machine) -> Finding:
+    path = machine.path(str(DEFAULT_POLICY_PATH).lstrip("/"))
+    if not path.exists():
+        return ok("policy", f"no {DEFAULT_POLICY_PATH}: no guest may record")
+    try:
+        load_policy(path)
+    except ConfigError as error:
+        return wrong("policy", error.message, error.hint or f"correct {DEFAULT_POLICY_PATH}")
+    return ok("policy", str(DEFAULT_POLICY_PATH))
+
+
+def _store(machine: Machine, half: str, cards: list[Card]) -> Iterator[Finding]:
+    try:
+        domain = domain_from_env(lambda call, *rest: call(*rest), machine.environ)
+    except XenPvAudioError as error:
+        yield store_checks.error_finding("xenstore", error)
+        yield unknown("card", "the cards: XenStore has them")
+        return
+    try:
+        yield ok("xenstore", f"XenStore answers, this is domain {domain.domid}")
+        look = store_checks.own_cards if half == FRONTEND else store_checks.guests_cards
+        yield from look(domain, cards)
+    except XenPvAudioError as error:
+        yield store_checks.error_finding("card", error)
+    finally:
+        domain.close()
+
+
+def _graph(machine: Machine, half: str, cards: Iterable[Card]) -> Iterator[Finding]:
+    found = graph_checks.read_graph(machine)
+    if isinstance(found, Finding):
+        yield found
+        yield unknown("devices", "what is in PipeWire's graph")
+        return
+    yield graph_checks.daemon(found)
+    yield graph_checks.session_manager(found)
+    if half == FRONTEND:
+        yield graph_checks.pulse(machine)
+        yield graph_checks.quantum_rule(found)
+        streams = sum(1 for card in cards for _ in card.streams)
+        yield from graph_checks.own_nodes(found, streams)
+
+
+def told(findings: Iterable[Finding]) -> Iterator[str]:
+    """Lines for a person: what is wrong has what mends it below."""
+    for finding in findings:
+        word = finding.level.upper() if finding.level is Level.WRONG else finding.level
+        yield printable(f"{word:<8} {finding.text}")
+        if finding.mend:
+            yield printable(f"{'':<8} -> {finding.mend}")
+
+
+def run_doctor(
+    half: str = "",
+    *,
+    as_json: bool = False,
+    machine: Machine | None = None,
+    out: TextIO = sys.stdout,
+) -> int:
+    """`half`: which one is to work here; empty: the backend where domains are started, else the
+    frontend. 1 if anything is wrong."""
+    machine, out = machine or Machine(), out or sys.stdout
+    findings = list(examine(machine, half or (BACKEND if machine.is_host else FRONTEND)))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2), file=out)
+    else:
+        for line in told(findings):
+            print(line, file=out)
+    return 1 if any(finding.level is Level.WRONG for finding in findings) else 0
