@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -247,6 +248,23 @@ def _policy(arguments: argparse.Namespace) -> Policy:
     return policy.changed(changed)
 
 
+def _end_in_order() -> None:
+    """SIGTERM, and the SIGHUP of a terminal that is closed, end what this command has started."""
+
+    def end(number: int, _: object) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, end)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status (errors.py)."""
     try:
@@ -255,6 +273,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         handler.setFormatter(LineFormatter("xen-pv-audio: %(message)s"))
         level = logging.DEBUG if arguments.verbose else logging.INFO
         logging.basicConfig(level=level, handlers=[handler])
+        if arguments.command not in ("frontend", "backend"):  # which see to that themselves
+            _end_in_order()
         return _run(arguments)
     except XenPvAudioError as error:
         print(f"xen-pv-audio: {error}", file=sys.stderr)

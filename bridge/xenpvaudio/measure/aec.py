@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from xenpvaudio.config import OutputSpec
 from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
+from xenpvaudio.testbed.keeper import KEEPER
 from xenpvaudio.testbed.testbed import SINK, SOURCE
 
 from .duplex import ask, choose_node, graph_nodes, published_delay_sec
@@ -90,7 +91,7 @@ def _check(
     from .aec_graph import EchoPath, local_loudspeaker, run_canceller
     from .aec_sounds import room_response, write_room, write_speech
 
-    directory = Path(tempfile.mkdtemp(prefix="xpa-aec-"))
+    directory = KEEPER.keep(Path(tempfile.mkdtemp(prefix="xpa-aec-")))
     try:
         room, local_room = directory / "room.wav", directory / "local-room.wav"
         write_room(room, room_response(RATE), RATE)
@@ -129,7 +130,7 @@ def _check(
                 recorded["local"].append(run("local", plain))
                 recorded["card"].append(run("card, delay told", card, later_speech))
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        KEEPER.remove(directory)
     found = None
     if spec is not None:
         found = _delay_frames(recorded["unaligned"][0]) - _delay_frames(recorded["local"][0])

@@ -18,6 +18,7 @@ from typing import Any
 
 from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 from xenpvaudio.testbed.graph_dump import named_node, of_kind, parse_dump
+from xenpvaudio.testbed.keeper import KEEPER, guard
 from xenpvaudio.testbed.noise_player import PEAK
 
 SIMULATED = "loopback,delay=40ms,gain=-6dB,quantum=256"
@@ -126,7 +127,9 @@ def run_duplex(
     frames = round(seconds * rate)
     with tempfile.TemporaryDirectory(prefix="xpa-duplex-") as directory:
         file = Path(directory) / "captured.f32"
+        KEEPER.keep(Path(directory))
         command = [
+            *guard(),
             sys.executable,
             "-m",
             "xenpvaudio.testbed.noise_player",

@@ -26,6 +26,7 @@ from typing import Any
 from xenpvaudio.errors import UnavailableError
 
 from . import pwconf
+from .keeper import KEEPER, guard
 
 # Debian's package for each program.
 PACKAGES = {
@@ -172,7 +173,7 @@ class PipeWireSession:
         while self._daemons:
             _end(self._daemons.pop().process)
         if self.runtime_dir != Path():
-            shutil.rmtree(self.runtime_dir, ignore_errors=True)
+            KEEPER.remove(self.runtime_dir)
             self.runtime_dir = Path()
 
     def check(self) -> None:
@@ -215,7 +216,7 @@ class PipeWireSession:
     def _make_folders(self) -> None:
         # Sockets need short paths (108 bytes with the terminating 0), a workdir may have a long
         # one.
-        self.runtime_dir = Path(tempfile.mkdtemp(prefix="xpa-"))
+        self.runtime_dir = KEEPER.keep(Path(tempfile.mkdtemp(prefix="xpa-")))
         env = {
             key: text
             for key, text in self._environ.items()
@@ -277,10 +278,9 @@ class PipeWireSession:
         log = self.workdir / f"{program}.log"
         # setpriv becomes the program: same process id. A new session: Ctrl-C at the terminal is
         # ours to handle, the daemons end in order.
-        guard = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*guard, *command],
+                [*guard(), *command],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

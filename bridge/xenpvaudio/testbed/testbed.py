@@ -7,7 +7,6 @@ The demo, the benchmarks and the end-to-end tests stand on it.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from xenpvaudio.xen.sim.toolstack import Toolstack
 
 from . import pwconf
 from .graph_dump import named_node, parse_dump
+from .keeper import KEEPER, guard
 from .loudspeaker import Loudspeaker
 from .session import PipeWireSession
 
@@ -129,7 +129,7 @@ class Testbed:
         self.rate = rate
         self.channels = channels
         self.quantum_frames = quantum_frames
-        self.directory = Path(tempfile.mkdtemp(prefix="xpa-bed-"))
+        self.directory = KEEPER.keep(Path(tempfile.mkdtemp(prefix="xpa-bed-")))
         self._backend_args = list(backend_args)
         self._frontend_args = list(frontend_args)
         self._host_environ = host_environ
@@ -209,7 +209,7 @@ class Testbed:
         # logs are appended: a restarted half goes on in the same file
         with (self.directory / f"{name or role}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "xenpvaudio", role, *args],
+                [*guard(), sys.executable, "-m", "xenpvaudio", role, *args],
                 env={**env, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -261,7 +261,7 @@ class Testbed:
             self.host.stop()
         if self.loudspeaker is not None:
             self.loudspeaker.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        KEEPER.remove(self.directory)
 
     def log(self, role: str) -> str:
         """What that half has said so far."""

@@ -1,0 +1,88 @@
+"""Whatever ends a command that has set up both halves, nothing of it stays: no process, no file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
+
+LIMIT_SEC = 60.0
+HALVES = ("-m xenpvaudio backend", "-m xenpvaudio frontend")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where the command makes its own; a socket's path must be short."""
+    with tempfile.TemporaryDirectory(prefix="xpa-t-") as name:
+        yield Path(name)
+
+
+def wait(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + LIMIT_SEC
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def command_line(pid: int) -> str:
+    """Empty for a process that has ended, a zombie too."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def of_folder(folder: Path) -> dict[int, str]:
+    """Processes that have this folder in their environment: the command's, all of them."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={folder}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                found[int(path.name)] = command_line(int(path.name))
+        except OSError:
+            continue
+    return {pid: line for pid, line in found.items() if line}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "words", [["demo", "--keep", "--private"], ["latency", "--simulate", "--seconds", "600"]]
+)
+def test_nothing_is_left_behind(words: list[str], number: signal.Signals, folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xenpvaudio", *words],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def is_up() -> bool:
+        lines = of_folder(folder).values()
+        return all(any(half in line for line in lines) for half in HALVES)
+
+    try:
+        wait(is_up, "both halves")
+        process.send_signal(number)
+        process.wait(LIMIT_SEC)
+        wait(lambda: not of_folder(folder), f"still there: {of_folder(folder)}")
+        wait(lambda: not list(folder.iterdir()), f"still there: {list(folder.iterdir())}")
+    finally:
+        process.kill()
+        for pid in of_folder(folder):
+            os.kill(pid, signal.SIGKILL)
+    if number is signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
