@@ -27,11 +27,15 @@ FRONTEND, BACKEND = "frontend", "backend"
 
 def examine(machine: Machine, half: str) -> Iterator[Finding]:
     """All findings, in the order in which they depend on each other."""
-    yield kernel_checks.hypervisor(machine)
+    under_xen = kernel_checks.hypervisor(machine)
+    yield under_xen
     if half == FRONTEND:
         yield kernel_checks.kernel_driver(machine)
     wanted = kernel_checks.FRONTEND_DEVICES if half == FRONTEND else kernel_checks.BACKEND_DEVICES
-    yield from kernel_checks.devices(machine, wanted)
+    if under_xen.level is Level.OK:
+        yield from kernel_checks.devices(machine, wanted)
+    else:
+        yield unknown("device", "Xen's devices")
     if half == BACKEND:
         yield _policy(machine)
     cards: list[Card] = []

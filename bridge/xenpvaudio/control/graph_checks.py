@@ -88,7 +88,9 @@ def session_manager(objects: Objects) -> Finding:
 def pulse(machine: Machine) -> Finding:
     """Browsers and most other programs speak PulseAudio's protocol."""
     runtime = machine.environ.get("XDG_RUNTIME_DIR", "")
-    if machine.environ.get("PULSE_SERVER") or machine.path(f"{runtime}/pulse/native").exists():
+    server = machine.environ.get("PULSE_SERVER") or f"unix:{runtime}/pulse/native"
+    kind, _, socket = server.rpartition(":")
+    if kind != "unix" or machine.path(socket).exists():
         return ok("pulse", "PulseAudio's programs are served")
     return wrong(
         "pulse",

@@ -98,7 +98,8 @@ def test_a_card_without_streams_says_what_to_add(tools: Toolstack) -> None:
     nodes = {key: text for key, text in card_nodes().items() if not key.startswith("0/")}
     tools.attach_vsnd(GUEST, 0, nodes)
     states(tools, "4", "4")
-    assert "STREAM" in wrong(tools, GUEST).mend
+    assert "has no PCM device" in wrong(tools, GUEST).text
+    assert wrong(tools, GUEST).mend == "set device/vsnd/0/0/0/type"
 
 
 def test_a_backend_that_is_no_domain_is_named(tools: Toolstack) -> None:
