@@ -98,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         help="which half is to work here (by default found out)",
     )
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
-    doctor.add_argument("-v", "--verbose", action="store_true")
+    query = commands.add_parser("query", help="list the cards here, and what their streams may be")
+    query.add_argument("--json", action="store_true", help="the cards as JSON")
+    for command in (doctor, query):
+        command.add_argument("-v", "--verbose", action="store_true")
     return parser
 
 
@@ -208,6 +211,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 source=arguments.source,
             )
         )
+    elif arguments.command == "query":
+        from .control.query import run_query
+
+        return run_query(as_json=arguments.json)
     elif arguments.command == "doctor":
         from .control.doctor import run_doctor
 
