@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -81,7 +82,8 @@ def test_nothing_is_left_behind(words: list[str], number: signal.Signals, folder
     finally:
         process.kill()
         for pid in of_folder(folder):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     if number is signal.SIGKILL:
         assert process.returncode == -number
     else:
