@@ -87,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--private", action="store_true", help="do not use the running PipeWire")
     demo.add_argument("-v", "--verbose", action="store_true")
     _add_measurements(commands)
+    _add_questions(commands)
+    return parser
+
+
+def _add_questions(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor", help="look at all that sound depends on here, and say what mends it"
     )
@@ -102,7 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--json", action="store_true", help="the cards as JSON")
     for command in (doctor, query):
         command.add_argument("-v", "--verbose", action="store_true")
-    return parser
 
 
 def _add_measurements(commands: Any) -> None:
@@ -158,88 +162,110 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.command == "frontend":
-        from .daemon import run_frontend
+def _frontend(arguments: argparse.Namespace) -> int:
+    from .daemon import run_frontend
 
-        chosen = {
-            setting.name: value
-            for setting in fields(FrontendSettings)
-            if (value := getattr(arguments, setting.name)) is not None
-        }
-        run_frontend(replace(FrontendSettings(), **chosen), wait=arguments.wait)
-    elif arguments.command == "backend":
-        from .daemon import run_backend
-
-        policy = _policy(arguments)
-        wants_pipewire = any(table.output.kind == "pipewire" for table in policy.tables)
-        run_backend(
-            policy,
-            pipewire=wants_pipewire,
-            wait=arguments.wait,
-            record=arguments.record,
-            position_ext=not arguments.no_position_ext,
-        )
-    elif arguments.command == "latency":
-        from .measure.latency import LatencyOptions, run_latency
-
-        return run_latency(
-            LatencyOptions(
-                json=arguments.json,
-                plot=arguments.plot,
-                yes=arguments.yes,
-                simulate=arguments.simulate,
-                seconds=arguments.seconds,
-                quantum_frames=arguments.quantum,
-                sink=arguments.sink,
-                source=arguments.source,
-                separate=arguments.separate,
-            )
-        )
-    elif arguments.command == "aec-check":
-        from .measure.aec import AecOptions, run_aec_check
-
-        return run_aec_check(
-            AecOptions(
-                json=arguments.json,
-                plot=arguments.plot,
-                yes=arguments.yes,
-                simulate=arguments.simulate,
-                seconds=arguments.seconds,
-                runs=arguments.runs,
-                sink=arguments.sink,
-                source=arguments.source,
-            )
-        )
-    elif arguments.command == "query":
-        from .control.query import run_query
-
-        return run_query(as_json=arguments.json)
-    elif arguments.command == "doctor":
-        from .control.doctor import run_doctor
-
-        return run_doctor(arguments.half, as_json=arguments.json)
-    else:
-        from .sndif.codes import FORMAT_BY_NAME
-        from .testbed.demo import DemoOptions, run_demo
-
-        if arguments.format and arguments.format not in FORMAT_BY_NAME:
-            raise ConfigError(
-                f'--format: unknown sample format "{arguments.format}"',
-                hint="use s16_le, s32_le, float_le ...",
-            )
-        return run_demo(
-            DemoOptions(
-                file=arguments.file,
-                json=arguments.json,
-                keep=arguments.keep,
-                format=arguments.format,
-                quantum_frames=arguments.quantum,
-                private=arguments.private,
-                verbose=arguments.verbose,
-            )
-        )
+    chosen = {
+        setting.name: value
+        for setting in fields(FrontendSettings)
+        if (value := getattr(arguments, setting.name)) is not None
+    }
+    run_frontend(replace(FrontendSettings(), **chosen), wait=arguments.wait)
     return 0
+
+
+def _backend(arguments: argparse.Namespace) -> int:
+    from .daemon import run_backend
+
+    policy = _policy(arguments)
+    run_backend(
+        policy,
+        pipewire=any(table.output.kind == "pipewire" for table in policy.tables),
+        wait=arguments.wait,
+        record=arguments.record,
+        position_ext=not arguments.no_position_ext,
+    )
+    return 0
+
+
+def _latency(arguments: argparse.Namespace) -> int:
+    from .measure.latency import LatencyOptions, run_latency
+
+    return run_latency(
+        LatencyOptions(
+            json=arguments.json,
+            plot=arguments.plot,
+            yes=arguments.yes,
+            simulate=arguments.simulate,
+            seconds=arguments.seconds,
+            quantum_frames=arguments.quantum,
+            sink=arguments.sink,
+            source=arguments.source,
+            separate=arguments.separate,
+        )
+    )
+
+
+def _aec_check(arguments: argparse.Namespace) -> int:
+    from .measure.aec import AecOptions, run_aec_check
+
+    return run_aec_check(
+        AecOptions(
+            json=arguments.json,
+            plot=arguments.plot,
+            yes=arguments.yes,
+            simulate=arguments.simulate,
+            seconds=arguments.seconds,
+            runs=arguments.runs,
+            sink=arguments.sink,
+            source=arguments.source,
+        )
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .sndif.codes import FORMAT_BY_NAME
+    from .testbed.demo import DemoOptions, run_demo
+
+    if arguments.format and arguments.format not in FORMAT_BY_NAME:
+        raise ConfigError(
+            f'--format: unknown sample format "{arguments.format}"',
+            hint="use s16_le, s32_le, float_le ...",
+        )
+    return run_demo(
+        DemoOptions(
+            file=arguments.file,
+            json=arguments.json,
+            keep=arguments.keep,
+            format=arguments.format,
+            quantum_frames=arguments.quantum,
+            private=arguments.private,
+            verbose=arguments.verbose,
+        )
+    )
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .control.doctor import run_doctor
+
+    return run_doctor(arguments.half, as_json=arguments.json)
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    from .control.query import run_query
+
+    return run_query(as_json=arguments.json)
+
+
+_COMMANDS = {
+    "frontend": _frontend,
+    "backend": _backend,
+    "demo": _demo,
+    "latency": _latency,
+    "aec-check": _aec_check,
+    "doctor": _doctor,
+    "query": _query,
+}
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:
@@ -282,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=level, handlers=[handler])
         if arguments.command not in ("frontend", "backend"):  # which see to that themselves
             _end_in_order()
-        return _run(arguments)
+        return _COMMANDS[arguments.command](arguments)
     except XenPvAudioError as error:
         print(f"xen-pv-audio: {error}", file=sys.stderr)
         return error.exit_status

@@ -96,7 +96,7 @@ def test_a_traceback_cannot_forge_a_line() -> None:
 def test_the_programs_own_log_is_written_that_way() -> None:
     program = (
         "import logging; from xenpvaudio import cli;"
-        "cli._run = lambda arguments: logging.warning('a%cb%cc', 27, 10) or 0;"
+        "cli._COMMANDS['demo'] = lambda arguments: logging.warning('a%cb%cc', 27, 10) or 0;"
         "cli.main(['demo'])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
