@@ -98,8 +98,7 @@ def _add_questions(commands: Any) -> None:
     doctor.add_argument(
         "half",
         nargs="?",
-        default="",
-        choices=("", "frontend", "backend"),
+        choices=("frontend", "backend"),
         help="which half is to work here (by default found out)",
     )
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
@@ -248,7 +247,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from .control.doctor import run_doctor
 
-    return run_doctor(arguments.half, as_json=arguments.json)
+    return run_doctor(arguments.half or "", as_json=arguments.json)
 
 
 def _query(arguments: argparse.Namespace) -> int:
