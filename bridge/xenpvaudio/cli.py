@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -307,7 +308,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=level, handlers=[handler])
         if arguments.command not in ("frontend", "backend"):  # which see to that themselves
             _end_in_order()
-        return _COMMANDS[arguments.command](arguments)
+        status = _COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Who reads our output (head, a pager) has seen enough: no more of it, no word about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except XenPvAudioError as error:
         print(f"xen-pv-audio: {error}", file=sys.stderr)
         return error.exit_status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -236,3 +237,21 @@ def test_record_file_that_cannot_be_written_is_named_and_sound_goes_on(tmp_path:
         assert str(path) in log
         assert "Traceback" not in log
         assert made.backend is not None and made.backend.poll() is None
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As with `xen-pv-audio doctor | head -1`."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "xenpvaudio", "doctor"],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_SEC,
+        check=False,
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
