@@ -301,16 +301,20 @@ def _end_in_order() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status (errors.py)."""
     try:
-        arguments = _parser().parse_args(argv)
+        try:
+            arguments = _parser().parse_args(argv)
+        finally:  # of --help, which ends the program
+            sys.stdout.flush()
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(LineFormatter("xen-pv-audio: %(message)s"))
         level = logging.DEBUG if arguments.verbose else logging.INFO
         logging.basicConfig(level=level, handlers=[handler])
         if arguments.command not in ("frontend", "backend"):  # which see to that themselves
             _end_in_order()
-        status = _COMMANDS[arguments.command](arguments)
-        sys.stdout.flush()
-        return status
+        try:
+            return _COMMANDS[arguments.command](arguments)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Who reads our output (head, a pager) has seen enough: no more of it, no word about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -239,12 +239,13 @@ def test_record_file_that_cannot_be_written_is_named_and_sound_goes_on(tmp_path:
         assert made.backend is not None and made.backend.poll() is None
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+@pytest.mark.parametrize("words", [["doctor"], ["--help"], ["doctor", "--help"], ["--version"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str]) -> None:
     """As with `xen-pv-audio doctor | head -1`."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        [sys.executable, "-m", "xenpvaudio", "doctor"],
+        [sys.executable, "-m", "xenpvaudio", *words],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=write_end,
