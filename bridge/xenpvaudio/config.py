@@ -225,13 +225,14 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def load_policy(path: Path | None) -> Policy:
     """The policy file; without a path the default one, if it is there. ConfigError names file,
     table and key."""
-    if path is None:
-        if not DEFAULT_POLICY_PATH.exists():
-            return Policy()
-        path = DEFAULT_POLICY_PATH
+    by_default = path is None
+    path = path or DEFAULT_POLICY_PATH
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        # One that is there and cannot be read, or a link to nothing, is not the same as none.
+        if by_default and isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return Policy()
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -64,6 +64,17 @@ def test_a_domain_inherits_what_it_does_not_say(tmp_path: Path) -> None:
     assert not policy.of("work").allows_target("headphones")
 
 
+@pytest.mark.parametrize("target", ["backend.toml", "nothing"])
+def test_a_default_policy_that_is_there_and_cannot_be_read_is_not_passed_over(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "backend.toml"
+    path.symlink_to(tmp_path / target)
+    monkeypatch.setattr("xenpvaudio.config.DEFAULT_POLICY_PATH", path)
+    with pytest.raises(ConfigError, match=r"cannot read .*backend\.toml"):
+        load_policy(None)
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

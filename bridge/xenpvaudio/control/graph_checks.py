@@ -39,6 +39,12 @@ def read_graph(machine: Machine) -> Objects | Finding:
     except subprocess.TimeoutExpired:
         told = f"PipeWire does not answer for {DUMP_SEC:.0f} s"
         return wrong("pipewire", told, "systemctl --user restart pipewire")
+    except OSError as error:
+        return wrong(
+            "pipewire",
+            f"pw-dump cannot be run: {error.strerror}",
+            "sudo apt-get install --reinstall pipewire-bin",
+        )
     except ValueError:
         pass
     if not environ.get("XDG_RUNTIME_DIR") and not environ.get("PIPEWIRE_RUNTIME_DIR"):
@@ -90,7 +96,7 @@ def pulse(machine: Machine) -> Finding:
     runtime = machine.environ.get("XDG_RUNTIME_DIR", "")
     server = machine.environ.get("PULSE_SERVER") or f"unix:{runtime}/pulse/native"
     kind, _, socket = server.rpartition(":")
-    if kind != "unix" or machine.path(socket).exists():
+    if kind != "unix" or machine.exists(socket):
         return ok("pulse", "PulseAudio's programs are served")
     return wrong(
         "pulse",

@@ -86,7 +86,7 @@ def _no_right(machine: Machine, name: str) -> Finding:
 
 def real_time(machine: Machine) -> Finding:
     user = machine.user
-    if user.uid == 0 or user.rtprio != 0 or machine.path(RTKIT).exists():
+    if user.uid == 0 or user.rtprio != 0 or machine.exists(RTKIT):
         return ok("real-time", "audio threads can get real-time priority")
     return wrong(
         "real-time",

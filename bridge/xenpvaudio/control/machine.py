@@ -56,6 +56,10 @@ class Machine:
     def path(self, name: str) -> Path:
         return self.root / name
 
+    def exists(self, name: str) -> bool:
+        """False also where this user may not look."""
+        return os.path.exists(self.path(name))
+
     def text(self, name: str) -> str:
         """A file's text; empty if it cannot be read."""
         try:

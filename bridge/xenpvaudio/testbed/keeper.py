@@ -1,12 +1,14 @@
 """Removes folders of a process that did not live to remove them itself.
 
 A process of its own listens at a pipe; the kernel closes the other end when the process that made
-the folders ends, however it ends. It is told of each folder ("+/path") and when it is gone
-("-/path"). Processes are not its matter: they ask the kernel to end them (guard()).
+the folders ends, however it ends. It is told of each folder, and when it is gone, by a line of JSON
+each: [kept, path]; a name may hold anything, line breaks too. Processes are not its matter: they
+ask the kernel to end them (guard()).
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -24,15 +26,15 @@ class Keeper:
         self._process: subprocess.Popen[str] | None = None
 
     def keep(self, folder: Path) -> Path:
-        self._tell(f"+{folder}")
+        self._tell(folder, kept=True)
         return folder
 
     def remove(self, folder: Path) -> None:
         """Now, by ourselves."""
         shutil.rmtree(folder, ignore_errors=True)
-        self._tell(f"-{folder}")
+        self._tell(folder, kept=False)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, folder: Path, *, kept: bool) -> None:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", __file__],
@@ -44,7 +46,7 @@ class Keeper:
             )
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(line + "\n")
+            self._process.stdin.write(json.dumps([kept, str(folder)]) + "\n")
             self._process.stdin.flush()
         except OSError:  # somebody ended it: what it was for is tidiness
             self._process = None
@@ -61,8 +63,8 @@ def guard() -> list[str]:
 def main() -> None:
     folders: set[str] = set()
     for line in sys.stdin:
-        folder = line[1:].rstrip("\n")
-        if line.startswith("+"):
+        kept, folder = json.loads(line)
+        if kept:
             folders.add(folder)
         else:
             folders.discard(folder)

@@ -82,6 +82,13 @@ def closed(machine: Machine) -> Machine:
     return machine
 
 
+def link_to_itself(machine: Machine) -> Machine:
+    path = machine.path("etc/xen-pv-audio/backend.toml")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path)
+    return machine
+
+
 FAULTS: list[tuple[str, Plant, str, str, str]] = [
     ("frontend", removed("sys/hypervisor/type"), "hypervisor", "not run on Xen", "demo"),
     ("frontend", rewritten("sys/hypervisor/type", "kvm\n"), "hypervisor", "is kvm", "demo"),
@@ -107,6 +114,7 @@ FAULTS: list[tuple[str, Plant, str, str, str]] = [
      "sudo apt-get install rtkit"),
     ("backend", rewritten("etc/xen-pv-audio/backend.toml", "[default]\nmicrofone = true\n"),
      "policy", "microfone", ""),
+    ("backend", link_to_itself, "policy", "cannot read", "correct /etc/xen-pv-audio/backend.toml"),
     ("backend", rewritten("etc/xen-pv-audio/backend.toml", "[default\n"), "policy",
      "backend.toml", "correct /etc/xen-pv-audio/backend.toml"),
 ]  # fmt: skip
