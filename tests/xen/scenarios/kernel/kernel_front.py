@@ -11,8 +11,8 @@ import time
 
 from cards import wait_card
 from dom0 import OUT, Daemon, Lab, expect, finished
-from frames import compare_plays
-from guest import Guest
+from frames import GaveUpError, compare_plays
+from guest import Guest, GuestError
 
 CARD = (
     "CARD, short-name=XenLab, long-name=Xen lab card, sample-rates=44100;48000, "
@@ -30,9 +30,13 @@ def periods(period: int, count: int) -> str:
     return f"--period-size={period} --buffer-size={period * count}"
 
 
-# Newer kernels give a blocked write 1.1 buffers, then EIO; the emulator stands still for 200 ms at
-# times, and for longer beside other work.
-LONG = periods(8192, 4)
+# Since 6.6 Linux gives a blocked write 1.1 buffers, then EIO; the emulator stands still for 200 ms
+# at times, and for longer beside other work. As long as the card's buffer can be.
+LONG = periods(8192, 8)
+
+# What Linux says when it does so, to be asked for.
+GAVE_UP = "timeout (DMA or IRQ trouble?)"
+TELL_IT = f"echo 'format \"{GAVE_UP}\" +p' > /proc/dynamic_debug/control"
 
 
 class StateTimes:
@@ -110,9 +114,13 @@ def aplay(guest: Guest, options: str, played: bytes, frame_bytes: int = 4) -> st
         nonlocal took_sec
         RECORD.unlink(missing_ok=True)
         started = time.monotonic()
-        output = guest.must(f"timeout 110 aplay {options}")
+        done = guest.run(f"{TELL_IT}; timeout 110 aplay {options}")
         took_sec = time.monotonic() - started
-        return finished(RECORD), output.count("underrun!!!")
+        if done.status:
+            if GAVE_UP in guest.must("dmesg | tail -n 3"):
+                raise GaveUpError(f"Linux gave up: {done.output[-200:]}")
+            raise GuestError(f"aplay: status {done.status}: {done.output[-800:]}")
+        return finished(RECORD), done.output.count("underrun!!!")
 
     return f"{compare_plays(play, played, frame_bytes)}, aplay took {took_sec:.1f} s"
 
