@@ -93,6 +93,18 @@ static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame
     xpa_graph_trigger(n, q, now_nsec);
 }
 
+/* The cycle that runs needs no timer of its own: should it not come back, the next event is there
+ * to look at it before it may be given up. Not while the position stands still, nor when links have
+ * changed: then it may be lost, and is given up sooner. */
+static bool event_looks(const struct xpa_pw_node *n) {
+    const struct xpa_front *f = n->state.front;
+    const struct xpa_overdue *o = &n->cycle.overdue;
+    uint64_t links_nsec = atomic_load_explicit(&n->pw->shared.links_nsec, memory_order_relaxed);
+    return o->running && o->again_nsec == 0 && !f->stream.starved &&
+           f->stream.config.period_frames <= 2 * xpa_graph_now(n).step_frames &&
+           !xpa_overdue_lately(links_nsec, o->started_nsec);
+}
+
 /* True: a cycle was started; look again. */
 static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
@@ -103,7 +115,8 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
         at = due > now_nsec ? due : soonest_nsec(n, &q);
     if (due == 0 || at > now_nsec) {
         f->stats.deferred += due == 1;
-        xpa_node_arm(n, at > now_nsec ? at : 0);
+        if (!event_looks(n))
+            xpa_node_arm(n, at > now_nsec ? at : 0);
         return false;
     }
     xpa_front_collect(f, now_nsec);
@@ -121,7 +134,7 @@ void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
     const struct xpa_front *f = n->state.front;
     if (!n->io.position || !f->stream.positioned || !xpa_front_time_ready(f))
         return;
-    if (look(n, now_nsec) && xpa_node_usable(n))
+    if (look(n, now_nsec) && xpa_node_usable(n) && !event_looks(n))
         look(n, now_nsec);
 }
 

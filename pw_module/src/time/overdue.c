@@ -11,6 +11,10 @@ enum { FORGETS = 1024 };
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
+bool xpa_overdue_lately(uint64_t links_nsec, uint64_t started_nsec) {
+    return links_nsec + LATELY_NSEC >= started_nsec;
+}
+
 void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec, uint32_t returns) {
     o->running = true;
     o->lost = o->answered = false;
@@ -49,7 +53,7 @@ uint64_t xpa_overdue_look(struct xpa_overdue *o, uint64_t now_nsec, uint64_t las
     }
     if (now_nsec < o->again_nsec)
         return o->again_nsec;
-    if (now_nsec < end_nsec && links_nsec + LATELY_NSEC < o->started_nsec) {
+    if (now_nsec < end_nsec && !xpa_overdue_lately(links_nsec, o->started_nsec)) {
         o->again_nsec = least(now_nsec + moment, end_nsec); /* links may be heard of just now */
         return o->again_nsec;
     }

@@ -26,6 +26,8 @@ struct xpa_overdue {
     uint64_t again_nsec; /* 0, or when the next look is due after the first */
 };
 
+/* Links came or went so shortly before a cycle's start, or since, that it may be lost. */
+bool xpa_overdue_lately(uint64_t links_nsec, uint64_t started_nsec);
 /* `returns`: so often process() will come until it is over. */
 void xpa_overdue_start(struct xpa_overdue *o, uint64_t now_nsec, uint32_t returns);
 /* No cycle runs, or none that anybody waits for. */

@@ -27,6 +27,29 @@ static void test_a_lost_cycle_is_not_heard(void) {
     }
 }
 
+static double timer_sets_a_cycle(struct world *w) {
+    const struct sim_timer *timer = sim_timer(w->node.timer_source.fd);
+    uint64_t sets = timer->sets, cycles = w->cycles;
+    for (int i = 0; i < 1000; i++)
+        sim_run(w->plane, SIM_MSEC);
+    return (double)(timer->sets - sets) / (double)(w->cycles - cycles);
+}
+
+/* Each is a system call. A cycle in flight is left to the next event, unless it may be lost. */
+static void test_a_cycle_in_flight_needs_no_timer(void) {
+    static const uint32_t QUANTA[] = {256, 1024};
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_new(XPA_PLAYBACK, QUANTA[i]);
+        w->takes_nsec = SIM_MSEC / 2;
+        double sets = timer_sets_a_cycle(w);
+        CHECK(sets < 2.1, "%.2f times a cycle", sets); /* when it starts, and not any more */
+        w->pw.shared.links_nsec = NEVER / 2;
+        double careful = timer_sets_a_cycle(w);
+        CHECK(careful > sets + 0.9, "%.2f, and %.2f if it may be lost", sets, careful);
+        world_free(w);
+    }
+}
+
 static void test_late_clients_lose_no_frame(void) {
     uint64_t seed = 11;
     struct world *w = world_new(XPA_PLAYBACK, 256);
@@ -315,6 +338,7 @@ int main(void) {
     test_a_sources_silence_is_that_of_its_format();
     test_binding_the_same_stream_again_changes_nothing();
     test_a_lost_cycle_is_not_heard();
+    test_a_cycle_in_flight_needs_no_timer();
     test_late_clients_lose_no_frame();
     test_a_source_follows_the_quantum();
     test_a_source_goes_on_while_the_converter_needs_nothing();

@@ -26,6 +26,7 @@ struct sim_timer {
     int fd;
     uint64_t at_nsec, fired;
     struct xpa_source *source;
+    uint64_t sets; /* system calls, else */
 };
 
 /* Something that happens at a time, outside of the data plane. */
@@ -67,7 +68,10 @@ static inline struct sim_timer *sim_timer(int fd) {
     return unused;
 }
 
-void __wrap_xpa_timer_set(int fd, uint64_t abs_nsec) { sim_timer(fd)->at_nsec = abs_nsec; }
+void __wrap_xpa_timer_set(int fd, uint64_t abs_nsec) {
+    sim_timer(fd)->at_nsec = abs_nsec;
+    sim_timer(fd)->sets++;
+}
 
 int __wrap_xpa_loop_add(struct xpa_loop *l, struct xpa_source *src) {
     int result = __real_xpa_loop_add(l, src);

@@ -41,6 +41,15 @@ static void test_a_lost_cycle_is_given_up_before_frames_are_missing(void) {
     CHECK_EQ(xpa_overdue_look(&o, given_up + 1, START + AHEAD, QUANTUM, START), 0);
 }
 
+/* Who leaves the look at a cycle to the next event must know when that will not do. */
+static void test_a_change_of_links_is_late_for_a_second(void) {
+    CHECK(xpa_overdue_lately(START, START), "just now");
+    CHECK(xpa_overdue_lately(START - SEC, START), "a second ago");
+    CHECK(!xpa_overdue_lately(START - SEC - 1, START), "longer ago");
+    CHECK(xpa_overdue_lately(START + SEC, START), "since then");
+    CHECK(!xpa_overdue_lately(0, START), "never");
+}
+
 /* Where no links come or go, a client is late and no cycle is lost: frames are missing rather than
  * a quantum of that client, for a while. */
 static void test_without_a_sign_that_it_is_lost_it_is_waited_for(void) {
@@ -115,6 +124,7 @@ static void test_whatever_happens_two_quanta_are_the_end(void) {
 int main(void) {
     test_a_lost_cycle_is_given_up_before_frames_are_missing();
     test_without_a_sign_that_it_is_lost_it_is_waited_for();
+    test_a_change_of_links_is_late_for_a_second();
     test_a_late_client_is_waited_for();
     test_a_slow_client_is_not_a_lost_one();
     test_a_client_that_stood_still_with_us_is_given_a_moment();
