@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Mapping
 
 from xenpvaudio.errors import ConfigError, XenPvAudioError
@@ -65,6 +66,7 @@ class Toolstack:
                 tx.set_perms(directory, perms)
             tx.write(f"{home}/name", name)
             tx.write(f"{home}/domid", str(domid))
+            tx.write(f"{home}/vm", f"/vm/{uuid.uuid5(uuid.NAMESPACE_OID, name)}")
 
         self.store.transact(write)
         self.store.request(_INTRODUCE, f"introduce domain {domid}", b"%d\0001\0001\0" % domid)
