@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-v", "--verbose", action="store_true")
     _add_measurements(commands)
     _add_questions(commands)
+    _add_orders(commands)
     return parser
 
 
@@ -105,7 +106,31 @@ def _add_questions(commands: Any) -> None:
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
     query = commands.add_parser("query", help="list the cards here, and what their streams may be")
     query.add_argument("--json", action="store_true", help="the cards as JSON")
-    for command in (doctor, query):
+    status = commands.add_parser(
+        "status", help="show what runs here: formats, delays, xruns, who plays"
+    )
+    status.add_argument("--watch", action="store_true", help="go on until interrupted")
+    status.add_argument("--json", action="store_true", help="the figures as JSON")
+    status.add_argument("--metrics", action="store_true", help="the figures as OpenMetrics text")
+    for command in (doctor, query, status):
+        command.add_argument("-v", "--verbose", action="store_true")
+
+
+def _add_orders(commands: Any) -> None:
+    mic = commands.add_parser("mic", help="give a guest the microphone, or take it, at once")
+    orders = mic.add_subparsers(dest="order", required=True, metavar="ORDER")
+    allow = orders.add_parser("allow", help="this guest records what the microphone hears")
+    deny = orders.add_parser("deny", help="this guest records silence")
+    listed = orders.add_parser("list", help="who may use it, by whose word, and who does now")
+    listed.add_argument("--json", action="store_true", help="the list as JSON")
+    mute = commands.add_parser("mute", help="silence a guest in the host's mixer, at once")
+    unmute = commands.add_parser("unmute", help="let it be heard again")
+    for command in (allow, deny, mute, unmute):
+        command.add_argument("guest", metavar="GUEST", help="its name, number or UUID, or all")
+        command.add_argument(
+            "--always", action="store_true", help="also after the backend or the host is restarted"
+        )
+    for command in (allow, deny, listed, mute, unmute):
         command.add_argument("-v", "--verbose", action="store_true")
 
 
@@ -257,6 +282,28 @@ def _query(arguments: argparse.Namespace) -> int:
     return run_query(as_json=arguments.json)
 
 
+def _status(arguments: argparse.Namespace) -> int:
+    from .control.status import run_status
+
+    return run_status(as_json=arguments.json, as_metrics=arguments.metrics, watch=arguments.watch)
+
+
+def _mic(arguments: argparse.Namespace) -> int:
+    from .control.orders import run_mic_list, run_order
+
+    if arguments.order == "list":
+        return run_mic_list(as_json=arguments.json)
+    allowed = arguments.order == "allow"
+    return run_order(arguments.guest, microphone=allowed, always=arguments.always)
+
+
+def _mute(arguments: argparse.Namespace) -> int:
+    from .control.orders import run_order
+
+    muted = arguments.command == "mute"
+    return run_order(arguments.guest, muted=muted, always=arguments.always)
+
+
 _COMMANDS = {
     "frontend": _frontend,
     "backend": _backend,
@@ -265,6 +312,10 @@ _COMMANDS = {
     "aec-check": _aec_check,
     "doctor": _doctor,
     "query": _query,
+    "status": _status,
+    "mic": _mic,
+    "mute": _mute,
+    "unmute": _mute,
 }
 
 

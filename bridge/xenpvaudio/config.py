@@ -6,6 +6,7 @@ holds guests to it. It is TOML:
     [default]                       # every domain
     output = "pipewire"             # or "null", or "loopback,delay=40ms,gain=-6dB"
     microphone = false              # capture streams get silence
+    muted = false                   # its streams start muted in the host's mixer
     targets = []                    # host devices that a unique-id may choose, "*" for any
     roles = []                      # media.role values that it may ask for
     max-streams = 32                # and the other ceilings, see DomainPolicy
@@ -141,6 +142,7 @@ class DomainPolicy:
 
     output: OutputSpec = field(default_factory=OutputSpec)
     microphone: bool = False
+    muted: bool = False
     targets: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     max_cards: int = 8
@@ -320,7 +322,7 @@ def _domain_policy(path: Path, table: str, values: Any, base: DomainPolicy) -> D
 def _typed(key: str, value: Any) -> Any:
     if key == "output":
         return parse_output(str(value))
-    if key == "microphone":
+    if key in ("microphone", "muted"):
         if not isinstance(value, bool):
             raise ValueError("is true or false")
         return value

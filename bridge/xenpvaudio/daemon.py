@@ -11,14 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from xenpvaudio_native.privilege import drop_privileges
 
+from .backend.answers import BackendAnswers
 from .backend.device import Backend
+from .backend.orders import Orders
 from .config import FrontendSettings, Policy
+from .control.place import orders_file, socket_path
+from .control.server import Answer, ControlServer
 from .engine.engine import Engine
+from .frontend.answers import FrontendAnswers
 from .frontend.device import Frontend, require_devices
 from .instance_lock import InstanceLock
 from .xen.api import Domain, XenStoreError
@@ -26,7 +32,17 @@ from .xen.connect import domain_from_env
 
 log = logging.getLogger(__name__)
 
-Body = Callable[[Domain], Awaitable[tuple[Engine, Callable[[], Awaitable[None]]]]]
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A half at work. `answers`: its control socket's."""
+
+    engine: Engine
+    stop: Callable[[], Awaitable[None]]
+    answers: Mapping[str, Answer]
+
+
+Body = Callable[[Domain], Awaitable[Running]]
 
 
 async def _serve(role: str, body: Body) -> None:
@@ -39,16 +55,19 @@ async def _serve(role: str, body: Body) -> None:
     lock = InstanceLock(role, domain.domid)
     # It reconnects by itself, and every watch then fires anew.
     domain.store.on_lost = lambda error: log.error("%s: waiting for it to come back", error)
-    engine, stop = await body(domain)
+    running = await body(domain)
+    control = ControlServer(socket_path(role, domain.domid), running.answers)
+    await control.start()
     log.info("%s of domain %d is ready", role, domain.domid)
     try:
         await ended.wait()
     finally:
+        control.close()
         try:
-            await asyncio.wait_for(stop(), 5.0)
+            await asyncio.wait_for(running.stop(), 5.0)
         except (TimeoutError, XenStoreError) as error:
             log.warning("not everything could be closed: %s", error or "time is up")
-        engine.close()
+        running.engine.close()
         domain.close()
         lock.release()
 
@@ -57,7 +76,7 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
     """The guest's half. `wait`: for a PipeWire daemon or a card that is not there yet; without it
     UnavailableError or PeerGoneError."""
 
-    async def body(domain: Domain) -> tuple[Engine, Callable[[], Awaitable[None]]]:
+    async def body(domain: Domain) -> Running:
         if not wait:
             require_devices(domain)
         engine = Engine("Xen PV Audio")
@@ -67,7 +86,8 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         else:
             engine.connect_pipewire()
         frontend.run()
-        return engine, frontend.stop
+        answers = FrontendAnswers(frontend, domid=domain.domid)
+        return Running(engine, frontend.stop, answers.table())
 
     drop_privileges()
     asyncio.run(_serve("frontend", body))
@@ -83,15 +103,20 @@ def run_backend(
 ) -> None:
     """The host's half. `pipewire`: False if no domain's policy wants it."""
 
-    async def body(domain: Domain) -> tuple[Engine, Callable[[], Awaitable[None]]]:
+    orders = Orders(orders_file())
+
+    async def body(domain: Domain) -> Running:
         engine = Engine("Xen PV Audio" if pipewire else None)
-        backend = Backend(engine, domain, policy, record=record, position_ext=position_ext)
+        backend = Backend(
+            engine, domain, policy, orders=orders, record=record, position_ext=position_ext
+        )
         if pipewire and wait:
             engine.keep_pipewire()
         elif pipewire:
             engine.connect_pipewire()
         backend.run()
-        return engine, backend.stop
+        answers = BackendAnswers(backend, orders, domid=domain.domid, pipewire=pipewire)
+        return Running(engine, backend.stop, answers.table())
 
     drop_privileges()
     asyncio.run(_serve("backend", body))

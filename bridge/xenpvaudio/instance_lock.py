@@ -11,11 +11,10 @@ import errno
 import fcntl
 import os
 import stat
-import tempfile
 from pathlib import Path
 
+from .control.place import runtime_directory
 from .errors import UnavailableError
-from .xen.connect import SIM_VARIABLE
 
 # O_NONBLOCK: a FIFO that lies there must not stop us.
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -25,7 +24,7 @@ class InstanceLock:
     """UnavailableError if another process holds it for this domain, or it cannot be made."""
 
     def __init__(self, role: str, domid: int) -> None:
-        self._fd = _open(_directory() / f"xen-pv-audio-{role}-{domid}.lock")
+        self._fd = _open(runtime_directory() / f"xen-pv-audio-{role}-{domid}.lock")
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -40,15 +39,6 @@ class InstanceLock:
 
     def release(self) -> None:
         os.close(self._fd)
-
-
-def _directory() -> Path:
-    simulation = os.environ.get(SIM_VARIABLE, "").rpartition(":")[0]
-    if simulation:
-        return Path(simulation)
-    if os.geteuid() == 0 and os.path.isdir("/run"):
-        return Path("/run")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
 def _open(path: Path) -> int:

@@ -69,7 +69,14 @@ IMPURE = {
     "time",
 }
 # fmt: on
-THIRD_PARTY = {"pyxs": ("xen.real",), "cffi": (), "numpy": ("measure",), "matplotlib": ("measure",)}
+THIRD_PARTY = {
+    "pyxs": ("xen.real",),
+    "cffi": (),
+    "numpy": ("measure",),
+    "matplotlib": ("measure",),
+    "rich": ("control",),
+    "pulsectl": ("control",),
+}
 # They and Xen's public headers define the same names: never both in one file.
 KERNEL_HEADERS = {"xen/evtchn.h", "xen/gntalloc.h", "xen/gntdev.h", "xen/privcmd.h"}
 

@@ -50,7 +50,13 @@ def manual_options(body: str) -> set[str]:
 
 
 def parser_options(parser: argparse.ArgumentParser) -> set[str]:
+    """Those of its orders (`mic allow`) too, but not of commands."""
     options = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if action.dest == "order":
+            assert isinstance(action.choices, dict)
+            for order in action.choices.values():
+                options |= parser_options(order)
     return options - {"-h", "--help"}
 
 

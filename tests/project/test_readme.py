@@ -27,6 +27,7 @@ from xenpvaudio import cli
 from xenpvaudio.config import load_policy
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import write_wav
+from xenpvaudio.xen.connect import SIM_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -255,8 +256,24 @@ def doctor(command: str, place: Place) -> None:
     assert "WRONG" not in out
 
 
+def status(command: str, place: Place) -> None:
+    """Likewise."""
+    out = place.run(shlex.split(command), place.kept())
+    assert out.startswith("frontend of domain 1: PipeWire is there, 1 card\n")
+
+
+def order(command: str, place: Place) -> None:
+    """On its host, where the guest has another name."""
+    env = place.kept()
+    on_the_host = {**env, SIM_VARIABLE: env[SIM_VARIABLE].rpartition(":")[0] + ":0"}
+    out = place.run(shlex.split(command.replace("desktop", "demo-guest")), on_the_host)
+    assert out.startswith("demo-guest")
+
+
 COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
     (r"xen-pv-audio doctor", doctor),
+    (r"xen-pv-audio status", status),
+    (r"xen-pv-audio (mic list|(mic allow|mic deny|mute|unmute) \w+( --always)?)", order),
     (r'git clone "\$URL" xen-pv-audio', clone),
     (r"cd xen-pv-audio", clone),
     (r"make (demo|test|bench)( ARGS='[^']*')?", make),

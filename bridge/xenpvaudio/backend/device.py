@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
-from xenpvaudio.config import OutputSpec, Policy
+from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable, quote
@@ -26,6 +27,7 @@ from xenpvaudio.xenbus.nodes import most_nodes, parse_domid, read_nodes, read_tr
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .guest import Guest, Guests
+from .orders import Orders
 from .outputs import Identity, Output, make_output
 from .policy import check_card
 from .stream import BackendStream
@@ -63,6 +65,7 @@ class BackendDevice(XenbusDevice):
         frontend_id: int,
         devid: str,
         policy: Policy,
+        orders: Orders,
         guest: Guest,
         *,
         record: Path | None,
@@ -78,6 +81,11 @@ class BackendDevice(XenbusDevice):
         self._frontend_id = frontend_id
         self._devid = devid
         self._policies = policy
+        self._orders = orders
+        uuid = domain.uuid(frontend_id)
+        self.has_uuid = uuid is not None
+        self.key = uuid or f"domain {frontend_id}"
+        """What orders of the host's user know the guest by."""
         self.policy = policy.default  # until _tree() has asked
         self._guest = guest
         self._usage = guest.usage
@@ -136,14 +144,31 @@ class BackendDevice(XenbusDevice):
 
     async def _tree(self) -> dict[str, str]:
         """What the guest has written, as much as the policy lets it, as that is for it now."""
-        domid = self._frontend_id
-        self.policy = self._policies.of(
-            self._domain.known_name(domid), domid, self._domain.uuid(domid)
-        )
+        self.policy = self._policy_now()
         self._guest.hold_to(self.policy)
         return await read_tree(
             self.store, self.peer, self.spend, most_nodes(self.policy.max_streams)
         )
+
+    def _policy_now(self) -> DomainPolicy:
+        domid = self._frontend_id
+        said = self._policies.of(self._domain.known_name(domid), domid, self._domain.uuid(domid))
+        return self._orders.applied(self.key, said)
+
+    def ordered(self) -> None:
+        """The host's user has ordered something: it holds at once."""
+        self.policy = self._policy_now()
+        for stream in self.streams.values():
+            if stream.config.direction is Direction.CAPTURE:
+                stream.change_output(self._output(self._spec(capture=True)))
+            else:
+                stream.silence(self.policy.muted)
+
+    def _spec(self, *, capture: bool) -> OutputSpec:
+        """A virtual device cannot listen to anybody: only the host's needs leave."""
+        spec = self.policy.output
+        denied = capture and not self.policy.microphone and spec.kind == "pipewire"
+        return OutputSpec("null") if denied else spec
 
     def _card(self, nodes: dict[str, str]) -> Card:
         """ConfigError if it is none, or more than the policy allows."""
@@ -215,21 +240,24 @@ class BackendDevice(XenbusDevice):
     ) -> BackendStream:
         policy = self.policy
         capture = config.direction is Direction.CAPTURE
-        spec = policy.output
-        if capture and not policy.microphone and spec.kind == "pipewire":
+        spec = self._spec(capture=capture)
+        if spec != policy.output:
             self.log.warning(
                 "%s/%s: microphone is not allowed, the guest records silence; allow it with "
-                "microphone = true in [domain.%s] of the policy file",
+                "`xen-pv-audio mic allow %d`, or microphone = true in [domain.%s] of the policy "
+                "file",
                 self.where,
                 config.path,
+                self._frontend_id,
                 self.domain_name,
             )
-            spec = OutputSpec("null")
+        # of either output: another may be ordered while it is open
+        formats = tuple(filter(self._output(policy.output).supports, config.formats))
         return BackendStream(
             self._engine,
             self._domain,
             self._frontend_id,
-            config,
+            replace(config, formats=formats),
             transport,
             self._output(spec),
             self._identity(config),
@@ -278,12 +306,14 @@ class Backend:
         domain: Domain,
         policy: Policy,
         *,
+        orders: Orders | None = None,
         record: Path | None = None,
         position_ext: bool = True,
     ) -> None:
         self._engine = engine
         self._domain = domain
         self._policy = policy
+        self._orders = orders or Orders()
         self._record = record
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
@@ -292,6 +322,10 @@ class Backend:
 
     def run(self) -> None:
         self._discovery.run()
+
+    @property
+    def pipewire_up(self) -> bool:
+        return self._engine.pipewire_up
 
     def _wanted(self, directory: str) -> bool:
         """Not while it is written, nor when it is closed and about to be removed."""
@@ -311,6 +345,7 @@ class Backend:
             key[0],
             devid,
             self._policy,
+            self._orders,
             self._guests.of(key[0]),
             record=self._record,
             position_ext=self._position_ext,

@@ -56,7 +56,9 @@ class Port(Protocol):
 
 
 class Output(Protocol):
-    """The host side of one card."""
+    """The host side of one card. `kind`: config.OutputSpec's word for it."""
+
+    kind: str
 
     def supports(self, fmt: PcmFormat) -> bool: ...
     def need_frames(self, rate: int) -> int:
@@ -73,6 +75,8 @@ class Output(Protocol):
 
 class PipewireOutput:
     """Streams of the host's graph, named for the guest."""
+
+    kind = "pipewire"
 
     def __init__(self, engine: Engine, policy: DomainPolicy | None = None) -> None:
         self._engine = engine
@@ -240,6 +244,7 @@ class VirtualOutput:
         self, engine: Engine, spec: OutputSpec, policy: DomainPolicy | None = None
     ) -> None:
         self._engine = engine
+        self.kind = spec.kind
         self._spec = spec
         self._policy = policy or DomainPolicy()
         self._devices: dict[tuple[int, int], VirtualDevice] = {}

@@ -26,18 +26,20 @@ from xenpvaudio.errors import (
 )
 from xenpvaudio.sndif import packets, page_directory, stream_rules
 from xenpvaudio.sndif.card import StreamConfig
-from xenpvaudio.sndif.codes import Direction, Key, Operation, Status, status_name
+from xenpvaudio.sndif.codes import Direction, Status, status_name
 from xenpvaudio.sndif.config_space import Space
 from xenpvaudio.sndif.hwparams import Config, answer
 from xenpvaudio.sndif.volume import Mixer
-from xenpvaudio.xen.api import Channel, Domain, GrantLimitError, Mapping
+from xenpvaudio.xen.api import Domain, GrantLimitError, Mapping
 from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 
 from .buffers import read_page, write_buffer
 from .guest import Guest
+from .mixing import StreamMixer
 from .outputs import Identity, Output, Port
 from .policy import check_open, limited_buffer_bytes
 from .recorder import Recorder
+from .rings import Rings
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,6 @@ log = logging.getLogger(__name__)
 # that starts and stops in bursts.
 UNUSED_SEC = 5.0
 LINGER_SEC = 2.0
-# A host tells everybody of a volume, and its session manager writes it down.
-VOLUME_SEC = 0.05
 
 
 class BackendStream:
@@ -90,56 +90,39 @@ class BackendStream:
         self._record = record
         self._on_error = on_error
         self.opened: Config | None = None
+        self.running = False  # between the guest's START and its STOP
         self._port: Port | None = None
         self._recorder: Recorder | None = None
         self._buffer: Mapping | None = None
-        self._mixer = Mixer(0)
-        self._mixer_due = False
-        self._mixer_timer: asyncio.TimerHandle | None = None
-        self._retired: list[tuple[Mapping, Recorder | None, Port | None]] = []
+        self._mixing = StreamMixer(self._apply_mixer, silenced=self._policy.muted)
+        self._replaced: list[Port] = []
+        """Closed while their stream is open: free after its end."""
+        self._retired: list[tuple[Mapping, Recorder | None, list[Port]]] = []
         self._detached = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._open_pace = guest.opens
         self._waiting_open: asyncio.TimerHandle | None = None
-        self._pages: list[Mapping] = []
-        self._channels: list[Channel] = []
+        self._rings = Rings(domain, frontend_id, config.path, transport)
         self.id = engine.new_id()
         try:
-            self._connect(transport)
             self.back = BackStream(
                 engine.plane,
                 self.id,
                 config.direction is Direction.CAPTURE,
-                self._pages[0].address,
-                self._pages[1].address,
-                self._channels[0],
-                self._channels[1],
+                self._rings.pages[0].address,
+                self._rings.pages[1].address,
+                self._rings.channels[0],
+                self._rings.channels[1],
                 position_ext,
                 guest.budget,
             )
         except BaseException:
-            self._free()
+            self._rings.close()
             raise
         engine.on_notice(self.id, self._notice, on_error, where)
         if liveness_ext:
             self.back.watch()
         self.back.attach()
-
-    def _connect(self, transport: tuple[int, int, int, int]) -> None:
-        """Maps the rings and binds the channels; an error names the node that is to blame."""
-        ring_ref, port, evt_ring_ref, evt_port = transport
-        grants, channels, peer = self._domain.grants, self._domain.channels, self._frontend_id
-        key, number = Key.RING_REF, ring_ref
-        try:
-            self._pages.append(grants.map(peer, [number]))
-            key, number = Key.EVT_RING_REF, evt_ring_ref
-            self._pages.append(grants.map(peer, [number]))
-            key, number = Key.EVENT_CHANNEL, port
-            self._channels.append(channels.bind_interdomain(peer, number))
-            key, number = Key.EVT_EVENT_CHANNEL, evt_port
-            self._channels.append(channels.bind_interdomain(peer, number))
-        except PeerGoneError as error:
-            raise PeerGoneError(f"{self.config.path}/{key} = {number}: {error}") from None
 
     async def detach(self) -> None:
         """Off the rings; everything mapped is given back."""
@@ -154,7 +137,7 @@ class BackendStream:
                 "%s: had to wait %d times: the guest asked for too much at once", self.where, rests
             )
         self.back.free()
-        self._free()
+        self._rings.close()
 
     # -- from the data loop
 
@@ -180,14 +163,37 @@ class BackendStream:
             )
 
     @staticmethod
-    def _release(buffer: Mapping, recorder: Recorder | None, port: Port | None) -> None:
+    def _release(buffer: Mapping, recorder: Recorder | None, ports: list[Port]) -> None:
         if recorder is not None:
             recorder.close()
-        if port is not None:
+        for port in ports:
             port.free()
         buffer.close()
 
+    # -- what the host's user orders
+
+    def change_output(self, output: Output) -> None:
+        """From now on it goes there, or comes from there, also if it is open."""
+        if output is self._output:
+            return
+        self._output = output
+        if self.opened is None:
+            return
+        self._close_port()
+        self._open_port(self.opened)
+        if self.running:
+            self._stay_awake()
+
+    def silence(self, silenced: bool) -> None:
+        """Muted in the host's mixer, whatever the guest sets."""
+        self._mixing.silence(silenced)
+
+    @property
+    def output_kind(self) -> str:
+        return self._output.kind
+
     def _triggered(self, running: bool) -> None:
+        self.running = running
         self._stay_awake()
         if self._port is None:
             return
@@ -314,14 +320,8 @@ class BackendStream:
         """The data loop has the stream: its host side, and its recording."""
         self._buffer = buffer
         self.opened = config
-        self._mixer = Mixer(config.channels)
-        try:
-            self._port = self._output.open(self.back, config, self._identity, self._mixer)
-        except XenPvAudioError as error:
-            self._log.error("%s: no host stream: %s", self.where, error)
-        else:
-            self._port.set_active(True)
-            self._rest_after(UNUSED_SEC)
+        self._mixing.begin(config.channels)
+        self._open_port(config)
         if self._record is not None:
             try:
                 self._recorder = Recorder(self._record, self.back, config, log=self._log)
@@ -337,20 +337,35 @@ class BackendStream:
             config.buffer_frames,
         )
 
+    def _open_port(self, config: Config) -> None:
+        try:
+            self._port = self._output.open(self.back, config, self._identity, self.mixer)
+        except XenPvAudioError as error:
+            self._log.error("%s: no host stream: %s", self.where, error)
+        else:
+            self._port.set_active(True)
+            self._rest_after(UNUSED_SEC)
+
+    def _close_port(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._replaced.append(self._port)
+            self._port = None
+
     def _close_stream(self) -> None:
         if self._buffer is None:
             return
         self._stay_awake()
-        self._mixer_due = False
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
+        self._mixing.end()
+        self._close_port()
         if self._recorder is not None:
             self._recorder.finish()
-        self._retired.append((self._buffer, self._recorder, port))
+        self._retired.append((self._buffer, self._recorder, self._replaced))
+        self._replaced = []
         self._usage.drop(self)
         self._buffer = self._recorder = None
         self.opened = None
+        self.running = False
         self.back.close()
 
     def _control(self, request: packets.TransferRequest) -> Status:
@@ -360,39 +375,22 @@ class BackendStream:
         status = stream_rules.validate_transfer(request, self.opened)
         if status is not Status.OK:
             return status
-        channels = self.opened.channels
         begin = request.offset_bytes
-        end = begin + packets.transfer_control_bytes(request.operation, channels)
-        if request.operation is Operation.GET_VOLUME:
-            steps, refs = packets.pack_volumes(self._mixer.steps), self._buffer.refs
-            write = partial(write_buffer, where=self.where, log=self._log)
-            return write(self._domain, self._frontend_id, refs, begin, steps)
-        data = bytes(self._buffer.view[begin:end])
-        if request.operation is Operation.SET_VOLUME:
-            self._mixer.set_steps(packets.unpack_volumes(data, channels))
-        else:
-            chosen = packets.unpack_mutes(data, channels)
-            self._mixer.set_muted(chosen, request.operation is Operation.MUTE)
-        self._mixer_due = True
-        self._apply_mixer()
-        return Status.OK
+        end = begin + packets.transfer_control_bytes(request.operation, self.opened.channels)
+        refs = self._buffer.refs
+        write = partial(write_buffer, where=self.where, log=self._log)
+        return self._mixing.serve(
+            request.operation,
+            bytes(self._buffer.view[begin:end]),
+            lambda answer: write(self._domain, self._frontend_id, refs, begin, answer),
+        )
 
-    def _apply_mixer(self) -> None:
-        """Now, or with what is newest then."""
-        if not self._mixer_due or self._mixer_timer is not None or self._port is None:
-            return
-        self._mixer_due = False
-        self._port.apply(self._mixer)
-        loop = asyncio.get_running_loop()
-        self._mixer_timer = loop.call_later(VOLUME_SEC, self._mixer_rested)
+    @property
+    def mixer(self) -> Mixer:
+        return self._mixing.mixer
 
-    def _mixer_rested(self) -> None:
-        self._mixer_timer = None
-        self._apply_mixer()
-
-    def _free(self) -> None:
-        for page in self._pages:
-            page.close()
-        for channel in self._channels:
-            channel.close()
-        self._pages, self._channels = [], []
+    def _apply_mixer(self, mixer: Mixer) -> bool:
+        """False without a port."""
+        if self._port is not None:
+            self._port.apply(mixer)
+        return self._port is not None

@@ -221,6 +221,15 @@ class FrontendDevice(XenbusDevice):
     def streams(self) -> list[FrontendStream]:
         return list(self._streams.values())
 
+    @property
+    def backend_id(self) -> int:
+        return self._backend_id
+
+    @property
+    def name(self) -> str:
+        """The card's, for people; empty before it was read."""
+        return (self._card.long_name or self._card.short_name) if self._card else ""
+
 
 class Frontend:
     """All vsnd devices of this domain."""
@@ -237,6 +246,10 @@ class Frontend:
     def run(self) -> None:
         self._discovery.run()
         self._tick()
+
+    @property
+    def pipewire_up(self) -> bool:
+        return self._engine.pipewire_up
 
     def _wanted(self, devid: str) -> bool:
         """Not while it is written: another event follows."""

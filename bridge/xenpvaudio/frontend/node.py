@@ -92,6 +92,8 @@ class FrontendStream:
         """Suspended just now: what is open stays so until then."""
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
+        self._xruns = 0
+        self._xrun_time: float | None = None
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -339,14 +341,28 @@ class FrontendStream:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""
         if self.link is not None:
             self.link.check()
+            self._note_xruns(self.link.front.stats.xruns)
         if self.node is not None:
             self.node.set_properties(self._live())
 
+    def _note_xruns(self, xruns: int) -> None:
+        if xruns > self._xruns:
+            self._xrun_time = asyncio.get_running_loop().time()
+        self._xruns = xruns
+
+    @property
+    def last_xrun_sec(self) -> float | None:
+        """So long ago, to a second; None if there was none."""
+        now = asyncio.get_running_loop().time()
+        return None if self._xrun_time is None else round(now - self._xrun_time, 1)
+
+    @property
+    def node_name(self) -> str:
+        return self._properties.get("node.name", "")
+
     def _live(self) -> dict[str, str]:
-        if self.link is None:
-            return {"xenpv.state": "no backend"}
-        if self.opened is None or self._wanted is None:
-            return {"xenpv.state": "suspended"}
+        if self.link is None or self.opened is None or self._wanted is None:
+            return {"xenpv.state": "no backend" if self.link is None else "suspended"}
         stats = self.link.front.stats
         rate = self.opened.rate
         return {

@@ -25,11 +25,13 @@ def to_steps(linear: float) -> int:
 
 
 class Mixer:
-    """One stream's volumes and mutes as the guest set them, and what the host made of them."""
+    """One stream's volumes and mutes as the guest set them, and what the host made of them.
+    `silenced`: by the host's order, which the guest neither sees nor lifts."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, silenced: bool = False) -> None:
         self.steps = [0] * channels
         self.muted = [False] * channels
+        self.silenced = silenced
 
     def amplitudes(self) -> list[float]:
         """What to set on the host, a value a channel; a muted channel is silent."""
@@ -40,7 +42,7 @@ class Mixer:
 
     @property
     def all_muted(self) -> bool:
-        return all(self.muted)
+        return self.silenced or all(self.muted)
 
     def set_steps(self, steps: Sequence[int]) -> None:
         self.steps = list(steps)

@@ -104,6 +104,11 @@ class XenbusDevice(ABC):
             self._due.set()
 
     @property
+    def last_error(self) -> str:
+        """What was last complained of, for people; empty since all is well."""
+        return self._complaint
+
+    @property
     def idle(self) -> bool:
         """Nothing is due; a step may be under way."""
         return not (self._local or self._own_due or self._peer_due)

@@ -12,8 +12,8 @@ import pytest
 
 from pair import CONFIG, Pair, run
 from waiting import wait_for
+from xenpvaudio.backend.mixing import VOLUME_SEC
 from xenpvaudio.backend.outputs import _VirtualPort
-from xenpvaudio.backend.stream import VOLUME_SEC
 from xenpvaudio.errors import PeerProtocolError
 from xenpvaudio.frontend.link import FrontLink
 from xenpvaudio.frontend.node import Wanted
@@ -61,11 +61,11 @@ def test_mute_and_unmute_reach_the_channels_that_are_meant(tmp_path: Path) -> No
         await pair.link.open(CONFIG, 512)
         stream = pair.back.streams["0/0"]
         assert (await pair.control(Operation.MUTE, b"\0\1"))[0] == Status.OK
-        assert stream._mixer.muted == [False, True]
+        assert stream.mixer.muted == [False, True]
         assert (await pair.control(Operation.MUTE, b"\1\0"))[0] == Status.OK
-        assert stream._mixer.all_muted
+        assert stream.mixer.all_muted
         assert (await pair.control(Operation.UNMUTE, b"\0\1"))[0] == Status.OK
-        assert stream._mixer.muted == [True, False]
+        assert stream.mixer.muted == [True, False]
 
     run(tmp_path, body)
 

@@ -1,0 +1,155 @@
+"""What the host's user may ask a running backend, and order it: the answers of its control socket.
+
+A report is plain values, units in their names. Whatever a guest chose in it is a number, or went
+through printable().
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from xenpvaudio.errors import ConfigError
+from xenpvaudio.logs.quoting import printable, quote
+from xenpvaudio.sndif.codes import Direction
+from xenpvaudio.xenbus.states import XenbusState
+
+from .device import Backend, BackendDevice
+from .orders import Order, Orders
+from .stream import BackendStream
+
+log = logging.getLogger(__name__)
+
+# In words, for people.
+STATES = {
+    XenbusState.UNKNOWN: "new",
+    XenbusState.INIT_WAIT: "waits for the guest",
+    XenbusState.CONNECTED: "connected",
+    XenbusState.CLOSING: "closing",
+    XenbusState.CLOSED: "closed",
+}
+EVERYBODY = "all"
+
+
+def _stream(stream: BackendStream) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "path": stream.config.path,
+        "direction": "capture" if stream.config.direction is Direction.CAPTURE else "playback",
+        "state": "closed",
+        "host": stream.output_kind,
+    }
+    opened = stream.opened
+    if opened is None:
+        return report
+    stats = stream.back.stats
+    return report | {
+        "state": "running" if stream.running else "open",
+        "format": opened.format.xenstore_name,
+        "rate_hz": opened.rate,
+        "channels": opened.channels,
+        "period_frames": opened.period_frames,
+        "buffer_frames": opened.buffer_frames,
+        "fill_frames": stats.delay_frames,
+        "host_delay_frames": round(stats.host_delay_frames, 1),
+        "clock_ppm": round(stats.ppm, 2),
+        "position_frames": stats.position_frames,
+        "xruns": stats.xruns,
+        "silence_frames": stats.silence_frames,
+        "volume_db": [steps / 1000 for steps in stream.mixer.steps],
+        "muted": [*stream.mixer.muted],
+        "waits": stats.rests,
+    }
+
+
+def _card(device: BackendDevice, domid: int, devid: str, orders: Orders) -> dict[str, Any]:
+    ordered = orders.of(device.key)
+    return {
+        "card": f"vsnd/{devid}",
+        "peer_domain": domid,
+        "peer_name": device.domain_name,
+        "state": STATES.get(device.state, device.state.name.lower()),
+        "microphone": device.policy.microphone,
+        "muted": device.policy.muted,
+        "ordered": {
+            "microphone": ordered.microphone,
+            "muted": ordered.muted,
+            "lasting": orders.lasting(device.key) == ordered,
+        },
+        "streams": [_stream(stream) for stream in device.streams.values()],
+        "last_error": printable(device.last_error),
+    }
+
+
+class BackendAnswers:
+    """To a running backend's control socket."""
+
+    def __init__(self, backend: Backend, orders: Orders, *, domid: int, pipewire: bool) -> None:
+        self._backend = backend
+        self._orders = orders
+        self._domid = domid
+        self._pipewire = pipewire
+
+    def table(self) -> dict[str, Any]:
+        return {"status": self.status, "order": self.order}
+
+    def status(self, _question: Mapping[str, Any], _user: int) -> dict[str, Any]:
+        return {
+            "half": "backend",
+            "domain": self._domid,
+            "pipewire": self._backend.pipewire_up if self._pipewire else None,
+            "cards": [
+                _card(device, domid, devid, self._orders)
+                for (domid, devid), device in sorted(self._backend.devices.items())
+            ],
+        }
+
+    def order(self, question: Mapping[str, Any], user: int) -> dict[str, Any]:
+        """{"guest": name, number, UUID or "all", "microphone": bool, "muted": bool, "always": bool}
+        to the names of those that it holds for. ConfigError if there is no such guest."""
+        order = Order(_flag(question, "microphone"), _flag(question, "muted"))
+        guest = str(question.get("guest", ""))
+        devices = [
+            device
+            for (domid, _), device in self._backend.devices.items()
+            if guest in (EVERYBODY, str(domid), device.domain_name, device.key)
+        ]
+        if not devices and guest != EVERYBODY:
+            names = sorted({device.domain_name for device in self._backend.devices.values()})
+            raise ConfigError(
+                f"no guest {quote(guest)} has a card here",
+                hint=f"there are {', '.join(names)}" if names else "there is none now",
+            )
+        always = bool(_flag(question, "always"))
+        for device in devices:
+            if always and not device.has_uuid:
+                raise ConfigError(
+                    f"the UUID of {device.domain_name} cannot be read, so no order lasts for it",
+                    hint="write it into the policy file",
+                )
+        for key in sorted({device.key for device in devices}):
+            self._orders.give(key, order, always=always)
+        told = []
+        for device in devices:
+            device.ordered()
+            if device.domain_name not in told:
+                told.append(device.domain_name)
+        for name in told:
+            log.info("%s: %s, ordered by user %d", name, _words(order), user)
+        return {"guests": told}
+
+
+def _flag(question: Mapping[str, Any], name: str) -> bool | None:
+    value = question.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{name} is true or false")
+    return value
+
+
+def _words(order: Order) -> str:
+    words = []
+    if order.microphone is not None:
+        words.append(f"microphone {'allowed' if order.microphone else 'denied'}")
+    if order.muted is not None:
+        words.append("muted" if order.muted else "no longer muted")
+    return ", ".join(words) or "nothing"

@@ -1,0 +1,52 @@
+"""Where a half keeps what only its user may touch: its lock, and the socket that it is asked by."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from xenpvaudio.xen.connect import SIM_VARIABLE
+
+HALVES = ("frontend", "backend")
+_PREFIX, _SUFFIX = "xen-pv-audio-", ".sock"
+
+
+def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """This user's; a simulation's own, so that several on one machine do not meet."""
+    simulation = environ.get(SIM_VARIABLE, "").rpartition(":")[0]
+    if simulation:
+        return Path(simulation)
+    if os.geteuid() == 0 and os.path.isdir("/run"):
+        return Path("/run")
+    return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+
+def socket_path(half: str, domid: int, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the half of this domain listens."""
+    return runtime_directory(environ) / f"{_PREFIX}{half}-{domid}{_SUFFIX}"
+
+
+def orders_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """What keeps this user's lasting orders: where systemd says, or where such things are."""
+    name = "orders.json"
+    if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(directory) / name
+    if environ.get(SIM_VARIABLE):
+        return runtime_directory(environ) / name
+    if os.geteuid() == 0:
+        return Path("/var/lib/xen-pv-audio") / name
+    home = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "/"), ".local/state")
+    return Path(home) / "xen-pv-audio" / name
+
+
+def sockets(half: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Those of this half that may be asked; that one lies there does not mean that it listens.
+    Root asks every user's."""
+    directories = [runtime_directory(environ)]
+    domid = environ.get(SIM_VARIABLE, "").rpartition(":")[2] or "*"
+    if os.geteuid() == 0 and not environ.get(SIM_VARIABLE):
+        directories += sorted(Path("/run/user").glob("[0-9]*"))
+    for directory in directories:
+        yield from sorted(directory.glob(f"{_PREFIX}{half}-{domid}{_SUFFIX}"))

@@ -1,0 +1,87 @@
+"""What a guest's user may ask a running frontend: the answers of its control socket. Plain values,
+units in their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xenpvaudio.logs.quoting import printable
+from xenpvaudio.sndif.codes import Direction
+from xenpvaudio.xenbus.states import XenbusState
+
+from .device import Frontend, FrontendDevice
+from .node import FrontendStream
+
+# In words, for people.
+STATES = {
+    XenbusState.UNKNOWN: "new",
+    XenbusState.INITIALISING: "waits for the backend",
+    XenbusState.INITIALISED: "waits for the backend",
+    XenbusState.CONNECTED: "connected",
+    XenbusState.CLOSING: "closing",
+    XenbusState.CLOSED: "closed",
+}
+
+
+def _stream(stream: FrontendStream) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "path": stream.config.path,
+        "direction": "capture" if stream.config.direction is Direction.CAPTURE else "playback",
+        "state": "no backend" if stream.link is None else "suspended",
+        "node": stream.node_name if stream.node is not None else "",
+    }
+    opened = stream.opened
+    if opened is None or stream.link is None:
+        return report
+    stats = stream.link.front.stats
+    return report | {
+        "state": "running" if stats.running else "idle",
+        "format": opened.format.xenstore_name,
+        "rate_hz": opened.rate,
+        "channels": opened.channels,
+        "period_frames": opened.period_frames,
+        "buffer_frames": opened.buffer_frames,
+        "quantum_frames": stats.quantum_frames,
+        "drives": bool(stats.driving),
+        "published_delay_frames": stats.published_frames,
+        "lead_frames": stats.lead_frames,
+        "fill_frames": stats.delay_frames,
+        "host_delay_frames": round(stats.host_delay_frames, 1),
+        "clock_ppm": round(stats.ppm, 2),
+        "event_way_usec": round(stats.transport_nsec / 1e3, 1),
+        "callback_usec": round(stats.callback_nsec / 1e3, 1),
+        "xruns": stats.xruns,
+        "last_xrun_sec": stream.last_xrun_sec,
+        "silence_frames": stats.silence_frames,
+    }
+
+
+def _card(device: FrontendDevice) -> dict[str, Any]:
+    return {
+        "card": device.where,
+        "name": printable(device.name),
+        "peer_domain": device.backend_id,
+        "state": STATES.get(device.state, device.state.name.lower()),
+        "streams": [_stream(stream) for stream in device.streams()],
+        "last_error": printable(device.last_error),
+    }
+
+
+class FrontendAnswers:
+    """To a running frontend's control socket."""
+
+    def __init__(self, frontend: Frontend, *, domid: int) -> None:
+        self._frontend = frontend
+        self._domid = domid
+
+    def table(self) -> dict[str, Any]:
+        return {"status": self.status}
+
+    def status(self, _question: Mapping[str, Any], _user: int) -> dict[str, Any]:
+        return {
+            "half": "frontend",
+            "domain": self._domid,
+            "pipewire": self._frontend.pipewire_up,
+            "cards": [_card(device) for _, device in sorted(self._frontend.devices.items())],
+        }
