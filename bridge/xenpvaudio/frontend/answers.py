@@ -3,6 +3,7 @@ units in their names."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,8 +52,8 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         "clock_ppm": round(stats.ppm, 2),
         "event_way_usec": round(stats.transport_nsec / 1e3, 1),
         "callback_usec": round(stats.callback_nsec / 1e3, 1),
-        "xruns": stats.xruns,
-        "last_xrun_sec": stream.last_xrun_sec,
+        "xruns": stream.xruns.total,
+        "last_xrun_sec": stream.xruns.last_ago_sec(asyncio.get_running_loop().time()),
         "silence_frames": stats.silence_frames,
     }
 

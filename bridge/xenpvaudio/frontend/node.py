@@ -33,6 +33,7 @@ from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, s
 from xenpvaudio_native.plane import margin_frames
 
 from .link import FrontLink
+from .xruns import Xruns
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,7 @@ class FrontendStream:
         """Suspended just now: what is open stays so until then."""
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
-        self._xruns = 0
-        self._xrun_time: float | None = None
+        self.xruns = Xruns()
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -117,6 +117,8 @@ class FrontendStream:
         link, self.link = self.link, None
         self.opened = None
         if link is not None:
+            self._count_xruns(link)
+            self.xruns.connection_ended()
             await link.detach()
 
     def pipewire_changed(self, up: bool) -> None:
@@ -341,20 +343,12 @@ class FrontendStream:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""
         if self.link is not None:
             self.link.check()
-            self._note_xruns(self.link.front.stats.xruns)
+            self._count_xruns(self.link)
         if self.node is not None:
             self.node.set_properties(self._live())
 
-    def _note_xruns(self, xruns: int) -> None:
-        if xruns > self._xruns:
-            self._xrun_time = asyncio.get_running_loop().time()
-        self._xruns = xruns
-
-    @property
-    def last_xrun_sec(self) -> float | None:
-        """So long ago, to a second; None if there was none."""
-        now = asyncio.get_running_loop().time()
-        return None if self._xrun_time is None else round(now - self._xrun_time, 1)
+    def _count_xruns(self, link: FrontLink) -> None:
+        self.xruns.seen(link.front.stats.xruns, asyncio.get_running_loop().time())
 
     @property
     def node_name(self) -> str:
@@ -372,7 +366,7 @@ class FrontendStream:
             "xenpv.clock-ppm": f"{stats.ppm:.2f}",
             "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
             "xenpv.callback-us": f"{stats.callback_nsec / 1000:.1f}",
-            "xenpv.xruns": str(stats.xruns),
+            "xenpv.xruns": str(self.xruns.total),
             "xenpv.state": "running" if stats.running else "idle",
             "xenpv.driver": "yes" if stats.driving else "no",
         }
