@@ -67,6 +67,8 @@ def test_nothing_is_left_behind(words: list[str], number: signal.Signals, folder
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # as a terminal's: who runs these tests may be deaf to it (nohup), and hands that down
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
     def is_up() -> bool:
