@@ -50,7 +50,7 @@ def card_nodes(
     """A vsnd card with a playback and a capture stream, as xl would write it."""
     nodes = {
         "short-name": "Xen PV Audio",
-        "long-name": "Xen PV Audio demo card",
+        "long-name": "Xen PV Audio",
         "sample-rates": ",".join(map(str, rates)),
         "sample-formats": ",".join(formats),
         "channels-min": str(channels_min),

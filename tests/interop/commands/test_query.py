@@ -45,7 +45,7 @@ def streams(bed: Testbed, env: Mapping[str, str], domid: int) -> list[dict[str, 
     status, out = query(bed, env, domid, "--json")
     assert status == 0
     (card,) = json.loads(out)
-    assert card["name"] == "Xen PV Audio demo card"
+    assert card["name"] == "Xen PV Audio"
     found: list[dict[str, Any]] = card["streams"]
     return found
 
@@ -93,7 +93,7 @@ def test_a_host_lists_its_guests_cards(bed: Testbed) -> None:
     assert bed.host is not None
     status, out = query(bed, bed.host.env, 0)
     assert status == 0
-    assert out.startswith("/local/domain/1/device/vsnd/0  Xen PV Audio demo card\n")
+    assert out.startswith("/local/domain/1/device/vsnd/0  Xen PV Audio\n")
     assert "    configured  " in out
 
 

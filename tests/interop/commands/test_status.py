@@ -60,7 +60,7 @@ def card(bed: Testbed, env: Mapping[str, str], domid: int) -> dict[str, Any]:
 def test_a_guest_is_told_what_its_node_says(bed: Testbed) -> None:
     found = card(bed, bed.guest.env, GUEST_DOMID)
     assert found["state"] == "connected"
-    assert found["name"] == "Xen PV Audio demo card"
+    assert found["name"] == "Xen PV Audio"
     playback, capture = found["streams"]
     assert (playback["direction"], playback["state"]) == ("playback", "running")
     assert (capture["direction"], capture["state"]) == ("capture", "suspended")
@@ -90,7 +90,7 @@ def test_a_host_is_told_of_each_guest(bed: Testbed) -> None:
 def test_people_read_who_plays_and_how_late_it_is(bed: Testbed) -> None:
     text = status(bed, bed.guest.env, GUEST_DOMID)
     assert "frontend of domain 1: PipeWire is there, 1 card" in text
-    assert "vsnd/0 Xen PV Audio demo card, by domain 0: connected" in text
+    assert "vsnd/0 Xen PV Audio, by domain 0: connected" in text
     (line,) = [line for line in text.splitlines() if "0/0 playback" in line]
     assert "running" in line and "48000 Hz x2" in line and "quantum 1024" in line
     assert re.search(r"\d+\.\d ms published, host \d+\.\d ms, fill \d+\.\d ms", line)
