@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import DomainPolicy, FrontendSettings, Policy, load_policy, parse_output
+from .config import (
+    DEFAULT_POLICY_PATH,
+    DomainPolicy,
+    FrontendSettings,
+    Policy,
+    load_policy,
+    parse_output,
+)
 from .errors import ConfigError, XenPvAudioError
 from .logs.peer_log import LineFormatter
 from .measure.duplex import SIMULATED
@@ -46,9 +53,11 @@ def _parser() -> argparse.ArgumentParser:
             type=_positive,
             help=f"preferred {setting.name.replace('_', ' ')} (default {setting.default})",
         )
+    frontend.add_argument("--settings", type=Path, help="these options as a file (TOML)")
     frontend.add_argument(
         "--pulse-delay",
         action="store_true",
+        default=None,
         help="tell the delay for PulseAudio clients, which read half a quantum too little",
     )
 
@@ -189,23 +198,23 @@ def _seconds(text: str) -> float:
 
 def _frontend(arguments: argparse.Namespace) -> int:
     from .daemon import run_frontend
+    from .frontend.settings_file import load_settings
 
     chosen = {
         setting.name: value
         for setting in fields(FrontendSettings)
         if (value := getattr(arguments, setting.name)) is not None
     }
-    run_frontend(replace(FrontendSettings(), **chosen), wait=arguments.wait)
+    run_frontend(replace(load_settings(arguments.settings), **chosen), wait=arguments.wait)
     return 0
 
 
 def _backend(arguments: argparse.Namespace) -> int:
     from .daemon import run_backend
 
-    policy = _policy(arguments)
     run_backend(
-        policy,
-        pipewire=any(table.output.kind == "pipewire" for table in policy.tables),
+        lambda: _policy(arguments),
+        arguments.policy or DEFAULT_POLICY_PATH,
         wait=arguments.wait,
         record=arguments.record,
         position_ext=not arguments.no_position_ext,

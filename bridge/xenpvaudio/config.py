@@ -21,6 +21,7 @@ holds guests to it. It is TOML:
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -230,7 +231,8 @@ def load_policy(path: Path | None) -> Policy:
     by_default = path is None
     path = path or DEFAULT_POLICY_PATH
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as error:
         # One that is there and cannot be read, or a link to nothing, is not the same as none.
         if by_default and isinstance(error, FileNotFoundError) and not path.is_symlink():
@@ -243,7 +245,8 @@ def load_policy(path: Path | None) -> Policy:
             f"{path}: [{unknown[0]}] is unknown",
             hint="use [default], [domain.NAME], [domid.NUMBER], [uuid.UUID] and [unnamed]",
         )
-    default = _domain_policy(path, "default", content.get("default", {}), DomainPolicy())
+    file = _File(path, text)
+    default = _domain_policy(file, "default", content.get("default", {}), DomainPolicy())
 
     def tables(kind: str) -> dict[str, DomainPolicy]:
         found = content.get(kind, {})
@@ -252,7 +255,7 @@ def load_policy(path: Path | None) -> Policy:
                 f"{path}: {kind} is no table of tables", hint=f"use [{kind}.{_WHO[kind]}]"
             )
         return {
-            who: _domain_policy(path, f"{kind}.{who}", table, default)
+            who: _domain_policy(file, f"{kind}.{who}", table, default)
             for who, table in found.items()
         }
 
@@ -261,7 +264,7 @@ def load_policy(path: Path | None) -> Policy:
         tables("domain"),
         {_domid(path, who): table for who, table in tables("domid").items()},
         {_uuid(path, who): table for who, table in tables("uuid").items()},
-        _domain_policy(path, "unnamed", content["unnamed"], default)
+        _domain_policy(file, "unnamed", content["unnamed"], default)
         if "unnamed" in content
         else None,
     )
@@ -304,18 +307,40 @@ _MOST = {
 }
 
 
-def _domain_policy(path: Path, table: str, values: Any, base: DomainPolicy) -> DomainPolicy:
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    text: str
+
+    def at(self, table: str, key: str) -> str:
+        """File and line of a key; the file alone where it is written in another way than a line
+        below its table's."""
+        heading = ""
+        for number, line in enumerate(self.text.splitlines(), 1):
+            bare = line.partition("#")[0].replace('"', "").replace("'", "").strip()
+            if bare.startswith("["):
+                heading = bare.strip("[] \t")
+            elif heading == table and bare.partition("=")[0].strip() == key:
+                return f"{self.path}, line {number}"
+        return str(self.path)
+
+
+def _domain_policy(file: _File, table: str, values: Any, base: DomainPolicy) -> DomainPolicy:
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: [{table}] is not a table")
+        raise ConfigError(f"{file.path}: [{table}] is not a table")
     for key, value in values.items():
         if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
             raise ConfigError(
-                f"{path}: [{table}] {key} is unknown", hint=f"known are {', '.join(_KEYS)}"
+                f"{file.at(table, key)}: [{table}] {key} is unknown",
+                hint=f"{meant}known are {', '.join(_KEYS)}",
             )
         try:
             base = replace(base, **{_KEYS[key]: _typed(key, value)})
         except (ConfigError, ValueError) as error:
-            raise ConfigError(f"{path}: [{table}] {key} = {value!r}: {error}") from None
+            where = f"{file.at(table, key)}: [{table}] {key}"
+            raise ConfigError(f"{where} = {value!r}: {error}") from None
     return base
 
 

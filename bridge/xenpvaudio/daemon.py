@@ -20,6 +20,7 @@ from xenpvaudio_native.privilege import drop_privileges
 from .backend.answers import BackendAnswers
 from .backend.device import Backend
 from .backend.orders import Orders
+from .backend.policy_watch import PolicyWatch
 from .config import FrontendSettings, Policy
 from .control.place import orders_file, socket_path
 from .control.server import Answer, ControlServer
@@ -94,15 +95,17 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
 
 
 def run_backend(
-    policy: Policy,
+    load: Callable[[], Policy],
+    policy_path: Path,
     *,
-    pipewire: bool,
     wait: bool,
     record: Path | None = None,
     position_ext: bool = True,
 ) -> None:
-    """The host's half. `pipewire`: False if no domain's policy wants it."""
-
+    """The host's half. `load`: what holds now, by the file at `policy_path` and the command line;
+    read again when the file changes."""
+    policy = load()
+    pipewire = any(table.output.kind == "pipewire" for table in policy.tables)
     orders = Orders(orders_file())
 
     async def body(domain: Domain) -> Running:
@@ -115,8 +118,15 @@ def run_backend(
         elif pipewire:
             engine.connect_pipewire()
         backend.run()
+        watch = PolicyWatch(policy_path, load, backend.hold_to)
+        watch.start()
+
+        async def stop() -> None:
+            watch.stop()
+            await backend.stop()
+
         answers = BackendAnswers(backend, orders, domid=domain.domid, pipewire=pipewire)
-        return Running(engine, backend.stop, answers.table())
+        return Running(engine, stop, answers.table())
 
     drop_privileges()
     asyncio.run(_serve("backend", body))

@@ -103,6 +103,26 @@ def test_a_mistake_in_the_policy_is_named_with_its_file(
     assert "backend.toml" in str(error.value) and named in str(error.value)
 
 
+def test_a_mistake_is_told_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:
+    path = tmp_path / "backend.toml"
+    path.write_text(
+        "[default]\nmicrophone = true  # microfone = true\n\n"
+        '[domain."work"]\n  microfone = true\n[domain.play]\nmax-streams = 0\n'
+    )
+    with pytest.raises(ConfigError) as error:
+        load_policy(path)
+    assert f"{path}, line 5: [domain.work] microfone is unknown" in str(error.value)
+    assert "did you mean microphone?" in str(error.value)
+    path.write_text(path.read_text().replace("microfone = true\n[", "microphone = true\n["))
+    with pytest.raises(
+        ConfigError, match=r"backend\.toml, line 7: \[domain\.play\] max-streams = 0"
+    ):
+        load_policy(path)
+    path.write_text("[domain]\nplay = { microfone = true }\n")
+    with pytest.raises(ConfigError, match=r"backend\.toml: \[domain\.play\] microfone"):
+        load_policy(path)
+
+
 def test_a_policy_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_policy(tmp_path / "nothing.toml")

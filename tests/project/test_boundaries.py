@@ -39,7 +39,7 @@ PYTHON_ROOMS = {
     "backend": "engine xenbus sndif xen.api config native sound logs",
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
-    "control": "xen xenbus sndif config logs testbed.graph_dump",
+    "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump",
     "top": "frontend backend engine testbed measure control xen sndif config logs native.privilege",
 }
 TOP = ("xenpvaudio.__main__", "xenpvaudio.cli", "xenpvaudio.daemon", "xenpvaudio.instance_lock")

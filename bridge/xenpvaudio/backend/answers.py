@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from xenpvaudio.errors import ConfigError
+from xenpvaudio.errors import ConfigError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.xenbus.states import XenbusState
@@ -109,11 +109,7 @@ class BackendAnswers:
         to the names of those that it holds for. ConfigError if there is no such guest."""
         order = Order(_flag(question, "microphone"), _flag(question, "muted"))
         guest = str(question.get("guest", ""))
-        devices = [
-            device
-            for (domid, _), device in self._backend.devices.items()
-            if guest in (EVERYBODY, str(domid), device.domain_name, device.key)
-        ]
+        devices = self._meant(guest)
         if not devices and guest != EVERYBODY:
             names = sorted({device.domain_name for device in self._backend.devices.values()})
             raise ConfigError(
@@ -129,14 +125,30 @@ class BackendAnswers:
                 )
         for key in sorted({device.key for device in devices}):
             self._orders.give(key, order, always=always)
-        told = []
+        told, failed = list[str](), None
         for device in devices:
-            device.ordered()
+            try:
+                device.hold_to()
+            except XenPvAudioError as error:  # the others' turn first
+                failed = error
             if device.domain_name not in told:
                 told.append(device.domain_name)
         for name in told:
             log.info("%s: %s, ordered by user %d", name, _words(order), user)
+        if failed is not None:
+            raise failed
         return {"guests": told}
+
+    def _meant(self, guest: str) -> list[BackendDevice]:
+        """By UUID, number or name, the first that fits, as in the policy: a domain may have another
+        one's number for its name."""
+        devices = self._backend.devices
+        if guest == EVERYBODY:
+            return list(devices.values())
+        by_uuid = [device for device in devices.values() if device.key == guest.lower()]
+        by_number = [device for (domid, _), device in devices.items() if str(domid) == guest]
+        by_name = [device for device in devices.values() if device.domain_name == guest]
+        return by_uuid or by_number or by_name
 
 
 def _flag(question: Mapping[str, Any], name: str) -> bool | None:

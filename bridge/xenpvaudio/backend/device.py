@@ -27,7 +27,7 @@ from xenpvaudio.xenbus.nodes import most_nodes, parse_domid, read_nodes, read_tr
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .guest import Guest, Guests
-from .orders import Orders
+from .orders import Orders, key_of
 from .outputs import Identity, Output, make_output
 from .policy import check_card
 from .stream import BackendStream
@@ -84,9 +84,10 @@ class BackendDevice(XenbusDevice):
         self._orders = orders
         uuid = domain.uuid(frontend_id)
         self.has_uuid = uuid is not None
-        self.key = uuid or f"domain {frontend_id}"
+        self.key = key_of(frontend_id, uuid)
         """What orders of the host's user know the guest by."""
         self.policy = policy.default  # until _tree() has asked
+        self._who: tuple[str | None, int, str | None] | None = None
         self._guest = guest
         self._usage = guest.usage
         self._record = record
@@ -144,25 +145,29 @@ class BackendDevice(XenbusDevice):
 
     async def _tree(self) -> dict[str, str]:
         """What the guest has written, as much as the policy lets it, as that is for it now."""
-        self.policy = self._policy_now()
+        domid = self._frontend_id
+        self._who = (self._domain.known_name(domid), domid, self._domain.uuid(domid))
+        self.policy = self._policy_of(self._who)
         self._guest.hold_to(self.policy)
         return await read_tree(
             self.store, self.peer, self.spend, most_nodes(self.policy.max_streams)
         )
 
-    def _policy_now(self) -> DomainPolicy:
-        domid = self._frontend_id
-        said = self._policies.of(self._domain.known_name(domid), domid, self._domain.uuid(domid))
-        return self._orders.applied(self.key, said)
+    def _policy_of(self, who: tuple[str | None, int, str | None]) -> DomainPolicy:
+        return self._orders.applied(self.key, self._policies.of(*who))
 
-    def ordered(self) -> None:
-        """The host's user has ordered something: it holds at once."""
-        self.policy = self._policy_now()
+    def hold_to(self, policy: Policy | None = None) -> None:
+        """Another policy, or an order of the host's user: it holds at once. A stream for which
+        nothing has changed is not touched; ceilings are for its next OPEN. Asks nobody: it must not
+        depend on XenStore's being there."""
+        self._policies = policy or self._policies
+        if self._who is None:
+            return
+        self.policy = self._policy_of(self._who)
+        self._guest.hold_to(self.policy)
         for stream in self.streams.values():
-            if stream.config.direction is Direction.CAPTURE:
-                stream.change_output(self._output(self._spec(capture=True)))
-            else:
-                stream.silence(self.policy.muted)
+            capture = stream.config.direction is Direction.CAPTURE
+            stream.hold_to(self.policy, self._output(self._spec(capture=capture)))
 
     def _spec(self, *, capture: bool) -> OutputSpec:
         """A virtual device cannot listen to anybody: only the host's needs leave."""
@@ -317,11 +322,20 @@ class Backend:
         self._record = record
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
-        self._guests = Guests(engine, domain.store, DEVICES)
+        self._guests = Guests(engine, domain.store, DEVICES, self._orders)
         self._discovery = Discovery(domain.store, DEVICES, 2, self._consider)
 
     def run(self) -> None:
         self._discovery.run()
+
+    def hold_to(self, policy: Policy) -> None:
+        """The policy file has changed."""
+        self._policy = policy
+        for device in self.devices.values():
+            try:
+                device.hold_to(policy)
+            except XenPvAudioError as error:
+                device.log.error("%s: %s", device.where, error)
 
     @property
     def pipewire_up(self) -> bool:

@@ -13,6 +13,7 @@ from xenpvaudio.xen.api import XenStore, XenStoreError
 from xenpvaudio.xenbus.pace import Pace
 
 from .open_pace import OpenPace
+from .orders import Orders
 from .policy import Usage
 
 
@@ -33,10 +34,11 @@ class Guest:
 class Guests:
     """Of all domains that have a card here. `directory`: ours, one below it for each guest."""
 
-    def __init__(self, engine: Engine, store: XenStore, directory: str) -> None:
+    def __init__(self, engine: Engine, store: XenStore, directory: str, orders: Orders) -> None:
         self._engine = engine
         self._store = store
         self._directory = directory
+        self._orders = orders
         self._guests: dict[int, Guest] = {}
 
     def __len__(self) -> int:
@@ -53,6 +55,7 @@ class Guests:
         for domid in tuple(self._guests):
             if not self._has_cards(domid):
                 del self._guests[domid]
+                self._orders.forget_number(domid)
 
     def _has_cards(self, domid: int) -> bool:
         path = f"{self._directory}/{domid}"

@@ -35,6 +35,11 @@ class Order:
         )
 
 
+def key_of(domid: int, uuid: str | None) -> str:
+    """What a guest's orders are kept under."""
+    return uuid.lower() if uuid else f"domain {domid}"
+
+
 class Orders:
     """`file`: of those that last; without one none does. ConfigError if it is there and is not what
     give() writes."""
@@ -69,6 +74,10 @@ class Orders:
             _write(self.file, lasting)
             self._lasting = lasting
         self._now[key] = order.over(self._now.get(key, Order()))
+
+    def forget_number(self, domid: int) -> None:
+        """The domain is gone: the next one with its number is another."""
+        self._now.pop(key_of(domid, None), None)
 
 
 def _read(file: Path) -> dict[str, Order]:

@@ -172,8 +172,14 @@ class BackendStream:
 
     # -- what the host's user orders
 
-    def change_output(self, output: Output) -> None:
+    def hold_to(self, policy: DomainPolicy, output: Output) -> None:
         """From now on it goes there, or comes from there, also if it is open."""
+        if policy.muted != self._policy.muted:
+            self._mixing.silence(policy.muted)
+        if policy != self._policy:
+            self._policy = policy
+            limited = limited_buffer_bytes(self._card_config, policy)
+            self.config = replace(self._card_config, buffer_bytes=limited)
         if output is self._output:
             return
         self._output = output
@@ -183,10 +189,6 @@ class BackendStream:
         self._open_port(self.opened)
         if self.running:
             self._stay_awake()
-
-    def silence(self, silenced: bool) -> None:
-        """Muted in the host's mixer, whatever the guest sets."""
-        self._mixing.silence(silenced)
 
     @property
     def output_kind(self) -> str:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from xenpvaudio.config import DEFAULT_POLICY_PATH, load_policy
 from xenpvaudio.errors import ConfigError, XenPvAudioError
+from xenpvaudio.frontend.settings_file import FOR_ALL, load_settings, settings_path
 from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import Card
 from xenpvaudio.xen.connect import domain_from_env
@@ -37,8 +38,7 @@ def examine(machine: Machine, half: str) -> Iterator[Finding]:
         yield from kernel_checks.devices(machine, wanted)
     else:
         yield unknown("device", "Xen's devices")
-    if half == BACKEND:
-        yield _policy(machine)
+    yield _policy(machine) if half == BACKEND else _settings(machine)
     cards: list[Card] = []
     yield from _store(machine, half, cards)
     yield kernel_checks.real_time(machine)
@@ -58,6 +58,17 @@ def _policy(machine: Machine) -> Finding:
     except ConfigError as error:
         return wrong("policy", error.message, error.hint or f"correct {DEFAULT_POLICY_PATH}")
     return ok("policy", str(DEFAULT_POLICY_PATH))
+
+
+def _settings(machine: Machine) -> Finding:
+    path = settings_path(machine.environ, machine.path(str(FOR_ALL).lstrip("/")))
+    if not os.path.lexists(path):
+        return ok("settings", "no frontend.toml: everything as usual")
+    try:
+        load_settings(path)
+    except ConfigError as error:
+        return wrong("settings", error.message, error.hint or f"correct {path}")
+    return ok("settings", str(path))
 
 
 def _store(machine: Machine, half: str, cards: list[Card]) -> Iterator[Finding]:

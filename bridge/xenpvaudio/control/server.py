@@ -112,12 +112,12 @@ class ControlServer:
     def _answered(self, line: bytes, user: int) -> dict[str, Any]:
         try:
             question = json.loads(line)
-            if not isinstance(question, dict) or question.get("ask") not in self._answers:
+            if not isinstance(question, dict) or str(question.get("ask")) not in self._answers:
                 raise ConfigError(
                     "the question is not understood",
                     hint="command and service are of different versions: restart the service",
                 )
-            return {"answer": self._answers[question["ask"]](question, user)}
+            return {"answer": self._answers[str(question["ask"])](question, user)}
         except XenPvAudioError as error:
             return {"error": str(error), "exit_status": error.exit_status}
         except (ValueError, RecursionError):

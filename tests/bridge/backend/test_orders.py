@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio.backend.orders import Order, Orders
+from xenpvaudio.backend.orders import Order, Orders, key_of
 from xenpvaudio.config import DomainPolicy
 from xenpvaudio.errors import ConfigError
 
@@ -66,3 +66,13 @@ def test_a_file_that_it_did_not_write_is_an_error_that_names_it(text: str, tmp_p
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"orders\.json is not what this program wrote"):
         Orders(file)
+
+
+def test_a_domain_without_a_uuid_leaves_no_order_to_the_next_with_its_number() -> None:
+    orders = Orders()
+    orders.give(key_of(5, None), Order(microphone=True), always=False)
+    orders.give(key_of(6, KEY.upper()), Order(microphone=True), always=False)
+    orders.forget_number(5)
+    orders.forget_number(6)
+    assert orders.of(key_of(5, None)) == Order()
+    assert orders.of(KEY) == Order(microphone=True)

@@ -117,6 +117,10 @@ FAULTS: list[tuple[str, Plant, str, str, str]] = [
     ("backend", link_to_itself, "policy", "cannot read", "correct /etc/xen-pv-audio/backend.toml"),
     ("backend", rewritten("etc/xen-pv-audio/backend.toml", "[default\n"), "policy",
      "backend.toml", "correct /etc/xen-pv-audio/backend.toml"),
+    ("frontend", rewritten("etc/xen-pv-audio/frontend.toml", "quantum = 256\n"), "settings",
+     "quantum is unknown", "did you mean quantum-frames?"),
+    ("frontend", rewritten("etc/xen-pv-audio/frontend.toml", "rate = 0\n"), "settings",
+     "whole number", "frontend.toml"),
 ]  # fmt: skip
 
 
