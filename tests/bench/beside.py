@@ -5,13 +5,15 @@
 The other commit is checked out and set up in .cache/beside/. Both trees measure with their own
 test_cpu_a_cycle, both at the same time: what a wake-up costs changes by a third from minute to
 minute on a shared machine. Each run gives a ratio; told is their median. PipeWire's own sinks are
-the same in both trees: how far their ratio is from 1 is what the measurement cannot see.
+the same in both trees: how far their ratio is from 1 is what the measurement cannot see. What it
+cannot see is counted: instructions a cycle of each half, by valgrind where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -74,6 +76,22 @@ def rows(runs: Sequence[tuple[Figures, Figures]]) -> list[list[str]]:
     return told
 
 
+def counted(tree: Path, half: str, quantum: int) -> int:
+    """Instructions a cycle; counted.py is this tree's, whatever the other one has."""
+    program = [tree / ".venv/bin/python", PROJECT / "tests/bench/counted.py", half, str(quantum)]
+    done = subprocess.run(program, cwd=tree, stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout)
+
+
+def counts(trees: Sequence[Path]) -> list[list[str]]:
+    told = []
+    for quantum in (256, 1024):
+        for half in ("frontend", "backend"):
+            then, now = (counted(tree, half, quantum) for tree in trees)
+            told.append([str(quantum), half, str(then), str(now), f"{now / then - 1:+.1%}"])
+    return told
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="CPU a cycle beside another commit")
     parser.add_argument("commit")
@@ -89,6 +107,11 @@ def main() -> int:
             runs.append((then, now))
     head = ["quantum", "process", commit, "now", "change", "single runs"]
     print(table(f"CPU a cycle, us, medians of {chosen.runs} runs at once", head, rows(runs)))
+    if shutil.which("valgrind") is None:
+        print("no valgrind here: instructions are not counted")
+        return 0
+    head = ["quantum", "half", commit, "now", "change"]
+    print(table("instructions a cycle", head, counts([*trees.values()])))
     return 0
 
 
