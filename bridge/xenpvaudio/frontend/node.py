@@ -30,7 +30,7 @@ from xenpvaudio.sndif.hwparams import (
     refine,
 )
 from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, supports_format
-from xenpvaudio_native.plane import margin_frames
+from xenpvaudio_native.plane import Stats, margin_frames
 
 from .link import FrontLink
 from .xruns import Xruns
@@ -117,7 +117,7 @@ class FrontendStream:
         link, self.link = self.link, None
         self.opened = None
         if link is not None:
-            self._count_xruns(link)
+            self._count_xruns(link.front.stats)
             self.xruns.connection_ended()
             await link.detach()
 
@@ -341,23 +341,24 @@ class FrontendStream:
 
     def tick(self) -> None:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""
+        stats = None
         if self.link is not None:
             self.link.check()
-            self._count_xruns(self.link)
+            stats = self.link.front.stats
+            self._count_xruns(stats)
         if self.node is not None:
-            self.node.set_properties(self._live())
+            self.node.set_properties(self._live(stats))
 
-    def _count_xruns(self, link: FrontLink) -> None:
-        self.xruns.seen(link.front.stats.xruns, asyncio.get_running_loop().time())
+    def _count_xruns(self, stats: Stats) -> None:
+        self.xruns.seen(stats.xruns, asyncio.get_running_loop().time())
 
     @property
     def node_name(self) -> str:
         return self._properties.get("node.name", "")
 
-    def _live(self) -> dict[str, str]:
-        if self.link is None or self.opened is None or self._wanted is None:
-            return {"xenpv.state": "no backend" if self.link is None else "suspended"}
-        stats = self.link.front.stats
+    def _live(self, stats: Stats | None) -> dict[str, str]:
+        if stats is None or self.opened is None or self._wanted is None:
+            return {"xenpv.state": "no backend" if stats is None else "suspended"}
         rate = self.opened.rate
         return {
             "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate:.3f}",
