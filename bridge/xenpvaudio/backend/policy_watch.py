@@ -14,12 +14,12 @@ from xenpvaudio.errors import XenPvAudioError
 
 log = logging.getLogger(__name__)
 
-LOOK_SEC = 1.0
+LOOK_SEC = 3.0
 
 
 class PolicyWatch:
     """`load`: reads the file, and adds what the command line says; `changed` is told the result.
-    A look a second: an editor may write to the file or put another in its place, and where a
+    A look now and then: an editor may write to the file or put another in its place, and where a
     directory of the path is made later no event would tell of it."""
 
     def __init__(

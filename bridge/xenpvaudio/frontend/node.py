@@ -344,6 +344,7 @@ class FrontendStream:
         stats = None
         if self.link is not None:
             self.link.check()
+        if self.link is not None and self.opened is not None:
             stats = self.link.front.stats
             self._count_xruns(stats)
         if self.node is not None:
@@ -358,7 +359,7 @@ class FrontendStream:
 
     def _live(self, stats: Stats | None) -> dict[str, str]:
         if stats is None or self.opened is None or self._wanted is None:
-            return {"xenpv.state": "no backend" if stats is None else "suspended"}
+            return {"xenpv.state": "no backend" if self.link is None else "suspended"}
         rate = self.opened.rate
         return {
             "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate:.3f}",
