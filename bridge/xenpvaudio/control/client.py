@@ -14,6 +14,8 @@ from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 from .place import HALVES, sockets
 
 PATIENCE_SEC = 5.0
+# A report of a thousand streams is half of this.
+MOST_BYTES = 1 << 20
 _ERRORS = {error.exit_status: error for error in (ConfigError, UnavailableError)}
 
 
@@ -27,19 +29,28 @@ def ask(path: Path, question: Mapping[str, Any]) -> Any:
         try:
             connection.sendall(json.dumps(question).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                line = stream.readline()
+                line = stream.readline(MOST_BYTES)
         except TimeoutError:
             raise UnavailableError(
                 f"{path}: no answer for {PATIENCE_SEC:.0f} s", hint="restart the service"
             ) from None
         except ConnectionError:
-            pass  # it hung up
+            pass  # it hung up: there is no line, which is told below
     if not line:
         raise UnavailableError(f"{path}: no answer", hint="try again: others may be asking, too")
-    answer = json.loads(line)
-    if "error" in answer:
-        raise _ERRORS.get(answer.get("exit_status", 1), XenPvAudioError)(answer["error"])
-    return answer["answer"]
+    try:
+        answer = json.loads(line)
+        if "answer" in answer:
+            return answer["answer"]
+        error = _ERRORS.get(answer.get("exit_status", 1), XenPvAudioError)(str(answer["error"]))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        error = UnavailableError(f"{path}: the answer is none", hint="restart the service")
+    raise error
+
+
+def _may_be_believed(path: Path) -> bool:
+    """Where there is no XDG_RUNTIME_DIR anybody can put a socket there; root asks everybody's."""
+    return os.geteuid() in (0, path.lstat().st_uid)
 
 
 def ask_all(
@@ -51,11 +62,12 @@ def ask_all(
     for kind in (half,) if half else HALVES:
         for path in sockets(kind, environ):
             try:
-                answers.append(ask(path, question))
+                if _may_be_believed(path):
+                    answers.append(ask(path, question))
             except PermissionError:
                 refused = str(path)
             except OSError:
-                pass  # a dead one's
+                pass  # nobody listens: its process died without removing it
     if answers:
         return answers
     if refused:

@@ -251,5 +251,5 @@ def run_status(
             else:
                 console.print(shown)
                 out.flush()
-            time.sleep(WATCH_SEC)
+            time.sleep(WATCH_SEC)  # the halves renew their figures once a second
             halves = ask_all({"ask": "status"}, machine.environ)

@@ -152,6 +152,39 @@ def test_what_is_no_socket_stays_and_sound_goes_on_without_one(
     assert path.is_symlink() and precious.read_text() == "do not touch"
 
 
+@pytest.mark.parametrize(
+    "text", [b"\n", b"[1]\n", b"7\n", b"{}\n", b'{"error": []', b"x" * (1 << 21), b"[" * 90000]
+)
+def test_an_answer_that_is_none_is_one_line(text: bytes, path: Path) -> None:
+    async def run() -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(text)
+            writer.close()
+
+        async with await asyncio.start_unix_server(answer, os.fspath(path)):
+            with pytest.raises(UnavailableError, match=r"restart the service|try again") as caught:
+                await asyncio.to_thread(ask, path, {"ask": "status"})
+            assert str(path) in str(caught.value)
+
+    asyncio.run(run())
+
+
+def test_another_users_socket_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {SIM_VARIABLE: f"{tmp_path}:1"}
+    asked: list[Path] = []
+    monkeypatch.setattr("xenpvaudio.control.client.ask", lambda path, _: asked.append(path))
+    planted = socket.socket(socket.AF_UNIX)
+    planted.bind(os.fspath(socket_path("backend", 1, environ)))
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(UnavailableError, match="no backend runs here"):
+        ask_all({"ask": "status"}, environ, "backend")
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    ask_all({"ask": "status"}, environ, "backend")
+    assert len(asked) == 1
+    planted.close()
+
+
 def test_without_anybody_to_ask_the_error_says_how_to_start_one(tmp_path: Path) -> None:
     environ = {SIM_VARIABLE: f"{tmp_path}:1"}
     with pytest.raises(UnavailableError, match="neither half of Xen PV Audio runs here; start it"):
