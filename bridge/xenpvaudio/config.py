@@ -21,9 +21,7 @@ holds guests to it. It is TOML:
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .logs.quoting import quote
+from .toml_file import TomlFile, read_toml
 
 DEFAULT_POLICY_PATH = Path("/etc/xen-pv-audio/backend.toml")
 
@@ -228,24 +227,15 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def load_policy(path: Path | None) -> Policy:
     """The policy file; without a path the default one, if it is there. ConfigError names file,
     table and key."""
-    by_default = path is None
-    path = path or DEFAULT_POLICY_PATH
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except OSError as error:
-        # One that is there and cannot be read, or a link to nothing, is not the same as none.
-        if by_default and isinstance(error, FileNotFoundError) and not path.is_symlink():
-            return Policy()
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    file = read_toml(path or DEFAULT_POLICY_PATH, by_default=path is None)
+    if file is None:
+        return Policy()
+    path, content = file.path, file.content
     if unknown := sorted(set(content) - set(_TABLES)):
         raise ConfigError(
             f"{path}: [{unknown[0]}] is unknown",
             hint="use [default], [domain.NAME], [domid.NUMBER], [uuid.UUID] and [unnamed]",
         )
-    file = _File(path, text)
     default = _domain_policy(file, "default", content.get("default", {}), DomainPolicy())
 
     def tables(kind: str) -> dict[str, DomainPolicy]:
@@ -307,35 +297,12 @@ _MOST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    text: str
-
-    def at(self, table: str, key: str) -> str:
-        """File and line of a key; the file alone where it is written in another way than a line
-        below its table's."""
-        heading = ""
-        for number, line in enumerate(self.text.splitlines(), 1):
-            bare = line.partition("#")[0].replace('"', "").replace("'", "").strip()
-            if bare.startswith("["):
-                heading = bare.strip("[] \t")
-            elif heading == table and bare.partition("=")[0].strip() == key:
-                return f"{self.path}, line {number}"
-        return str(self.path)
-
-
-def _domain_policy(file: _File, table: str, values: Any, base: DomainPolicy) -> DomainPolicy:
+def _domain_policy(file: TomlFile, table: str, values: Any, base: DomainPolicy) -> DomainPolicy:
     if not isinstance(values, dict):
         raise ConfigError(f"{file.path}: [{table}] is not a table")
     for key, value in values.items():
         if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(
-                f"{file.at(table, key)}: [{table}] {key} is unknown",
-                hint=f"{meant}known are {', '.join(_KEYS)}",
-            )
+            raise file.unknown(table, key, _KEYS)
         try:
             base = replace(base, **{_KEYS[key]: _typed(key, value)})
         except (ConfigError, ValueError) as error:

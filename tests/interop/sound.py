@@ -25,6 +25,18 @@ RATE = 48000
 PADDING_SEC = 0.25
 # No requirement, only a bound for a test that fails.
 LIMIT_SEC = 30.0
+# The host's microphone: what a session manager would choose for a guest's stream.
+MICROPHONE = """
+context.objects = [
+  { factory = adapter args = {
+      factory.name = support.null-audio-sink
+      node.name = microphone
+      media.class = Audio/Source/Virtual
+      audio.channels = 2
+      audio.position = [ FL FR ]
+      object.linger = true } }
+]
+"""
 
 
 def noise(frames: int, channels: int, *, bits: int = 16, seed: int = 1) -> array[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,10 @@ def ask(path: Path, question: Mapping[str, Any]) -> Any:
         line = b""
         try:
             connection.sendall(json.dumps(question).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                line = stream.readline(MOST_BYTES)
+            line = _line(connection)
         except TimeoutError:
             raise UnavailableError(
-                f"{path}: no answer for {PATIENCE_SEC:.0f} s", hint="restart the service"
+                f"{path}: no answer within {PATIENCE_SEC:g} s", hint="restart the service"
             ) from None
         except ConnectionError:
             pass  # it hung up: there is no line, which is told below
@@ -46,6 +46,21 @@ def ask(path: Path, question: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         error = UnavailableError(f"{path}: the answer is none", hint="restart the service")
     raise error
+
+
+def _line(connection: socket.socket) -> bytes:
+    """The line as a whole within the time, however slowly its bytes come; what there is of it, if
+    the other side ends it early or it is too long."""
+    line = bytearray()
+    deadline = time.monotonic() + PATIENCE_SEC
+    while not line.endswith(b"\n") and len(line) < MOST_BYTES:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        if not (some := connection.recv(1 << 16)):
+            break
+        line += some
+    return bytes(line)
 
 
 def _may_be_believed(path: Path) -> bool:

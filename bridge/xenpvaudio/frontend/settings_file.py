@@ -7,9 +7,7 @@ before it.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.errors import ConfigError
+from xenpvaudio.toml_file import TomlFile, read_toml
 
 FOR_ALL = Path("/etc/xen-pv-audio/frontend.toml")
 _KEYS = {spec.name.replace("_", "-"): spec for spec in fields(FrontendSettings)}
@@ -31,32 +30,26 @@ def settings_path(environ: Mapping[str, str] = os.environ, for_all: Path | None 
 
 
 def load_settings(path: Path | None = None) -> FrontendSettings:
-    """Without a path the default one, if it is there. ConfigError names file and key."""
-    by_default = path is None
-    path = path or settings_path()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        # One that is there and cannot be read, or a link to nothing, is not the same as none.
-        if by_default and isinstance(error, FileNotFoundError) and not path.is_symlink():
-            return FrontendSettings()
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    chosen = {_KEYS[key].name: value for key, value in content.items() if _right(path, key, value)}
+    """Without a path the default one, if it is there. ConfigError names file, line and key."""
+    file = read_toml(path or settings_path(), by_default=path is None)
+    if file is None:
+        return FrontendSettings()
+    for key, value in file.content.items():
+        if key not in _KEYS:
+            raise file.unknown("", key, _KEYS)
+        _check(file, key, value)
+    chosen = {_KEYS[key].name: value for key, value in file.content.items()}
     return replace(FrontendSettings(), **chosen)
 
 
-def _right(path: Path, key: str, value: Any) -> bool:
-    if key not in _KEYS:
-        near = difflib.get_close_matches(key, _KEYS, 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(f"{path}: {key} is unknown", hint=f"{meant}known are {', '.join(_KEYS)}")
-    if isinstance(_KEYS[key].default, bool):
-        if not isinstance(value, bool):
-            raise ConfigError(f"{path}: {key} = {value!r}: is true or false")
-        return True
-    least = 0 if _KEYS[key].default == 0 else 1
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise ConfigError(f"{path}: {key} = {value!r}: is a whole number from {least} to {_MOST}")
-    return True
+def _check(file: TomlFile, key: str, value: Any) -> None:
+    default = _KEYS[key].default
+    if isinstance(default, bool):
+        right, what = isinstance(value, bool), "true or false"
+    else:
+        least = 0 if default == 0 else 1
+        number = isinstance(value, int) and not isinstance(value, bool)
+        right = number and least <= value <= _MOST
+        what = f"a whole number from {least} to {_MOST}"
+    if not right:
+        raise ConfigError(f"{file.at('', key)}: {key} = {value!r}: is {what}")

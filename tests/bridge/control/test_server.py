@@ -169,6 +169,33 @@ def test_an_answer_that_is_none_is_one_line(text: bytes, path: Path) -> None:
     asyncio.run(run())
 
 
+def test_one_that_answers_byte_by_byte_is_given_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xenpvaudio.control.client.PATIENCE_SEC", 0.3)
+    given_up = asyncio.Event()
+    sent = 0
+
+    async def run() -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent
+            while not given_up.is_set():  # each byte well before the time for one is over
+                writer.write(b" ")
+                sent += 1
+                await asyncio.sleep(0.02)
+            writer.close()
+
+        async with await asyncio.start_unix_server(answer, os.fspath(path)):
+            asking = asyncio.create_task(asyncio.to_thread(ask, path, {"ask": "status"}))
+            while not asking.done() and sent < 1000:
+                await asyncio.sleep(0.02)
+            given_up.set()
+            with pytest.raises(UnavailableError, match="no answer within"):
+                await asking
+
+    asyncio.run(run())
+
+
 def test_another_users_socket_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {SIM_VARIABLE: f"{tmp_path}:1"}
     asked: list[Path] = []

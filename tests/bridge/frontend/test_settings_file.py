@@ -72,6 +72,8 @@ def test_the_users_file_counts_before_the_machines(
         ("pulse-delay = 1\n", "true or false"),
         ("rate 48000\n", "frontend.toml"),
         ("[rate]\n", "whole number"),
+        ("# mine\nrate = 48000\nquantum = 256\n", "line 3"),
+        ("rate = 48000\n\nchannels = 'two'  # or 6\n", "line 3"),
     ],
 )
 def test_a_mistake_is_named_with_its_file(text: str, word: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.changes.silence import write_silence
-from interop.sound import eventually
+from interop.sound import MICROPHONE, eventually
 from xenpvaudio.testbed import pwconf
 from xenpvaudio.testbed.graph_dump import named_node
 from xenpvaudio.testbed.session import PipeWireSession
@@ -27,17 +27,6 @@ QUANTUM_FRAMES, LEAST_FRAMES, MOST_FRAMES = 1024, 64, 2048
 HOST_QUANTUM_FRAMES = 1024
 OWN = "pipewires_own"
 
-_MICROPHONE = """
-context.objects = [
-  { factory = adapter args = {
-      factory.name = support.null-audio-sink
-      node.name = microphone
-      media.class = Audio/Source/Virtual
-      audio.channels = 2
-      audio.position = [ FL FR ]
-      object.linger = true } }
-]
-"""
 # Later fragments override the test bed's, which allow one rate and nothing above the quantum.
 _CLOCK = f"""
 context.properties = {{
@@ -114,7 +103,7 @@ def place(folder: Path) -> Iterator[Place]:
         guest_quantum_frames=QUANTUM_FRAMES,
         guest_min_quantum_frames=LEAST_FRAMES,
         guest_fragments=[pwconf.null_sink(OWN, description="PipeWire's own"), _CLOCK],
-        host_fragments=[_MICROPHONE],
+        host_fragments=[MICROPHONE],
     ) as bed:
         for device in DEVICES:
             bed.wait_for_node(device.sink)

@@ -17,6 +17,7 @@ import pytest
 
 from interop.sound import (
     LIMIT_SEC,
+    MICROPHONE,
     RATE,
     Recording,
     assert_whole,
@@ -271,19 +272,6 @@ def succeeds(session: PipeWireSession, command: list[str]) -> bool:
 
 
 # -- the host's graph
-
-
-MICROPHONE = """
-context.objects = [
-  { factory = adapter args = {
-      factory.name = support.null-audio-sink
-      node.name = microphone
-      media.class = Audio/Source/Virtual
-      audio.channels = 2
-      audio.position = [ FL FR ]
-      object.linger = true } }
-]
-"""
 
 
 def test_a_host_microphone_is_recorded_in_the_guest(tmp_path: Path) -> None:

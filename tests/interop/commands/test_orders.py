@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from interop.sound import RATE, Recording, eventually, noise, write_noise
+from interop.sound import MICROPHONE, RATE, Recording, eventually, noise, write_noise
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes, find_node
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
@@ -21,18 +21,6 @@ pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no Pip
 
 GUEST = "demo-guest"
 PLAYBACK, CAPTURE = "xenpv.demo-guest.vsnd/0.0/0", "xenpv.demo-guest.vsnd/0.0/1"
-# What a session manager would choose for the guest's stream.
-MICROPHONE = """
-context.objects = [
-  { factory = adapter args = {
-      factory.name = support.null-audio-sink
-      node.name = microphone
-      media.class = Audio/Source/Virtual
-      audio.channels = 2
-      audio.position = [ FL FR ]
-      object.linger = true } }
-]
-"""
 
 
 @pytest.fixture(scope="module")
