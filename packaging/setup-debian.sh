@@ -9,7 +9,9 @@ build='ca-certificates gcc libc6-dev libpipewire-0.3-dev libxen-dev linux-libc-d
 demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulseaudio-utils
       wireplumber'
 # The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc; libFuzzer with clang only.
-test='alsa-utils clang clang-format libclang-rt-dev pipewire-alsa pipewire-jack systemd'
+# A desktop that can be asked: an X server, a notification daemon, and the program that talks to it.
+test='alsa-utils clang clang-format dunst libclang-rt-dev libnotify-bin pipewire-alsa pipewire-jack
+      systemd xvfb'
 
 case ${1:-demo} in
 build) wanted=$build ;;

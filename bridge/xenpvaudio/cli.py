@@ -335,7 +335,7 @@ def _policy(arguments: argparse.Namespace) -> Policy:
         if arguments.output:
             domain = replace(domain, output=parse_output(arguments.output))
         if arguments.allow_microphone:
-            domain = replace(domain, microphone=True)
+            domain = replace(domain, microphone=True, ask_microphone=False)
         return domain
 
     return policy.changed(changed)

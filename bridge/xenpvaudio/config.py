@@ -5,7 +5,7 @@ holds guests to it. It is TOML:
 
     [default]                       # every domain
     output = "pipewire"             # or "null", or "loopback,delay=40ms,gain=-6dB"
-    microphone = false              # capture streams get silence
+    microphone = false              # capture streams get silence; "ask": until the user is asked
     muted = false                   # its streams start muted in the host's mixer
     targets = []                    # host devices that a unique-id may choose, "*" for any
     roles = []                      # media.role values that it may ask for
@@ -142,6 +142,7 @@ class DomainPolicy:
 
     output: OutputSpec = field(default_factory=OutputSpec)
     microphone: bool = False
+    ask_microphone: bool = False  # microphone = "ask": the host's user is asked, denied until then
     muted: bool = False
     targets: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -275,7 +276,11 @@ def _uuid(path: Path, who: str) -> str:
     return who.lower()
 
 
-_KEYS = {spec.name.replace("_", "-"): spec.name for spec in fields(DomainPolicy)}
+POLICY_KEYS = {
+    spec.name.replace("_", "-"): spec.name
+    for spec in fields(DomainPolicy)
+    if spec.name != "ask_microphone"
+}
 # What a ceiling itself may be, from 1 on: PipeWire has positions for 64 channels.
 _MOST = {
     "max-cards": 1024,
@@ -301,20 +306,29 @@ def _domain_policy(file: TomlFile, table: str, values: Any, base: DomainPolicy) 
     if not isinstance(values, dict):
         raise ConfigError(f"{file.path}: [{table}] is not a table")
     for key, value in values.items():
-        if key not in _KEYS:
-            raise file.unknown(table, key, _KEYS)
+        if key not in POLICY_KEYS:
+            raise file.unknown(table, key, POLICY_KEYS)
         try:
-            base = replace(base, **{_KEYS[key]: _typed(key, value)})
+            base = replace(base, **_typed(key, value))
         except (ConfigError, ValueError) as error:
             where = f"{file.at(table, key)}: [{table}] {key}"
             raise ConfigError(f"{where} = {value!r}: {error}") from None
     return base
 
 
-def _typed(key: str, value: Any) -> Any:
+def _typed(key: str, value: Any) -> dict[str, Any]:
+    """What the key sets."""
+    if key == "microphone":
+        if value != "ask" and not isinstance(value, bool):
+            raise ValueError('is true, false or "ask"')
+        return {"microphone": value is True, "ask_microphone": value == "ask"}
+    return {POLICY_KEYS[key]: _plain(key, value)}
+
+
+def _plain(key: str, value: Any) -> Any:
     if key == "output":
         return parse_output(str(value))
-    if key in ("microphone", "muted"):
+    if key == "muted":
         if not isinstance(value, bool):
             raise ValueError("is true or false")
         return value

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from xenpvaudio_native.privilege import drop_privileges
 
-from .backend.answers import BackendAnswers
-from .backend.device import Backend
-from .backend.orders import Orders
-from .backend.policy_watch import PolicyWatch
+from .backend.backend import Backend
+from .backend.host_user.answers import BackendAnswers
+from .backend.host_user.orders import Orders
+from .backend.host_user.policy_watch import PolicyWatch
 from .config import FrontendSettings, Policy
 from .control.place import orders_file, socket_path
 from .control.server import Answer, ControlServer

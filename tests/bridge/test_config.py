@@ -80,6 +80,8 @@ def test_a_default_policy_that_is_there_and_cannot_be_read_is_not_passed_over(
     [
         ("[default]\nmicrofone = true\n", "microfone"),
         ("[default]\nmicrophone = 1\n", "microphone"),
+        ("[default]\nmicrophone = 'asks'\n", 'is true, false or "ask"'),
+        ("[default]\nask-microphone = true\n", "ask-microphone is unknown"),
         ("[domain.work]\nmax-streams = 0\n", "domain.work"),
         ('[default]\ntargets = "all"\n', "targets"),
         ('[default]\noutput = "tape"\n', "tape"),
@@ -101,6 +103,24 @@ def test_a_mistake_in_the_policy_is_named_with_its_file(
     with pytest.raises(ConfigError) as error:
         load_policy(path)
     assert "backend.toml" in str(error.value) and named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("default", "work", "allowed", "asks"),
+    [
+        ('"ask"', "", False, True),
+        ('"ask"', "microphone = true", True, False),
+        ('"ask"', "microphone = false", False, False),
+        ("true", 'microphone = "ask"', False, True),
+    ],
+)
+def test_a_microphone_that_is_asked_for_is_denied_until_then(
+    tmp_path: Path, default: str, work: str, allowed: bool, asks: bool
+) -> None:
+    path = tmp_path / "backend.toml"
+    path.write_text(f"[default]\nmicrophone = {default}\n[domain.work]\n{work}\n")
+    policy = load_policy(path).of("work")
+    assert (policy.microphone, policy.ask_microphone) == (allowed, asks)
 
 
 def test_a_mistake_is_told_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The host half: `device` is a guest's card, `stream` one of its streams, `outputs` where it plays.
+"""The host half: `backend` finds the guests' cards, `device` is one, `stream` one of its streams,
+`outputs` where it plays, `host_user` what the host's user says.
 
 May use: engine, xenbus, sndif, xen.api, config, sound, the native package; never frontend.
 """

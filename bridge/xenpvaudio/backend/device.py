@@ -1,8 +1,6 @@
-"""The host half: serves every guest's vsnd devices through host outputs.
-
-Discovers devices under its own `backend/vsnd` by a XenStore watch. Each is a XenbusDevice on the
-BACKEND table, each of its streams a BackendStream. Which output, target, role and microphone a
-guest has is the policy's word (config.py); what the guest writes is at most a request.
+"""One guest's card, host side: a XenbusDevice on the BACKEND table, each of its streams a
+BackendStream. Which output, target, role and microphone a guest has is the policy's word
+(config.py); what the guest writes is at most a request.
 """
 
 from __future__ import annotations
@@ -15,21 +13,22 @@ from pathlib import Path
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
-from xenpvaudio.logs.quoting import printable, quote
+from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
-from xenpvaudio.xenbus.discovery import Discovery
-from xenpvaudio.xenbus.nodes import most_nodes, parse_domid, read_nodes, read_tree, write_nodes
+from xenpvaudio.xenbus.nodes import most_nodes, read_nodes, read_tree, write_nodes
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
-from .guest import Guest, Guests
-from .orders import Orders, key_of
+from .guest import Guest
+from .host_user.consent import Asker, Consent
+from .host_user.orders import Orders, key_of
 from .outputs import Identity, Output, make_output
 from .policy import check_card
+from .rings import TRANSPORT, Transport, read_transport
 from .stream import BackendStream
 
 log = logging.getLogger(__name__)
@@ -37,20 +36,6 @@ log = logging.getLogger(__name__)
 DEVICES = "backend/vsnd"
 CONNECT_RETRY_SEC = 0.5
 REOFFER_SEC = 1.0
-_TRANSPORT = (Key.RING_REF, Key.EVENT_CHANNEL, Key.EVT_RING_REF, Key.EVT_EVENT_CHANNEL)
-
-Transport = tuple[int, int, int, int]
-
-
-def read_transport(nodes: dict[str, str], path: str) -> Transport:
-    """The four numbers that a stream publishes; ConfigError names the node that is wrong."""
-    numbers = []
-    for key in _TRANSPORT:
-        text = nodes.get(f"{path}/{key}", "")
-        if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 1 << 32):
-            raise ConfigError(f"{path}/{key} = {quote(text, 16)} is no number")
-        numbers.append(int(text))
-    return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
 class BackendDevice(XenbusDevice):
@@ -67,6 +52,7 @@ class BackendDevice(XenbusDevice):
         policy: Policy,
         orders: Orders,
         guest: Guest,
+        consent: Consent,
         *,
         record: Path | None,
         position_ext: bool,
@@ -89,6 +75,7 @@ class BackendDevice(XenbusDevice):
         self.policy = policy.default  # until _tree() has asked
         self._who: tuple[str | None, int, str | None] | None = None
         self._guest = guest
+        self._consent = consent
         self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
@@ -168,6 +155,19 @@ class BackendDevice(XenbusDevice):
         for stream in self.streams.values():
             capture = stream.config.direction is Direction.CAPTURE
             stream.hold_to(self.policy, self._output(self._spec(capture=capture)))
+        if not self.policy.ask_microphone:
+            self._consent.withdraw(self.key)
+        for stream in self.streams.values():
+            if stream.running:
+                self._started(stream.config)
+
+    def _started(self, stream: StreamConfig) -> None:
+        """What a capture stream gets instead of the microphone is not asked about."""
+        capture = stream.direction is Direction.CAPTURE
+        denied = self._spec(capture=capture) != self.policy.output
+        if denied and self.policy.ask_microphone:
+            who = Asker(self.key, self._frontend_id, self.domain_name, self.has_uuid)
+            self._consent.wanted(who)
 
     def _spec(self, *, capture: bool) -> OutputSpec:
         """A virtual device cannot listen to anybody: only the host's needs leave."""
@@ -212,7 +212,7 @@ class BackendDevice(XenbusDevice):
 
     async def _compare(self) -> None:
         """Reads no more than tells whether the guest has other rings."""
-        names = [f"{path}/{key}" for path in self._transports for key in _TRANSPORT]
+        names = [f"{path}/{key}" for path in self._transports for key in TRANSPORT]
         with self.reading_peer():
             nodes = await read_nodes(self.store, self.peer, names, self.spend)
         try:
@@ -246,7 +246,7 @@ class BackendDevice(XenbusDevice):
         policy = self.policy
         capture = config.direction is Direction.CAPTURE
         spec = self._spec(capture=capture)
-        if spec != policy.output:
+        if spec != policy.output and not policy.ask_microphone:
             self.log.warning(
                 "%s/%s: microphone is not allowed, the guest records silence; allow it with "
                 "`xen-pv-audio mic allow %d`, or microphone = true in [domain.%s] of the policy "
@@ -271,6 +271,7 @@ class BackendDevice(XenbusDevice):
             liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
             record=None if capture else self._recording(config.path),
             on_error=self._failed,
+            on_start=self._started,
             policy=policy,
             guest=self._guest,
         )
@@ -298,103 +299,3 @@ class BackendDevice(XenbusDevice):
     def _failed(self, error: XenPvAudioError) -> None:
         self.log.warning("%s", error)
         self.feed(Local.GONE if isinstance(error, PeerGoneError) else Local.ERROR)
-
-
-class Backend:
-    """All vsnd devices that this domain serves. `record`: a WAV file of each playback stream, the
-    last one that opened wins, or a directory with a file for each; `position_ext`: offer the
-    position extension."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        domain: Domain,
-        policy: Policy,
-        *,
-        orders: Orders | None = None,
-        record: Path | None = None,
-        position_ext: bool = True,
-    ) -> None:
-        self._engine = engine
-        self._domain = domain
-        self._policy = policy
-        self._orders = orders or Orders()
-        self._record = record
-        self._position_ext = position_ext
-        self.devices: dict[tuple[int, str], BackendDevice] = {}
-        self._guests = Guests(engine, domain.store, DEVICES, self._orders)
-        self._discovery = Discovery(domain.store, DEVICES, 2, self._consider)
-
-    def run(self) -> None:
-        self._discovery.run()
-
-    def hold_to(self, policy: Policy) -> None:
-        """The policy file has changed."""
-        self._policy = policy
-        for device in self.devices.values():
-            try:
-                device.hold_to(policy)
-            except XenPvAudioError as error:
-                device.log.error("%s: %s", device.where, error)
-
-    @property
-    def pipewire_up(self) -> bool:
-        return self._engine.pipewire_up
-
-    def _wanted(self, directory: str) -> bool:
-        """Not while it is written, nor when it is closed and about to be removed."""
-        store = self._domain.store
-        return store.exists(f"{directory}/{states.FRONTEND_PATH}") and not states.is_offline(
-            store.get(f"{directory}/{states.ONLINE}")
-        )
-
-    def _consider(self, found: tuple[str, ...]) -> bool:
-        domid, devid = found
-        key = (parse_domid(domid, DEVICES), devid)
-        if not self._wanted(f"{DEVICES}/{domid}/{devid}"):
-            return False
-        device = BackendDevice(
-            self._engine,
-            self._domain,
-            key[0],
-            devid,
-            self._policy,
-            self._orders,
-            self._guests.of(key[0]),
-            record=self._record,
-            position_ext=self._position_ext,
-        )
-        self.devices[key] = device
-        device.log.info("%s: found", device.where)
-        device.run()
-        asyncio.get_running_loop().create_task(self._forget(found, device))
-        return True
-
-    async def _forget(self, found: tuple[str, ...], device: BackendDevice) -> None:
-        await device.finished.wait()
-        device.log.info("%s: gone", device.where)
-        key = (int(found[0]), found[1])
-        if self.devices.get(key) is device:
-            del self.devices[key]
-        if self._domain.domid != 0:
-            self._clear(device.directory)
-        try:
-            there = self._wanted(device.directory)
-        except XenStoreError:
-            there = True  # it is looked at again, a little later
-        self._guests.forget_gone()
-        self._discovery.ended(found, there=there)
-
-    def _clear(self, directory: str) -> None:
-        """Outside of dom0 it is the backend's to remove the directory of a device that is to go:
-        libxl waits 10 s for that (libxl_device.c, device_hotplug)."""
-        store = self._domain.store
-        try:
-            if states.is_offline(store.get(f"{directory}/{states.ONLINE}")):
-                store.remove(directory)
-        except XenStoreError as error:
-            log.warning("%s: %s", directory, error)
-
-    async def stop(self) -> None:
-        self._discovery.stop()
-        await asyncio.gather(*(device.stop() for device in tuple(self.devices.values())))

@@ -12,8 +12,8 @@ from xenpvaudio.logs.peer_log import PeerLines
 from xenpvaudio.xen.api import XenStore, XenStoreError
 from xenpvaudio.xenbus.pace import Pace
 
+from .host_user.orders import Orders
 from .open_pace import OpenPace
-from .orders import Orders
 from .policy import Usage
 
 

@@ -39,7 +39,7 @@ from .mixing import StreamMixer
 from .outputs import Identity, Output, Port
 from .policy import check_open, limited_buffer_bytes
 from .recorder import Recorder
-from .rings import Rings
+from .rings import Rings, Transport
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class BackendStream:
         domain: Domain,
         frontend_id: int,
         config: StreamConfig,
-        transport: tuple[int, int, int, int],
+        transport: Transport,
         output: Output,
         identity: Identity,
         *,
@@ -68,6 +68,7 @@ class BackendStream:
         liveness_ext: bool,
         record: Path | None,
         on_error: Callable[[XenPvAudioError], None],
+        on_start: Callable[[StreamConfig], None] = lambda _: None,
         policy: DomainPolicy | None = None,
         guest: Guest | None = None,
     ) -> None:
@@ -89,6 +90,7 @@ class BackendStream:
         self.where = where
         self._record = record
         self._on_error = on_error
+        self._on_start = on_start
         self.opened: Config | None = None
         self.running = False  # between the guest's START and its STOP
         self._port: Port | None = None
@@ -170,8 +172,6 @@ class BackendStream:
             port.free()
         buffer.close()
 
-    # -- what the host's user orders
-
     def hold_to(self, policy: DomainPolicy, output: Output) -> None:
         """From now on it goes there, or comes from there, also if it is open."""
         if policy.muted != self._policy.muted:
@@ -197,6 +197,8 @@ class BackendStream:
     def _triggered(self, running: bool) -> None:
         self.running = running
         self._stay_awake()
+        if running:
+            self._on_start(self.config)
         if self._port is None:
             return
         if running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.logs.quoting import printable
@@ -63,7 +63,7 @@ def run_mic_list(
             "domain": card["peer_domain"],
             "card": card["card"],
             "microphone": card["microphone"],
-            "by": _by(card["ordered"]),
+            "by": _by(card),
             "records": any(
                 stream["direction"] == "capture" and stream["state"] == "running"
                 for stream in card["streams"]
@@ -85,7 +85,8 @@ def run_mic_list(
     return 0
 
 
-def _by(ordered: dict[str, bool | None]) -> str:
+def _by(card: dict[str, Any]) -> str:
+    ordered = card["ordered"]
     if ordered["microphone"] is None:
-        return "by the policy"
+        return "by the policy, which asks" if card["microphone_asks"] else "by the policy"
     return "by a lasting order" if ordered["lasting"] else "by an order"

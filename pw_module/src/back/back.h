@@ -176,7 +176,7 @@ int xpa_back_answer(struct xpa_back *b, const struct xensnd_req *request, int st
 /* Python's answer to the request that the ring rests for. */
 int xpa_back_pass_answer(struct xpa_back *b, const struct xensnd_resp *response);
 
-/* host_start.c; 1: answered, the ring may go on */
+/* host_start.c, of a START that waits. 1: answered, the ring may go on */
 int xpa_back_answer_start(struct xpa_back *b, uint64_t now_nsec);
 
 #endif

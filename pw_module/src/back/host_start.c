@@ -20,8 +20,6 @@ static bool host_sleeps(const struct xpa_back *b, uint64_t now_nsec) {
 
 /* The host has come to life, or is given up: a guest that is not answered gives up itself. */
 int xpa_back_answer_start(struct xpa_back *b, uint64_t now_nsec) {
-    if (!b->link.starting)
-        return 0;
     if (host_sleeps(b, now_nsec)) {
         if (b->link.start_until_nsec == 0) {
             b->link.start_until_nsec = now_nsec + HOST_START_NSEC;

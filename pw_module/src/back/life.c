@@ -40,7 +40,7 @@ static void step(struct xpa_back *b, int result) {
     do {
         if (result >= 0)
             result = xpa_back_serve(b);
-        if (result >= 0)
+        if (result >= 0 && b->link.starting)
             result = xpa_back_answer_start(b, xpa_now_nsec());
     } while (result > 0);
     if (result < 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from waiting import wait_for
-from xenpvaudio.backend.device import Backend
+from xenpvaudio.backend.backend import Backend
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.testbed.testbed import card_nodes

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio.backend.device import Backend, BackendDevice
+from xenpvaudio.backend.backend import Backend
+from xenpvaudio.backend.device import BackendDevice
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.testbed.testbed import card_nodes

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from waiting import wait_for
-from xenpvaudio.backend.device import Backend, BackendDevice
+from xenpvaudio.backend.backend import Backend
+from xenpvaudio.backend.device import BackendDevice
 from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.frontend.device import Frontend, FrontendDevice

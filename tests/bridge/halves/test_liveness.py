@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from waiting import wait_for
-from xenpvaudio.backend.device import Backend, BackendDevice
+from xenpvaudio.backend.backend import Backend
+from xenpvaudio.backend.device import BackendDevice
 from xenpvaudio.config import DomainPolicy, OutputSpec, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT

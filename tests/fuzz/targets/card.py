@@ -8,7 +8,7 @@ passes the policy meets none of its ceilings. The same for the ring's numbers an
 from __future__ import annotations
 
 from fuzz.source import Source
-from xenpvaudio.backend import device, policy
+from xenpvaudio.backend import policy, rings
 from xenpvaudio.config import DomainPolicy
 from xenpvaudio.errors import ConfigError, LocalProtocolError
 from xenpvaudio.logs import quoting
@@ -100,7 +100,7 @@ def _check_card(nodes: dict[str, str]) -> None:
 
 def _check_transport(nodes: dict[str, str]) -> None:
     try:
-        numbers = device.read_transport(nodes, "0/0")
+        numbers = rings.read_transport(nodes, "0/0")
     except ConfigError as error:
         _one_line(error)
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interop.sound import RATE, Recording, eventually, noise, write_noise
-from xenpvaudio.backend.policy_watch import LOOK_SEC
+from xenpvaudio.backend.host_user.policy_watch import LOOK_SEC
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes, find_node
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")

@@ -15,7 +15,7 @@ import pytest
 
 from interop.sound import eventually
 from xenpvaudio.backend import stream as back_stream
-from xenpvaudio.backend.device import Backend
+from xenpvaudio.backend.backend import Backend
 from xenpvaudio.config import DomainPolicy, FrontendSettings, Policy
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.frontend.device import Frontend

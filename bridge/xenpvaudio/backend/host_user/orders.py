@@ -48,6 +48,7 @@ class Orders:
         self.file = file
         self._lasting = {} if file is None else _read(file)
         self._now: dict[str, Order] = {}
+        self._until_gone: dict[int, str] = {}
 
     def of(self, key: str) -> Order:
         """`key`: a UUID, or what else stands for a guest."""
@@ -60,7 +61,7 @@ class Orders:
     def applied(self, key: str, policy: DomainPolicy) -> DomainPolicy:
         order = self.of(key)
         if order.microphone is not None:
-            policy = replace(policy, microphone=order.microphone)
+            policy = replace(policy, microphone=order.microphone, ask_microphone=False)
         if order.muted is not None:
             policy = replace(policy, muted=order.muted)
         return policy
@@ -74,10 +75,19 @@ class Orders:
             _write(self.file, lasting)
             self._lasting = lasting
         self._now[key] = order.over(self._now.get(key, Order()))
+        self._until_gone = {gone: of for gone, of in self._until_gone.items() if of != key}
+
+    def give_until_gone(self, key: str, order: Order, domid: int) -> None:
+        """For as long as the domain runs, or until there is another order."""
+        self.give(key, order, always=False)
+        self._until_gone[domid] = key
 
     def forget_number(self, domid: int) -> None:
         """The domain is gone: the next one with its number is another."""
         self._now.pop(key_of(domid, None), None)
+        if (key := self._until_gone.pop(domid, None)) is not None:
+            muted = self._now.pop(key, Order()).muted
+            self._now[key] = Order(muted=muted)
 
 
 def _read(file: Path) -> dict[str, Order]:

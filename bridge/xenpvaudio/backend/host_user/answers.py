@@ -15,9 +15,10 @@ from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.xenbus.states import XenbusState
 
-from .device import Backend, BackendDevice
+from ..backend import Backend
+from ..device import BackendDevice
+from ..stream import BackendStream
 from .orders import Order, Orders
-from .stream import BackendStream
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def _card(device: BackendDevice, domid: int, devid: str, orders: Orders) -> dict
         "peer_name": device.domain_name,
         "state": STATES.get(device.state, device.state.name.lower()),
         "microphone": device.policy.microphone,
+        "microphone_asks": device.policy.ask_microphone,
         "muted": device.policy.muted,
         "ordered": {
             "microphone": ordered.microphone,

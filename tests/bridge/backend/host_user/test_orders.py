@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio.backend.orders import Order, Orders, key_of
+from xenpvaudio.backend.host_user.orders import Order, Orders, key_of
 from xenpvaudio.config import DomainPolicy
 from xenpvaudio.errors import ConfigError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from xenpvaudio.backend.answers import BackendAnswers
-from xenpvaudio.backend.orders import Orders, key_of
+from xenpvaudio.backend.host_user.answers import BackendAnswers
+from xenpvaudio.backend.host_user.orders import Orders, key_of
 from xenpvaudio.errors import ConfigError, UnavailableError
 
 UUID = "6a9f0c1e-1111-4222-8333-444455556666"
