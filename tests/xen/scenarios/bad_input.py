@@ -13,50 +13,49 @@ from guest import Guest, command
 from parts import (
     FRAME_BYTES,
     LONG_BUFFER,
-    RAW,
     Part,
     backend,
     forget,
     heard,
     kernel_card,
+    played,
     raw,
     sounds,
     vsnd,
     wait_growing,
 )
-from players import Endless
+from players import sounding
 
 HOSTILE = "timeout 280 /opt/xen-pv-audio/bin/python3 /run/lab/inside/hostile.py"
-APLAY = f"timeout 110 aplay {RAW} /tmp/part.raw"
 PART = Part(0, 4)
 OTHER = Part(72000, 2)
 
 
 def run(lab: Lab) -> None:
     kernel = Guest("honest", vsnd=vsnd(LONG_BUFFER * FRAME_BYTES))
+    lab.explain_with(kernel)
     hostile = Guest("hostile", vsnd=vsnd(), index=1)
     with backend("backend-bad") as daemon, kernel, hostile:
         kernel_card(kernel)
         PART.make(kernel)
         OTHER.make(hostile)
         with lab.scenario("bad.stale_references_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "stale 12")
+            figures += beside(lab, daemon, kernel, hostile, "stale 12")
             figures.append(one_of(daemon, hostile, "0/0/ring-ref = 9000"))
         with lab.scenario("bad.frontends_vanish_in_open_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "vanish 3")
+            figures += beside(lab, daemon, kernel, hostile, "vanish 3")
             expect(backend_state(hostile) == "2", f"the backend is {backend_state(hostile)}")
         with lab.scenario("bad.frontend_never_answers_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "silent 1")
+            figures += beside(lab, daemon, kernel, hostile, "silent 1")
         mistakes(lab, daemon, hostile)
         with lab.scenario("bad.guest_may_play_after_all_that") as figures:
             # Linux' driver does not write this when it starts; its predecessor should have.
             hostile.must("xenstore-write device/vsnd/0/state 1")
             kernel_card(hostile)
-            hostile.must(APLAY)
-            figures.append(heard(lab, hostile, OTHER))
+            figures.append(played(lab, hostile, OTHER))
             hostile.must("echo vsnd-0 > /sys/bus/xen/drivers/vsnd/unbind; rmmod snd_xen_front")
         with lab.scenario("bad.guest_vanishes_in_open_beside_a_player") as figures:
-            figures += beside(lab, kernel, hostile, "power")
+            figures += beside(lab, daemon, kernel, hostile, "power")
             wait_until(lambda: hostile.domid is None, "the domain's end")
             took = wait_until(lambda: daemon.log().count(": gone") > 0, "its device's end")
             figures.append(f"forgotten {took:.1f} s later")
@@ -77,13 +76,12 @@ def one_of(daemon: Daemon, guest: Guest, words: str) -> str:
     return f"{len(lines)} lines like: {lines[0]}"
 
 
-def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
+def beside(lab: Lab, daemon: Daemon, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     """The honest guest plays on while the other one does it, and loses nothing."""
     forget(kernel)
     act = hostile.console.start(f"rm -f /tmp/go; {HOSTILE} {how} 2> /tmp/hostile.log")
     wait_until(lambda: "ready" in hostile.run("cat /tmp/hostile.log").output, "hostile.py")
-    player = Endless(kernel, raw(LONG_BUFFER))
-    player.until(lambda: sounds(kernel), "the honest guest's sound")
+    player, told = sounding(kernel, raw(LONG_BUFFER), lambda: sounds(kernel), daemon.log)
     started = time.monotonic()
     hostile.console.start("touch /tmp/go")
     if how == "power":
@@ -100,7 +98,7 @@ def beside(lab: Lab, kernel: Guest, hostile: Guest, how: str) -> list[str]:
     finally:  # it says better why nothing more is heard
         rounds, underruns = player.stop()
     figure = heard(lab, kernel, PART, rounds=rounds, underruns=underruns)
-    return [f"{said} in {took:.1f} s", f"the other: {figure} in {rounds} rounds"]
+    return [f"{said} in {took:.1f} s", f"the other: {figure} in {rounds} rounds", *told]
 
 
 def mistakes(lab: Lab, daemon: Daemon, guest: Guest) -> None:

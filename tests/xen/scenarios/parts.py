@@ -11,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from dom0 import OUT, Daemon, Lab, compare_frames, finished, wait_until, wav_data
-from frames import DifferentError, describe, marked_span
-from guest import Guest
+from frames import DifferentError, GaveUpError, compare_plays, describe, marked_span
+from guest import Guest, GuestError
+from players import times_given_up
 
 RATE = 16000
 FRAME_BYTES = 4
@@ -97,6 +98,22 @@ def heard(lab: Lab, guest: Guest, part: Part, *, rounds: int = 1, underruns: int
     order. `underruns`: those that the player told of; each may be one silence inside."""
     played = part.of(lab)
     return compare_frames(finished(recording(guest)), played * rounds, underruns=underruns)
+
+
+def played(lab: Lab, guest: Guest, part: Part, options: str = RAW) -> str:
+    """aplay plays the part, and it is heard so."""
+
+    def play() -> tuple[bytes, int]:
+        forget(guest)
+        given_up = times_given_up(guest)
+        done = guest.run(f"timeout 110 aplay {options} /tmp/part.raw")
+        if times_given_up(guest) > given_up:  # a drain that ends so is no error to aplay
+            raise GaveUpError(f"Linux gave up: {done.output[-200:]}")
+        if done.status:
+            raise GuestError(f"aplay: status {done.status}: {done.output[-800:]}")
+        return finished(recording(guest)), done.output.count("underrun")
+
+    return compare_plays(play, part.of(lab), FRAME_BYTES)
 
 
 def heard_span(lab: Lab, guest: Guest, part: Part) -> tuple[int, int]:

@@ -15,7 +15,6 @@ from parts import (
     FRAME_BYTES,
     LONG_BUFFER,
     RATE,
-    RAW,
     Part,
     backend,
     forget,
@@ -23,16 +22,16 @@ from parts import (
     heard_marked,
     heard_rounds,
     kernel_card,
+    played,
     raw,
     recording,
     sounds,
     vsnd,
     wait_growing,
 )
-from players import Endless, EndlessPipeWire
+from players import Endless, EndlessPipeWire, sounding
 
 SECONDS = 4
-APLAY = f"timeout 110 aplay {RAW} /tmp/part.raw"
 LONG_PLAY = f"{SESSION} timeout 230 pw-play --target {SINK}"
 FRONTEND = (
     f"setsid xen-pv-audio frontend -v --rate {RATE} --quantum-frames 2048 --period-frames 1024 "
@@ -65,7 +64,7 @@ def run(lab: Lab) -> None:
                 kernel_card(kernel)
                 start_ours(ours)
                 figures.append(f"{time.monotonic() - started:.0f} s")
-            together(lab, kernel, ours)
+            together(lab, daemon, kernel, ours)
             with lab.scenario("ours.killed_frontend_is_noticed_within_a_second") as figures:
                 figures.append(kill_frontend(ours, daemon))
             ours.must(f"{SESSION} {FRONTEND}")
@@ -73,7 +72,7 @@ def run(lab: Lab) -> None:
             backend_killed(lab, kernel, ours, daemon)
             expect("Traceback" not in daemon.log(), "a traceback in the backend's log")
         with backend("backend-two-again") as daemon:
-            destroyed(lab, kernel, ours)
+            destroyed(lab, daemon, kernel, ours)
             expect("Traceback" not in daemon.log(), "a traceback in the backend's log")
     finally:
         for guest in (ours, kernel):
@@ -103,24 +102,23 @@ def keep_log(guest: Guest) -> None:
     (OUT / f"{guest.name}-frontend.log").write_text(log)
 
 
-def together(lab: Lab, kernel: Guest, ours: Guest) -> None:
+def together(lab: Lab, daemon: Daemon, kernel: Guest, ours: Guest) -> None:
     with lab.scenario("two.play_at_once_bit_exact") as figures:
         parts = {kernel.name: Part(0, SECONDS), ours.name: Part(72000, SECONDS)}
         for guest in (kernel, ours):
             parts[guest.name].make(guest)
-        players = both(kernel, ours)
+        players = both(daemon, kernel, ours)
         for guest in (kernel, ours):
             figures.append(f"{guest.name}: {ended(lab, guest, players[guest.name], parts)}")
         keep_log(ours)
 
 
-def both(kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
+def both(daemon: Daemon, kernel: Guest, ours: Guest) -> dict[str, Endless | EndlessPipeWire]:
     """They play, each its part, over and over, and at the same time."""
     players: dict[str, Endless | EndlessPipeWire] = {}
     players[ours.name] = EndlessPipeWire(ours, LONG_PLAY, RATE)
     players[ours.name].until(lambda: sounds(ours), "our guest's sound")
-    players[kernel.name] = Endless(kernel, raw(LONG_BUFFER))
-    players[kernel.name].until(lambda: sounds(kernel), "the kernel guest's sound")
+    players[kernel.name], _ = sounding(kernel, raw(LONG_BUFFER), lambda: sounds(kernel), daemon.log)
     wait_growing([kernel, ours])
     return players
 
@@ -175,20 +173,17 @@ def backend_killed(lab: Lab, kernel: Guest, ours: Guest, daemon: Daemon) -> None
             expect("Traceback" not in second.log(), "a traceback in the backend's log")
             with lab.scenario("two.kernel_guest_plays_with_the_next_backend") as again:
                 wait_card(kernel, second.log)
-                forget(kernel)
-                output = kernel.must(APLAY)
-                underruns = output.count("underrun")
-                again.append(heard(lab, kernel, Part(0, SECONDS), underruns=underruns))
+                again.append(played(lab, kernel, Part(0, SECONDS)))
 
 
-def destroyed(lab: Lab, kernel: Guest, ours: Guest) -> None:
+def destroyed(lab: Lab, daemon: Daemon, kernel: Guest, ours: Guest) -> None:
     parts = {kernel.name: Part(0, SECONDS), ours.name: Part(72000, SECONDS)}
 
     def begin() -> dict[str, Endless | EndlessPipeWire]:
         for guest in (kernel, ours):
             forget(guest)
             parts[guest.name].make(guest)
-        return both(kernel, ours)
+        return both(daemon, kernel, ours)
 
     def end(guest: Guest, player: Endless | EndlessPipeWire) -> str:
         wait_growing([guest])
