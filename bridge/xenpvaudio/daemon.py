@@ -13,16 +13,19 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from xenpvaudio_native.privilege import drop_privileges
 
+from .aec.canceller import Canceller
+from .aec.place import ends_of
 from .backend.backend import Backend
 from .backend.host_user.answers import BackendAnswers
 from .backend.host_user.orders import Orders
 from .backend.host_user.policy_watch import PolicyWatch
 from .config import FrontendSettings, Policy
-from .control.place import orders_file, socket_path
+from .control.place import runtime_directory, socket_path, state_file
 from .control.server import Answer, ControlServer
 from .engine.engine import Engine
 from .frontend.answers import FrontendAnswers
@@ -87,8 +90,16 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         else:
             engine.connect_pipewire()
         frontend.run()
-        answers = FrontendAnswers(frontend, domid=domain.domid)
-        return Running(engine, frontend.stop, answers.table())
+        text = runtime_directory() / f"xen-pv-audio-aec-{domain.domid}.conf"
+        canceller = Canceller(partial(ends_of, frontend), state_file("aec.json"), text)
+        canceller.run()
+
+        async def stop() -> None:
+            await canceller.stop()
+            await frontend.stop()
+
+        answers = FrontendAnswers(frontend, domid=domain.domid).table()
+        return Running(engine, stop, answers | {"aec": canceller.answer})
 
     drop_privileges()
     asyncio.run(_serve("frontend", body))
@@ -106,7 +117,7 @@ def run_backend(
     read again when the file changes."""
     policy = load()
     pipewire = any(table.output.kind == "pipewire" for table in policy.tables)
-    orders = Orders(orders_file())
+    orders = Orders(state_file("orders.json"))
 
     async def body(domain: Domain) -> Running:
         engine = Engine("Xen PV Audio" if pipewire else None)

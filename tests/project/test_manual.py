@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio import cli
+from xenpvaudio import usage
 from xenpvaudio.config import POLICY_KEYS, FrontendSettings, Policy, load_policy
 
 # -- the manual
@@ -61,25 +61,25 @@ def parser_options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_manual_has_every_command_and_no_other() -> None:
-    commands = set(subcommands(cli._parser()))
+    commands = set(subcommands(usage.parser()))
     described = set(manual_sections("SS")) - {"options without a command"}
     assert described == commands
     synopsis = manual_sections("SH")["SYNOPSIS"]
     assert set(re.findall(r"^\.B xen-pv-audio ([a-z-]+)$", synopsis, re.MULTILINE)) >= commands
 
 
-@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
+@pytest.mark.parametrize("command", sorted(subcommands(usage.parser())))
 def test_manual_has_every_option_of_the_command_and_no_other(command: str) -> None:
     body = manual_sections("SS").get(command, "")
-    assert manual_options(body) == parser_options(subcommands(cli._parser())[command])
+    assert manual_options(body) == parser_options(subcommands(usage.parser())[command])
 
 
 def test_manual_has_the_options_without_a_command() -> None:
     body = manual_sections("SS")["options without a command"]
-    assert manual_options(body) - {"-h", "--help"} == parser_options(cli._parser())
+    assert manual_options(body) - {"-h", "--help"} == parser_options(usage.parser())
 
 
-@pytest.mark.parametrize("command", sorted(subcommands(cli._parser())))
+@pytest.mark.parametrize("command", sorted(subcommands(usage.parser())))
 def test_manual_gives_each_number_its_default(command: str) -> None:
     body = manual_sections("SS").get(command, "")
     entries = {
@@ -92,7 +92,7 @@ def test_manual_gives_each_number_its_default(command: str) -> None:
             for spec in fields(FrontendSettings)
             if not isinstance(spec.default, bool)
         }
-    for action in subcommands(cli._parser())[command]._actions:
+    for action in subcommands(usage.parser())[command]._actions:
         number = action.default
         if isinstance(number, (int, float)) and not isinstance(number, bool):
             defaults[action.option_strings[0]] = number
@@ -120,7 +120,7 @@ def test_command_lines_of_the_manuals_examples_are_accepted() -> None:
     lines = [tag for tag in tags(manual_sections("SH")["EXAMPLES"]) if "xen-pv-audio" in tag]
     assert lines
     for line in lines:
-        cli._parser().parse_args(line.removeprefix(".B xen-pv-audio ").split())
+        usage.parser().parse_args(line.removeprefix(".B xen-pv-audio ").split())
 
 
 def test_manual_is_formatted_without_a_warning() -> None:

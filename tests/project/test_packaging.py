@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio import cli
+from xenpvaudio import usage
 from xenpvaudio.config import POLICY_KEYS, DomainPolicy, load_policy
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
@@ -62,7 +62,7 @@ def test_unit_of_a_half_runs_a_command_line_that_the_program_takes(half: str) ->
     sections = unit(PACKAGING / "systemd" / "user" / f"xen-pv-audio-{half}.service")
     program, *arguments = sections["Service"]["ExecStart"].split()
     assert program == "xen-pv-audio"
-    parsed = cli._parser().parse_args(arguments)
+    parsed = usage.parser().parse_args(arguments)
     assert (parsed.command, parsed.wait) == (half, True)
     assert "pipewire.service" in sections["Unit"]["After"].split()
 

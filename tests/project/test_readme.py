@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio import cli
+from xenpvaudio import usage
 from xenpvaudio.config import load_policy
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import write_wav
@@ -144,7 +144,7 @@ def make(command: str, place: Place) -> None:
 
 
 def run_demo(arguments: list[str], place: Place) -> None:
-    options = cli._parser().parse_args(arguments)
+    options = usage.parser().parse_args(arguments)
     if options.keep:
         assert place.kept()["PULSE_SERVER"]
         return
@@ -270,10 +270,20 @@ def order(command: str, place: Place) -> None:
     assert out.startswith("demo-guest")
 
 
+def in_a_guest_with_a_microphone(command: str, place: Place) -> None:
+    """That of `demo --keep`, whose default sink the other commands want as it was."""
+    words = shlex.split(command)
+    out = place.run(words, place.kept())
+    assert out.startswith(
+        "echo cancellation is on" if "enable" in words else "echo cancellation is off"
+    )
+
+
 COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
     (r"xen-pv-audio doctor", doctor),
     (r"xen-pv-audio status", status),
     (r"xen-pv-audio (mic list|(mic allow|mic deny|mute|unmute) \w+( --always)?)", order),
+    (r"xen-pv-audio aec (enable|disable)", in_a_guest_with_a_microphone),
     (r'git clone "\$URL" xen-pv-audio', clone),
     (r"cd xen-pv-audio", clone),
     (r"make (demo|test|bench)( ARGS='[^']*')?", make),
@@ -344,7 +354,7 @@ def test_readme_names_only_files_that_exist() -> None:
 
 
 def test_readme_mentions_no_command_that_is_not_there() -> None:
-    parser = cli._parser()
+    parser = usage.parser()
     (action,) = (a for a in parser._actions if a.dest == "command")
     assert action.choices is not None
     named = set(re.findall(r"`xen-pv-audio (\w[\w-]*)", README))
@@ -353,7 +363,7 @@ def test_readme_mentions_no_command_that_is_not_there() -> None:
 
 
 def test_readme_mentions_every_command() -> None:
-    parser = cli._parser()
+    parser = usage.parser()
     (action,) = (a for a in parser._actions if a.dest == "command")
     assert action.choices is not None
     missing = [name for name in action.choices if f"xen-pv-audio {name}" not in README]

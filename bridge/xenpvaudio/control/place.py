@@ -28,9 +28,8 @@ def socket_path(half: str, domid: int, environ: Mapping[str, str] = os.environ) 
     return runtime_directory(environ) / f"{_PREFIX}{half}-{domid}{_SUFFIX}"
 
 
-def orders_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """What keeps this user's lasting orders: where systemd says, or where such things are."""
-    name = "orders.json"
+def state_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """What outlives this user's processes: where systemd says, or where such things are."""
     if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(directory) / name
     if environ.get(SIM_VARIABLE):
