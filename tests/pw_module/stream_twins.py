@@ -173,12 +173,16 @@ TWINS = {
     ),
     "byte_that_nobody_asked_about_counts": (
         "test_stream_back", "back/life.c",
-        "b->link.watches = b->link.watches && xpa", "b->link.watches = xpa",
+        "    if (b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))\n",
+        "    b->link.watches = xpa_evt_ring_front_lives(&b->link.event_ring);\n    if (0)\n",
     ),
     "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
-        "    b->link.watches = b->link.watches && xpa_evt_ring_front_lives(&b->link.event_ring);",
-        "",
+        "b->link.watches = b->position_ext = false;", "b->position_ext = false;",
+    ),
+    "extension_of_a_predecessor_counts": (
+        "test_stream_back", "back/life.c",
+        "b->link.watches = b->position_ext = false;", "b->link.watches = false;",
     ),
     "loopback_without_its_quantum": (
         "test_stream_pair", "back/vdev.c",

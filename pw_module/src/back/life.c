@@ -113,8 +113,9 @@ static void do_attach(const struct xpa_command *command) {
     if (result == 0)
         result = xpa_loop_add(loop, &b->timer_source);
     b->link.attached = true; /* also when one failed: remove() of what is not in does nothing */
-    /* The node that made us watch may be a killed predecessor's. */
-    b->link.watches = b->link.watches && xpa_evt_ring_front_lives(&b->link.event_ring);
+    /* The nodes may be a predecessor's, who never takes them away: Linux's frontend after ours. */
+    if (b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
+        b->link.watches = b->position_ext = false;
     step(b, result); /* requests may have come before we listened */
 }
 

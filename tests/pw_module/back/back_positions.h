@@ -22,31 +22,56 @@ static void test_events_come_one_frame_past_each_period(void) {
 
 /* After a second OPEN Linux's two ways to count differ: a position takes a slot for each, but only
  * one for a frontend with the extension, which looks at no ids. */
-static void test_a_position_takes_a_slot_for_each_count(void) {
-    for (int extended = 0; extended <= 1; extended++) {
-        struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, extended);
-        struct xensnd_evt event, twin;
-        uint16_t slot = 0;
-        rig_host_start(r, 64, SIM_MSEC, 0);
-        for (uint16_t opening = 0; opening < 3; opening++) {
-            uint16_t opened = slot;
-            CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
-            rig_write(r, 0, 1, 2 * PERIOD);
-            CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
-            sim_run(r->plane, 100 * SIM_MSEC);
-            for (uint32_t i = 1; i <= 2; i++) {
-                CHECK_EQ(rig_event(r, &event), 1);
-                CHECK_EQ(event.id, slot++);
-                CHECK_EQ(event.op.cur_pos.position, (PERIOD * i + 1) * RIG_FRAME_BYTES);
-                if (extended || opening == 0)
-                    continue;
-                CHECK_EQ(rig_event(r, &twin), 1);
-                CHECK_EQ(twin.id, slot++ - opened);
-                CHECK(memcmp(&twin.op, &event.op, sizeof event.op) == 0, "another position");
-            }
-            CHECK_EQ(rig_event(r, &event), 0);
+static void check_slots(struct rig *r, bool extended) {
+    struct xensnd_evt event, twin;
+    uint16_t slot = 0;
+    rig_host_start(r, 64, SIM_MSEC, 0);
+    for (uint16_t opening = 0; opening < 3; opening++) {
+        uint16_t opened = slot;
+        CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+        rig_write(r, 0, 1, 2 * PERIOD);
+        CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+        sim_run(r->plane, 100 * SIM_MSEC);
+        for (uint32_t i = 1; i <= 2; i++) {
+            CHECK_EQ(rig_event(r, &event), 1);
+            CHECK_EQ(event.id, slot++);
+            CHECK_EQ(event.op.cur_pos.position, (PERIOD * i + 1) * RIG_FRAME_BYTES);
+            if (extended || opening == 0)
+                continue;
+            CHECK_EQ(rig_event(r, &twin), 1);
+            CHECK_EQ(twin.id, slot++ - opened);
+            CHECK(memcmp(&twin.op, &event.op, sizeof event.op) == 0, "another position");
         }
-        rig_free(r);
+        CHECK_EQ(rig_event(r, &event), 0);
+    }
+    rig_free(r);
+}
+
+static void test_a_position_takes_a_slot_for_each_count(void) {
+    check_slots(rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0), false);
+    check_slots(rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 1), true);
+}
+
+/* By both extensions' nodes; `lives`: it has set its byte. */
+static void connect_anew(struct rig *r, bool lives) {
+    xpa_back_detach(r->back);
+    sim_settle(r->plane);
+    xpa_back_free(r->back);
+    r->notices[XPA_NOTICE_DETACHED] = 0;
+    ((struct xensnd_event_page *)(void *)&r->link->event_page)->reserved[0] = lives;
+    r->back = xpa_back_new(r->plane, 7, r->direction, &r->link->ring_page, &r->link->event_page,
+                           r->link->requests[HOST], r->link->events[HOST], 1);
+    xpa_back_watch(r->back);
+    xpa_back_attach(r->back);
+    sim_settle(r->plane);
+}
+
+/* Our frontend has ended and left its nodes; Linux's, which came after it, counts ids. */
+static void test_the_extension_of_a_predecessor_is_not_believed(void) {
+    for (int lives = 0; lives <= 1; lives++) {
+        struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 1);
+        connect_anew(r, lives);
+        check_slots(r, lives);
     }
 }
 

@@ -278,6 +278,7 @@ int main(void) {
     test_cleared_byte_ends_a_stream_that_is_watched();
     test_events_come_one_frame_past_each_period();
     test_a_position_takes_a_slot_for_each_count();
+    test_the_extension_of_a_predecessor_is_not_believed();
     test_no_period_no_events();
     test_stop_rounds_up_to_the_buffer_and_says_so_once();
     test_extension_tells_the_hosts_part();
