@@ -6,8 +6,8 @@ configuration the time that a number of periods takes is compared with what the 
 pcm_test.py DEVICE MARGIN_MS      a line each; status 1 if one is off by more, or had an xrun
 pcm_test.py drain DEVICE FILE LENGTH...     plays LENGTH frames of FILE and drains, again and again
 
-What is off, or had an xrun, is measured again, twice at most: a machine that was late once is not
-late always, but a clock that is wrong is.
+What is off, or had an xrun, is measured again, five times at most: a machine that was late once is
+not late always, but a clock that is wrong is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alsa import EPIPE, Playback, asound, check
 
 PLAYBACK, CAPTURE, RW_INTERLEAVED = 0, 1, 3
 DURATION_SEC = 2.0
-ATTEMPTS = 3
+ATTEMPTS = 6
 # rate, channels, period and buffer in frames, of S16_LE: pcm.test.time1 to time7.
 CONFIGURATIONS = (
     (8000, 1, 8000, 32000),
