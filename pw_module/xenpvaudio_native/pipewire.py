@@ -25,6 +25,7 @@ class PwEventKind(IntEnum):
     FORMAT = lib.XPA_PW_EVENT_FORMAT
     STATE = lib.XPA_PW_EVENT_STATE
     VOLUME = lib.XPA_PW_EVENT_VOLUME
+    CARD = lib.XPA_PW_EVENT_CARD
 
 
 class StreamState(IntEnum):
@@ -82,7 +83,7 @@ def supports_format(sndif_format: int) -> bool:
     return bool(lib.xpa_pw_supports_format(sndif_format))
 
 
-class _Strings:
+class CStrings:
     """char *[] of keys and of values, alive as long as this object."""
 
     def __init__(self, properties: Mapping[str, str]) -> None:
@@ -151,7 +152,7 @@ class GuestNode:
         properties: Mapping[str, str],
         offer: Offer,
     ) -> None:
-        strings = _Strings(properties)
+        strings = CStrings(properties)
         c_offer = ffi.new("struct xpa_pw_offer *")
         for name, values in (
             ("format", offer.formats),
@@ -183,8 +184,16 @@ class GuestNode:
     def set_latency(self, lead_frames: int, rate: int) -> None:
         lib.xpa_pw_node_set_latency(self.handle, lead_frames, rate)
 
+    def set_route(
+        self, volumes: Sequence[float], mute: bool, latency_offset_nsec: int
+    ) -> None:
+        """Linear volumes, one a channel, and what is added to the latency that is published."""
+        lib.xpa_pw_node_set_route(
+            self.handle, list(volumes), len(volumes), mute, latency_offset_nsec
+        )
+
     def set_properties(self, properties: Mapping[str, str]) -> None:
-        strings = _Strings(properties)
+        strings = CStrings(properties)
         lib.xpa_pw_node_set_properties(self.handle, strings.keys, strings.values, strings.count)
 
     @property
@@ -213,7 +222,7 @@ class HostNode:
         sample_bytes: int,
         properties: Mapping[str, str],
     ) -> None:
-        strings = _Strings(properties)
+        strings = CStrings(properties)
         self.handle = lib.xpa_pw_host_new(
             pipewire.handle,
             back.handle,

@@ -32,8 +32,8 @@ TOP = tuple(
 )
 
 # In order: each includes only those before it, and these never each other.
-C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire", "node"]
-C_APART = ({"front", "back"}, {"node", "back"})
+C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire", "card", "node"]
+C_APART = ({"front", "back"}, {"node", "back"}, {"card", "front"}, {"card", "back"})
 
 # Values in, values out: no I/O, no clock, no threads.
 PURE = (

@@ -24,6 +24,7 @@ from xenpvaudio.xenbus.discovery import Discovery
 from xenpvaudio.xenbus.nodes import parse_domid, read_nodes, read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
+from .card import TITLE, SoundCard, title
 from .link import FrontLink
 from .node import FrontendStream
 
@@ -56,6 +57,7 @@ class FrontendDevice(XenbusDevice):
         )
         self._position_ext = self._liveness_ext = self._offered_versions = False
         self._card: Card | None = None
+        self._sound_card: SoundCard | None = None
         self._complaint_of_stream = ""
         self._recovery: asyncio.TimerHandle | None = None
         self._recovery_sec = 0.0
@@ -86,9 +88,15 @@ class FrontendDevice(XenbusDevice):
         elif action is Action.DETACH:
             await self._detach()
         elif action is Action.UNREGISTER:
-            for stream in self._streams.values():
-                stream.close()
-            self._streams.clear()
+            self._close_streams()
+
+    def _close_streams(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
+        if self._sound_card is not None:
+            self._sound_card.close()
+            self._sound_card = None
 
     async def _negotiate(self) -> None:
         try:
@@ -110,13 +118,16 @@ class FrontendDevice(XenbusDevice):
         nodes = await read_tree(self.store, self.directory, self.spend)
         card = parse_card(nodes, where=self.directory)
         if card != self._card:  # the toolstack changed it: other nodes
-            for stream in self._streams.values():
-                stream.close()
-            self._streams.clear()
+            self._close_streams()
             self._card = card
 
     async def _publish(self) -> None:
         assert self._card is not None
+        if self._sound_card is None:
+            channels = self._settings.channels
+            self._sound_card = SoundCard(
+                self._engine, self._card, self._devid, channels=channels, log=self.log
+            )
         nodes: dict[str, str] = {}
         try:
             for config in self._card.streams:
@@ -180,18 +191,13 @@ class FrontendDevice(XenbusDevice):
         self._complaint_of_stream = ""
 
     def _make_stream(self, config: StreamConfig) -> FrontendStream:
-        assert self._card is not None
-        device = self._card.devices[config.device_index]
-        several = len(self._card.devices) > 1
-        name = device.name or (f"PCM {config.device_index}" if several else "")
+        assert self._card is not None and self._sound_card is not None
         capture = config.direction is Direction.CAPTURE
-        title = f"Xen PV Audio: {name}" if several and name else "Xen PV Audio"
         kind = "source" if capture else "sink"
         properties = {
             "node.name": f"xenpv_{kind}.{self._devid}.{config.device_index}.{config.index}",
-            "node.description": title,
-            "node.nick": self._card.short_name or "Xen PV Audio",
-            "device.description": self._card.long_name or "Xen PV Audio",
+            "node.description": title(self._card, config.device_index),
+            "node.nick": self._card.short_name or TITLE,
             "priority.session": str(PRIORITY),
             "priority.driver": str(PRIORITY - (10 if capture else 0)),
             "xenpv.clock.name": f"xenpv.{self._backend_id}.{self._devid}",
@@ -205,6 +211,7 @@ class FrontendDevice(XenbusDevice):
             self._settings,
             where=f"{self.where}/{config.path} ({kind})",
             properties={key: property_text(value) for key, value in properties.items()},
+            card=self._sound_card,
             on_error=self._failed,
             on_opened=self._opened,
             log=self.log,
@@ -213,6 +220,8 @@ class FrontendDevice(XenbusDevice):
     def pipewire_changed(self, up: bool) -> None:
         for stream in self._streams.values():
             stream.pipewire_changed(up)
+        if self._sound_card is not None:
+            self._sound_card.pipewire_changed(up)
 
     def tick(self) -> None:
         for stream in self._streams.values():

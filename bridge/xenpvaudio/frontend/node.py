@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
-from xenpvaudio.errors import ConfigError, PeerProtocolError, XenPvAudioError, internal_error
+from xenpvaudio.errors import PeerProtocolError, XenPvAudioError, internal_error
 from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.card import StreamConfig
-from xenpvaudio.sndif.codes import Direction, PcmFormat, Status, formats_in
+from xenpvaudio.sndif.codes import Direction, PcmFormat, Status
 from xenpvaudio.sndif.config_space import Interval, Space
 from xenpvaudio.sndif.hwparams import (
     Config,
@@ -29,10 +29,12 @@ from xenpvaudio.sndif.hwparams import (
     from_stream_config,
     refine,
 )
-from xenpvaudio_native.pipewire import GuestNode, Offer, PwEvent, PwEventKind, supports_format
+from xenpvaudio_native.pipewire import GuestNode, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Stats, margin_frames
 
+from .card import SoundCard
 from .link import FrontLink
+from .offer import make_offer
 from .xruns import Xruns
 
 log = logging.getLogger(__name__)
@@ -42,12 +44,6 @@ log = logging.getLogger(__name__)
 # anew would cost the sound of a tenth of a second. After this nobody is about to come back, and the
 # host may give its device to others.
 SUSPENDED_SEC = 1.0
-# Common rates among which a backend that allows an interval is offered to the graph.
-COMMON_RATES = (48000, 44100, 96000, 88200, 192000, 176400, 64000, 32000, 24000, 22050, 16000, 8000)
-# Channel counts that have positions; others are offered only where none of these is possible.
-LAYOUTS = (2, 1, 4, 6, 8)
-# What PipeWire has positions for (SPA_AUDIO_MAX_CHANNELS).
-MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,7 @@ class FrontendStream:
         *,
         where: str,
         properties: Mapping[str, str],
+        card: SoundCard,
         on_error: Callable[[XenPvAudioError], None],
         on_opened: Callable[[], None],
         log: logging.Logger | PeerLog = log,
@@ -80,6 +77,8 @@ class FrontendStream:
         self._settings = settings
         self.where = where
         self._properties = dict(properties)
+        self._card = card
+        card.join(self)
         self._on_error = on_error
         self._on_opened = on_opened
         self.id = engine.new_id()
@@ -279,35 +278,13 @@ class FrontendStream:
 
     # -- the node
 
-    def _offer(self, space: Space) -> Offer:
-        limits = Limits.of(self.config)
-        preferred = Preferences().formats
-        formats = [fmt for fmt in formats_in(space.formats) if supports_format(fmt)]
-        formats.sort(key=lambda fmt: preferred.index(fmt) if fmt in preferred else 99 + fmt)
-        if isinstance(limits.rates, Interval):
-            rates = [rate for rate in COMMON_RATES if rate in space.rates] or [space.rates.max]
-        else:
-            rates = [rate for rate in limits.rates if rate in space.rates]
-        rates.sort(key=lambda rate: (abs(rate - self._settings.rate), -rate))
-        channels = [count for count in LAYOUTS if count in space.channels] or [space.channels.min]
-        channels.sort(key=lambda count: abs(count - self._settings.channels))
-        if channels[0] > MAX_CHANNELS:
-            raise ConfigError(
-                f"{self.where}: {channels[0]} channels at least, PipeWire has {MAX_CHANNELS}",
-                hint="lower channels-min",
-            )
-        if not formats:
-            raise ConfigError(
-                f"{self.where}: PipeWire converts none of the formats that the backend allows",
-                hint="add s16_le, s32_le or float_le to sample-formats",
-            )
-        return Offer(formats, rates, channels)
-
     def _show_node(self) -> None:
         if self.space is None or self._engine.pipewire is None:
             return
         capture = self.config.direction is Direction.CAPTURE
-        offer = self._offer(self.space)
+        offer = make_offer(self.config, self.space, self._settings, self.where)
+        if not self._card.shows(self.config, offer.channels[0]):
+            return
         properties = {
             "media.class": "Audio/Source" if capture else "Audio/Sink",
             "node.virtual": "false",
@@ -319,10 +296,26 @@ class FrontendStream:
             "node.pause-on-idle": "false",
             "xenpv.pulse-delay": str(self._settings.pulse_delay).lower(),
             **self._properties,
+            **self._card.properties(self.config),
         }
         self.node = GuestNode(self._engine.pipewire, self.id, capture, properties, offer)
+        self._set_route()
         if self.link is not None:
             self.node.bind(self.link.front)
+
+    def _set_route(self) -> None:
+        if self.node is not None:
+            route = self._card.route(self.config)
+            self.node.set_route(route.volumes, route.mute, route.latency_offset_nsec)
+
+    def card_changed(self) -> None:
+        """Another profile or volume, or the card came or went."""
+        gone = self.node is not None and not self._card.has(self.config)
+        if gone:
+            self._free_node()
+            self._want(None)
+        self._set_route()
+        self._wake.set()
 
     def _negotiated(self, config: Config) -> dict[str, str]:
         return {

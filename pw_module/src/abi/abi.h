@@ -13,5 +13,6 @@
 #include "abi/tap.cdef.h"
 #include "abi/native.cdef.h"
 #include "abi/pw.cdef.h"
+#include "abi/card.cdef.h"
 
 #endif

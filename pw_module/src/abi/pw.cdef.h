@@ -12,6 +12,7 @@ enum {
         2, /* node: a[0] sndif format or -1 (suspended), a[1] rate, a[2] channels */
     XPA_PW_EVENT_STATE = 3,  /* node or host: a[0] pw_stream_state, text: error */
     XPA_PW_EVENT_VOLUME = 4, /* host: somebody changed volume or mute, see xpa_pw_host_volumes */
+    XPA_PW_EVENT_CARD = 5,   /* card: see xpa_card_read */
 };
 
 struct xpa_pw_event {
@@ -56,6 +57,9 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
                                     const struct xpa_pw_offer *offer);
 int xpa_pw_node_bind(struct xpa_pw_node *node, struct xpa_front *front);
 void xpa_pw_node_set_latency(struct xpa_pw_node *node, uint32_t lead_frames, uint32_t rate);
+/* What the card's route says of it: `count` linear volumes, and what is added to the latency. */
+void xpa_pw_node_set_route(struct xpa_pw_node *node, const float *volumes, uint32_t count, int mute,
+                           int64_t latency_offset_nsec);
 void xpa_pw_node_set_properties(struct xpa_pw_node *node, const char *const *keys,
                                 const char *const *values, uint32_t count);
 uint32_t xpa_pw_node_global_id(struct xpa_pw_node *node);

@@ -89,19 +89,21 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
 
 static void on_process(void *data) { xpa_node_process(data); }
 
+static void set_volumes(struct xpa_pw_node *n) {
+    float mute = n->locked.mute ? 1.0f : 0.0f;
+    pw_stream_set_control(n->stream, SPA_PROP_channelVolumes, n->locked.volume_count,
+                          n->locked.volumes, SPA_PROP_mute, 1, &mute, 0);
+}
+
 /* Until a format is set there is no volume, and mixers would show a sink that was never used at 0
- * %, as one channel. The format to come has full volume, so that is shown. */
+ * %, as one channel. What is set now holds for the format to come. */
 static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
     struct xpa_pw_node *n = data;
-    float full[SPA_AUDIO_MAX_CHANNELS];
+    (void)control;
     if (id != SPA_PROP_channelVolumes || n->locked.volume_known)
         return;
     n->locked.volume_known = true;
-    if (control->n_values > 0)
-        return;
-    for (uint32_t i = 0; i < n->locked.likely_channels; i++)
-        full[i] = 1.0f;
-    pw_stream_set_control(n->stream, id, n->locked.likely_channels, full, 0);
+    set_volumes(n);
 }
 
 static const struct pw_stream_events STREAM_EVENTS = {
@@ -142,22 +144,50 @@ static const struct spa_pod *enum_format(struct spa_pod_builder *b,
  * pipewire-pulse tells its clients the delay of a cycle's start together with the index of its end,
  * and they ask at any moment of it: half a quantum too little on average for what is played.
  * pulse_delay takes that out of what they read, and puts it into what everybody else reads. */
-static const struct spa_pod *latency(struct spa_pod_builder *b, const struct xpa_pw_node *n,
-                                     uint32_t lead_frames, uint32_t rate) {
+static const struct spa_pod *latency(struct spa_pod_builder *b, const struct xpa_pw_node *n) {
     bool capture = n->direction == XPA_CAPTURE;
     struct spa_latency_info info =
         SPA_LATENCY_INFO(capture ? SPA_DIRECTION_OUTPUT : SPA_DIRECTION_INPUT);
-    info.min_ns = info.max_ns = (uint64_t)lead_frames * SPA_NSEC_PER_SEC / rate + 1;
+    int64_t nsec = (int64_t)((uint64_t)n->locked.lead_frames * SPA_NSEC_PER_SEC / n->locked.rate);
+    info.min_ns = info.max_ns = (uint64_t)SPA_MAX(nsec + n->locked.latency_offset_nsec, 0) + 1;
     info.min_quantum = info.max_quantum = capture ? 1.0f : n->pulse_delay ? 0.5f : 0.0f;
     return spa_latency_build(b, SPA_PARAM_Latency, &info);
 }
 
-void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32_t rate) {
-    XPA_PW_LOCKED(n->pw);
+static void publish_latency(struct xpa_pw_node *n) {
     uint8_t memory[512];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
-    const struct spa_pod *param = latency(&b, n, lead_frames, rate);
-    pw_stream_update_params(n->stream, &param, 1);
+    const struct spa_pod *param = n->locked.rate ? latency(&b, n) : NULL;
+    if (param)
+        pw_stream_update_params(n->stream, &param, 1);
+}
+
+void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32_t rate) {
+    XPA_PW_LOCKED(n->pw);
+    n->locked.lead_frames = lead_frames;
+    n->locked.rate = rate;
+    publish_latency(n);
+}
+
+/* The offset is one of the node's Props too: that is where pipewire-pulse reads a port's. */
+void xpa_pw_node_set_route(struct xpa_pw_node *n, const float *volumes, uint32_t count, int mute,
+                           int64_t latency_offset_nsec) {
+    XPA_PW_LOCKED(n->pw);
+    n->locked.volume_count = SPA_MIN(count, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    memcpy(n->locked.volumes, volumes, n->locked.volume_count * sizeof *volumes);
+    n->locked.mute = mute;
+    if (n->locked.volume_known)
+        set_volumes(n);
+    if (n->locked.latency_offset_nsec == latency_offset_nsec)
+        return;
+    n->locked.latency_offset_nsec = latency_offset_nsec;
+    uint8_t memory[512];
+    struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
+    const struct spa_pod *props =
+        spa_pod_builder_add_object(&b, SPA_TYPE_OBJECT_Props, SPA_PARAM_Props,
+                                   SPA_PROP_latencyOffsetNsec, SPA_POD_Long(latency_offset_nsec));
+    pw_stream_update_params(n->stream, &props, 1);
+    publish_latency(n);
 }
 
 void xpa_pw_node_set_properties(struct xpa_pw_node *n, const char *const *keys,
@@ -221,7 +251,9 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
     if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
         params[param_count++] = enum_format(&b, offer, offer->channels[0]);
-    n->locked.likely_channels = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    n->locked.volume_count = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
+    for (uint32_t i = 0; i < n->locked.volume_count; i++)
+        n->locked.volumes[i] = 1.0f;
     return pw_stream_connect(
         n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
         PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,
@@ -285,5 +317,6 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
     }
     if (n->timer_source.fd >= 0)
         close(n->timer_source.fd);
+    xpa_pw_forget(n->pw, n->id);
     free(n);
 }

@@ -60,8 +60,12 @@ struct xpa_pw_node {
     /* With the lock of PipeWire's main loop (pipewire/core.h). */
     struct {
         struct spa_hook listener;
-        uint32_t likely_channels;
-        bool volume_known;
+        bool volume_known; /* there are controls to set it */
+        float volumes[SPA_AUDIO_MAX_CHANNELS];
+        uint32_t volume_count;
+        bool mute;
+        uint32_t lead_frames, rate; /* rate 0: not open yet */
+        int64_t latency_offset_nsec;
     } locked;
 
     /* The rest is the data loop's. What the node does: */

@@ -121,6 +121,14 @@ int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event) {
     return 1;
 }
 
+void xpa_pw_forget(struct xpa_pw *pw, uint32_t id) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < pw->locked.event_count; i++)
+        if (pw->locked.events[i].id != id)
+            pw->locked.events[kept++] = pw->locked.events[i];
+    pw->locked.event_count = kept;
+}
+
 static void on_core_error(void *data, uint32_t id, int seq, int result, const char *message) {
     struct xpa_pw *pw = data;
     (void)seq;

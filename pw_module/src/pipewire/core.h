@@ -57,6 +57,9 @@ static inline void xpa_pw_unlock(struct pw_thread_loop **thread) { pw_thread_loo
 void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
                  const char *text);
 
+/* What waits with that id is told to nobody any more. With the lock. */
+void xpa_pw_forget(struct xpa_pw *pw, uint32_t id);
+
 /* From now on `links_nsec` is kept, until the connection ends. With the lock. */
 void xpa_pw_watch_links(struct xpa_pw *pw);
 void xpa_pw_unwatch_links(struct xpa_pw *pw);
