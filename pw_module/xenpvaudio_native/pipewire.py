@@ -184,9 +184,7 @@ class GuestNode:
     def set_latency(self, lead_frames: int, rate: int) -> None:
         lib.xpa_pw_node_set_latency(self.handle, lead_frames, rate)
 
-    def set_route(
-        self, volumes: Sequence[float], mute: bool, latency_offset_nsec: int
-    ) -> None:
+    def set_route(self, volumes: Sequence[float], mute: bool, latency_offset_nsec: int) -> None:
         """Linear volumes, one a channel, and what is added to the latency that is published."""
         lib.xpa_pw_node_set_route(
             self.handle, list(volumes), len(volumes), mute, latency_offset_nsec

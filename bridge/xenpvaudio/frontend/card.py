@@ -219,9 +219,7 @@ class SoundCard:
 
 
 def _with_channels(route: Route, channels: int) -> Route:
-    volumes: Sequence[float] = [
-        route.volumes[i % len(route.volumes)] for i in range(channels)
-    ]
+    volumes: Sequence[float] = [route.volumes[i % len(route.volumes)] for i in range(channels)]
     return Route(
         route.capture,
         route.name,

@@ -19,9 +19,7 @@ LAYOUTS = (2, 1, 4, 6, 8)
 MAX_CHANNELS = 64
 
 
-def make_offer(
-    config: StreamConfig, space: Space, settings: FrontendSettings, where: str
-) -> Offer:
+def make_offer(config: StreamConfig, space: Space, settings: FrontendSettings, where: str) -> Offer:
     """ConfigError, beginning with `where`, if PipeWire can do none of it."""
     limits = Limits.of(config)
     preferred = Preferences().formats

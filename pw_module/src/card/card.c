@@ -88,10 +88,9 @@ static int enum_params(void *object, int seq, uint32_t id, uint32_t start, uint3
 static int set_profile(struct xpa_card *card, const struct spa_pod *param) {
     int32_t profile = (int32_t)card->directions;
     bool save = false;
-    if (param &&
-        spa_pod_parse_object(param, SPA_TYPE_OBJECT_ParamProfile, NULL, SPA_PARAM_PROFILE_index,
-                             SPA_POD_Int(&profile), SPA_PARAM_PROFILE_save,
-                             SPA_POD_OPT_Bool(&save)) < 0)
+    if (param && spa_pod_parse_object(param, SPA_TYPE_OBJECT_ParamProfile, NULL,
+                                      SPA_PARAM_PROFILE_index, SPA_POD_Int(&profile),
+                                      SPA_PARAM_PROFILE_save, SPA_POD_OPT_Bool(&save)) < 0)
         return -EINVAL;
     if (profile < 0 || !xpa_card_offers(card, (uint32_t)profile))
         return -EINVAL;
@@ -199,8 +198,8 @@ static void on_error(void *data, int seq, int result, const char *message) {
         lose(card);
 }
 
-static const struct pw_proxy_events PROXY_EVENTS = {
-    PW_VERSION_PROXY_EVENTS, .bound = on_bound, .removed = on_removed, .error = on_error};
+static const struct pw_proxy_events PROXY_EVENTS = {PW_VERSION_PROXY_EVENTS, .bound = on_bound,
+                                                    .removed = on_removed, .error = on_error};
 
 static int export_card(struct xpa_card *card) {
     static const uint32_t IDS[] = {

@@ -10,13 +10,15 @@
 
 #include "card/card.h"
 
+/* Mixers take names like these apart to pair outputs with inputs. */
 static const struct {
     const char *name, *description;
+    int priority;
 } PROFILES[] = {
-    [XPA_PROFILE_OFF] = {"off", "Off"},
-    [XPA_PROFILE_OUTPUT] = {"output:playback", "Output"},
-    [XPA_PROFILE_INPUT] = {"input:capture", "Input"},
-    [XPA_PROFILE_DUPLEX] = {"output:playback+input:capture", "Duplex"},
+    [XPA_PROFILE_OFF] = {"off", "Off", 0},
+    [XPA_PROFILE_OUTPUT] = {"output:playback", "Output", 2},
+    [XPA_PROFILE_INPUT] = {"input:capture", "Input", 1},
+    [XPA_PROFILE_DUPLEX] = {"output:playback+input:capture", "Duplex", 3},
 };
 
 /* The n-th one that the card has, or -1. */
@@ -59,7 +61,7 @@ static struct spa_pod *profile_param(const struct xpa_card *card, struct spa_pod
                         SPA_PARAM_PROFILE_name, SPA_POD_String(PROFILES[profile].name),
                         SPA_PARAM_PROFILE_description,
                         SPA_POD_String(PROFILES[profile].description), SPA_PARAM_PROFILE_priority,
-                        SPA_POD_Int((int)profile), SPA_PARAM_PROFILE_available,
+                        SPA_POD_Int(PROFILES[profile].priority), SPA_PARAM_PROFILE_available,
                         SPA_POD_Id(SPA_PARAM_AVAILABILITY_yes), 0);
     spa_pod_builder_prop(b, SPA_PARAM_PROFILE_classes, 0);
     spa_pod_builder_push_struct(b, &classes);
@@ -105,12 +107,12 @@ static void add_props(struct spa_pod_builder *b, const struct xpa_card_route *ro
     xpa_pw_positions(route->channels, positions);
     spa_pod_builder_prop(b, SPA_PARAM_ROUTE_props, 0);
     spa_pod_builder_push_object(b, &props, SPA_TYPE_OBJECT_Props, SPA_PARAM_Route);
-    spa_pod_builder_add(b, SPA_PROP_mute, SPA_POD_Bool(route->mute), SPA_PROP_channelVolumes,
-                        SPA_POD_Array(sizeof(float), SPA_TYPE_Float, route->channels,
-                                      route->volumes),
-                        SPA_PROP_volumeBase, SPA_POD_Float(1.0f), SPA_PROP_channelMap,
-                        SPA_POD_Array(sizeof(uint32_t), SPA_TYPE_Id, route->channels, positions),
-                        SPA_PROP_latencyOffsetNsec, SPA_POD_Long(route->latency_offset_nsec), 0);
+    spa_pod_builder_add(
+        b, SPA_PROP_mute, SPA_POD_Bool(route->mute), SPA_PROP_channelVolumes,
+        SPA_POD_Array(sizeof(float), SPA_TYPE_Float, route->channels, route->volumes),
+        SPA_PROP_volumeBase, SPA_POD_Float(1.0f), SPA_PROP_channelMap,
+        SPA_POD_Array(sizeof(uint32_t), SPA_TYPE_Id, route->channels, positions),
+        SPA_PROP_latencyOffsetNsec, SPA_POD_Long(route->latency_offset_nsec), 0);
     spa_pod_builder_pop(b, &props);
 }
 
@@ -120,12 +122,12 @@ static struct spa_pod *route_param(const struct xpa_card *card, struct spa_pod_b
     struct spa_pod_frame object;
     int32_t device = (int32_t)index;
     spa_pod_builder_push_object(b, &object, SPA_TYPE_OBJECT_ParamRoute, id);
-    spa_pod_builder_add(
-        b, SPA_PARAM_ROUTE_index, SPA_POD_Int(device), SPA_PARAM_ROUTE_direction,
-        SPA_POD_Id(route->capture ? SPA_DIRECTION_INPUT : SPA_DIRECTION_OUTPUT),
-        SPA_PARAM_ROUTE_name, SPA_POD_String(route->name), SPA_PARAM_ROUTE_description,
-        SPA_POD_String(route->description), SPA_PARAM_ROUTE_priority, SPA_POD_Int(100),
-        SPA_PARAM_ROUTE_available, SPA_POD_Id(SPA_PARAM_AVAILABILITY_yes), 0);
+    spa_pod_builder_add(b, SPA_PARAM_ROUTE_index, SPA_POD_Int(device), SPA_PARAM_ROUTE_direction,
+                        SPA_POD_Id(route->capture ? SPA_DIRECTION_INPUT : SPA_DIRECTION_OUTPUT),
+                        SPA_PARAM_ROUTE_name, SPA_POD_String(route->name),
+                        SPA_PARAM_ROUTE_description, SPA_POD_String(route->description),
+                        SPA_PARAM_ROUTE_priority, SPA_POD_Int(100), SPA_PARAM_ROUTE_available,
+                        SPA_POD_Id(SPA_PARAM_AVAILABILITY_yes), 0);
     add_info(b, route->capture);
     add_profiles(card, b, xpa_card_direction(route));
     spa_pod_builder_add(b, SPA_PARAM_ROUTE_devices,
