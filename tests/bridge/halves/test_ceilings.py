@@ -11,8 +11,9 @@ import pytest
 
 from pair import CONFIG, Pair, run
 from xenpvaudio.backend.outputs import VirtualOutput
-from xenpvaudio.config import DomainPolicy, OutputSpec
+from xenpvaudio.config import DomainPolicy, FrontendSettings, OutputSpec
 from xenpvaudio.errors import ConfigError
+from xenpvaudio.frontend.offer import make_offer
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.codes import PcmFormat, Status
 from xenpvaudio.sndif.config_space import Interval
@@ -153,6 +154,11 @@ def test_a_card_with_more_channels_than_pipewire_has_is_an_error_of_the_card(
         stream = pair.front.streams()[0]
         assert stream.space is not None
         with pytest.raises(ConfigError, match="65 channels at least, PipeWire has 64"):
-            stream._offer(replace(stream.space, channels=Interval(65, 255)))
+            make_offer(
+                stream.config,
+                replace(stream.space, channels=Interval(65, 255)),
+                FrontendSettings(),
+                stream.where,
+            )
 
     run(tmp_path, body)

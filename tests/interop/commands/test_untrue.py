@@ -25,8 +25,8 @@ DRIFT_PPM = 500
 
 TOLD_TOO_MUCH = Change(
     "node/node.c",
-    "info.min_ns = info.max_ns = (uint64_t)lead_frames * SPA_NSEC_PER_SEC / rate + 1;",
-    "info.min_ns = info.max_ns = (uint64_t)lead_frames * SPA_NSEC_PER_SEC / rate + 1 +\n"
+    "info.min_ns = info.max_ns = (uint64_t)SPA_MAX(nsec + n->locked.latency_offset_nsec, 0) + 1;",
+    "info.min_ns = info.max_ns = (uint64_t)SPA_MAX(nsec + n->locked.latency_offset_nsec, 0) + 1 +\n"
     "        (capture ? 0 : 5000000);",
 )
 HEARD_TOO_LATE = Change(
