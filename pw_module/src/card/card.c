@@ -153,12 +153,11 @@ static int set_route(struct xpa_card *card, const struct spa_pod *param) {
     struct xpa_card_route before = card->routes[index];
     if (props)
         set_props(&card->routes[index], props, save);
-    bool same = memcmp(&before, &card->routes[index], sizeof before) == 0;
-    if (same && card->route_saved[index] == save)
-        return 0;
     card->route_saved[index] = save;
+    /* also if nothing changed: WirePlumber 0.5 takes a route of which it has not heard since it set
+     * it for a new one when a user changes it, and sets it again, to its default */
     renewed(card, XPA_CARD_ROUTE, XPA_CARD_ROUTE);
-    if (!same)
+    if (memcmp(&before, &card->routes[index], sizeof before) != 0)
         tell_python(card);
     return 0;
 }
