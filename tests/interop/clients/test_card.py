@@ -79,11 +79,6 @@ def nodes(bed: Testbed) -> set[str]:
     return names & {SINK, SOURCE}
 
 
-def params(bed: Testbed, kind: str, name: str = SINK) -> list[dict[str, Any]]:
-    node = named_node(graph(bed.guest), name)
-    return [] if node is None else list(node["info"]["params"].get(kind, ()))
-
-
 def route_volume(bed: Testbed) -> tuple[list[float], bool]:
     """As node_volume(), of the speaker as the card has it."""
     for item in of_kind(graph(bed.guest), "Device"):
@@ -96,7 +91,8 @@ def route_volume(bed: Testbed) -> tuple[list[float], bool]:
 def node_volume(bed: Testbed) -> tuple[list[float], bool]:
     """Linear, and whether it is muted, as the converter that makes the samples has it. Since
     PipeWire 1.4 it tells of changes only while there is a format."""
-    for props in params(bed, "Props"):
+    node = named_node(graph(bed.guest), SINK)
+    for props in [] if node is None else node["info"]["params"].get("Props", ()):
         if "channelVolumes" in props:
             return props["channelVolumes"], props["mute"]
     return [], False
@@ -329,9 +325,16 @@ def test_a_route_that_is_not_there_changes_nothing(place: str, bed: Testbed) -> 
 
 
 def told_nsec(bed: Testbed) -> int:
-    """What the sink tells of its input."""
-    told = [item for item in params(bed, "Latency") if item["direction"] == "Input"]
-    return int(told[0]["minNs"]) if told else 0
+    """What a port of the sink tells of what comes in there."""
+    things = graph(bed.guest)
+    node = named_node(things, SINK)
+    for port in of_kind(things, "Port"):
+        info = port["info"]
+        if node and info["props"]["node.id"] == node["id"] and info["direction"] == "input":
+            for told in info["params"].get("Latency", ()):
+                if told["direction"] == "Input":
+                    return int(told["minNs"])
+    return 0
 
 
 @pytest.mark.usefixtures("held")
