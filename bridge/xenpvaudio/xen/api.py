@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from xenpvaudio.errors import XenPvAudioError
+from xenpvaudio.errors import UnavailableError, XenPvAudioError
 
 PAGE_BYTES = 4096
 """Xen's page, whatever the kernel's is (xen/include/public/arch-*.h)."""
@@ -87,6 +87,11 @@ def store_error(code: int, what: str) -> XenStoreError:
     """The error class for an errno, saying what was tried: `what` is like "read a/b"."""
     kind = _BY_CODE.get(code, XenStoreError)
     return kind(f"XenStore: cannot {what}: {os.strerror(code)}", code=code)
+
+
+def channel_error(error: OSError, peer_domid: int) -> UnavailableError:
+    """For a channel that Xen or the kernel will not make."""
+    return UnavailableError(f"no event channel with domain {peer_domid}: {error.strerror}")
 
 
 class Nodes(Protocol):
@@ -228,7 +233,8 @@ class Channel(Protocol):
 
 class EventChannels(Protocol):
     def bind_unbound(self, peer_domid: int) -> Channel:
-        """Offers a port to that domain alone."""
+        """Offers a port to that domain alone. UnavailableError where there is none left, here and
+        below."""
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
         """Takes up an offered port. One event is pending at once, as in Xen, for what was sent

@@ -73,6 +73,20 @@ def test_channel_with_domain_0_is_bound_without(devices: Path) -> None:
     assert run(devices, code + "XenEventChannels().bind_unbound(0)") == ["offer to 0: ok"]
 
 
+@pytest.mark.parametrize("call", ["bind_unbound(3)", "bind_interdomain(3, 7)"])
+def test_no_event_channel_left_is_one_clear_error(devices: Path, call: str) -> None:
+    code = f"""
+from xenpvaudio.errors import UnavailableError
+from xenpvaudio.xen.real.evtchn import XenEventChannels
+try:
+    XenEventChannels().{call}
+except UnavailableError as error:
+    print(error)
+"""
+    said = run(devices, code, XEN_NO_PORTS="1")
+    assert said[-1] == "no event channel with domain 3: No space left on device"
+
+
 @pytest.mark.parametrize(("read_only", "expected"), [(True, "r--s"), (False, "rw-s")])
 def test_mapping_asks_the_device_for_no_more_than_is_wanted(
     devices: Path, read_only: bool, expected: str

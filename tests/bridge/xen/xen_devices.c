@@ -2,7 +2,8 @@
  *
  * They answer as drivers/xen/evtchn.c and gntdev.c do, as far as a restricted event channel and a
  * mapping need it, and write each call as a line to standard output. XEN_OLD_KERNEL=1: as a kernel
- * that knows no IOCTL_EVTCHN_RESTRICT_DOMID. One thread; a descriptor is an empty memory file.
+ * that knows no IOCTL_EVTCHN_RESTRICT_DOMID. XEN_NO_PORTS=1: all event channels are in use. One
+ * thread; a descriptor is an empty memory file.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -51,6 +52,8 @@ int open64(const char *path, int flags, ...) {
 }
 
 static int may_bind(int fd, unsigned domid) {
+    if (getenv("XEN_NO_PORTS"))
+        return -ENOSPC;
     return restricted[fd] == NONE || restricted[fd] == (int)domid ? PORT : -EACCES;
 }
 

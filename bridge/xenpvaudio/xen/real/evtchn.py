@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 
 from xenpvaudio.errors import LocalProtocolError, PeerGoneError
-from xenpvaudio.xen.api import Channel
+from xenpvaudio.xen.api import Channel, channel_error
 from xenpvaudio.xen.native import check, native
 from xenpvaudio.xen.pages import Registry
 
@@ -73,9 +73,9 @@ class XenEventChannels:
         fd = self._open(peer_domid)
         try:
             port = check(native()[1].xpa_evtchn_bind_unbound(fd, peer_domid))
-        except BaseException:
+        except OSError as error:
             os.close(fd)
-            raise
+            raise channel_error(error, peer_domid) from error
         return self._channel(fd, port)
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
@@ -88,7 +88,7 @@ class XenEventChannels:
                 raise PeerGoneError(
                     f"domain {peer_domid} offers no event channel {port} to this domain"
                 ) from error
-            raise
+            raise channel_error(error, peer_domid) from error
         return self._channel(fd, local)
 
     def assert_cleaned_up(self) -> None:

@@ -24,6 +24,7 @@ from xenpvaudio.xen.api import (
     GrantLimitError,
     GrantLimits,
     Mapping,
+    channel_error,
 )
 from xenpvaudio.xen.native import native
 from xenpvaudio.xen.pages import PageRange, Registry, SharedPages, check_pages, chunks
@@ -166,6 +167,8 @@ class SimGrantTable:
                 raise GrantLimitError(
                     f"cannot grant {pages} more pages: the limit is {GRANT_LIMIT_PAGES}"
                 ) from error
+            if error.errno == errno.ENOMEM:
+                raise GrantLimitError(f"cannot grant {pages} pages: {error.strerror}") from error
             raise
         first = answer["first_ref"]
         grant = _SimGrant(self, peer_domid, range(first, first + pages), PageRange(pages))
@@ -188,6 +191,8 @@ class SimGrantTable:
             mapping.close()
             if isinstance(error, OSError) and error.errno == errno.EINVAL:
                 raise PeerGoneError(f"{mapping!r} failed: {error.strerror}") from error
+            if isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.ENOSPC):
+                raise GrantLimitError(f"{mapping!r} failed: {error.strerror}") from error
             raise
         self.live.add(mapping)
         return mapping
@@ -233,7 +238,10 @@ class SimEventChannels:
 
     def bind_unbound(self, peer_domid: int) -> Channel:
         self._require_room()
-        return self._bound(*self._hypercalls.call("bind_unbound", domid=peer_domid))
+        try:
+            return self._bound(*self._hypercalls.call("bind_unbound", domid=peer_domid))
+        except OSError as error:
+            raise channel_error(error, peer_domid) from error
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
         self._require_room()
@@ -244,7 +252,7 @@ class SimEventChannels:
                 raise PeerGoneError(
                     f"domain {peer_domid} offers no event channel {port} to this domain"
                 ) from error
-            raise
+            raise channel_error(error, peer_domid) from error
         return self._bound(answer, fds)
 
     def assert_cleaned_up(self) -> None:

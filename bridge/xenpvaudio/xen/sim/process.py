@@ -12,6 +12,8 @@ from types import TracebackType
 
 from xenpvaudio.errors import UnavailableError
 
+from .tables import Json
+
 READY_SEC = 10.0
 
 
@@ -28,20 +30,42 @@ class HypervisorProcess:
 
     def report(self) -> list[str]:
         """One line for each grant, mapping and port that any process holds."""
-        from .domain import Hypercalls
-
-        hypercalls = Hypercalls(self.directory, 0)
-        try:
-            lines: list[str] = hypercalls.call("report")[0]["lines"]
-            return lines
-        finally:
-            hypercalls.close()
+        lines: list[str] = self._ask("report")["lines"]
+        return lines
 
     def assert_clean(self) -> None:
         """AssertionError that lists what is still held."""
         lines = self.report()
         if lines:
             raise AssertionError("not given back: " + "; ".join(lines))
+
+    def trouble(self, domid: int, **what: object) -> None:
+        """From now on; what there is, see trouble.py."""
+        self._ask("trouble", domid=domid, **what)
+
+    def end_troubles(self) -> None:
+        self._ask("end_troubles")
+
+    def held(self) -> list[int]:
+        """Processes that have stopped at the step that was ordered."""
+        pids: list[int] = self._ask("held")["pids"]
+        return pids
+
+    def lose_store(self) -> None:
+        """XenStore is gone until restore_store(); its tree stays."""
+        self._ask("lose_store")
+
+    def restore_store(self) -> None:
+        self._ask("restore_store")
+
+    def _ask(self, op: str, **arguments: object) -> Json:
+        from .domain import Hypercalls
+
+        hypercalls = Hypercalls(self.directory, 0)
+        try:
+            return hypercalls.call(op, **arguments)[0]
+        finally:
+            hypercalls.close()
 
     def kill(self) -> None:
         """As if the machine had lost its power."""

@@ -68,6 +68,8 @@ class StoreConnection:
         self.domid = domid
         self.watches: list[_Watch] = []
         self.transactions: dict[int, Transaction] = {}
+        self.refuses = ""
+        """The error with which all that adds something is answered."""
         self._next_transaction = 1
         self._daemon = daemon
         self._send = send
@@ -105,6 +107,8 @@ class StoreConnection:
             raise RefusedError("ENOSYS")
         if name in PRIVILEGED and self.domid != 0:
             raise RefusedError("EACCES")
+        if self.refuses and name in ("WRITE", "MKDIR"):
+            raise RefusedError(self.refuses)
         transaction = None
         if tx_id and name not in ("WATCH", "UNWATCH"):
             transaction = self.transactions.get(tx_id)
@@ -272,6 +276,11 @@ class SimXenstored:
     def disconnect(self, connection: StoreConnection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+
+    def value(self, path: str) -> bytes | None:
+        """Of a node, whoever may read it."""
+        node = self.tree.node(path)
+        return None if node is None else node.value
 
     def is_introduced(self, domid: int) -> bool:
         return domid in self._introduced
