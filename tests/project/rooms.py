@@ -40,6 +40,7 @@ PURE = (
     "errors",
     "logs.quoting",
     "logs.limiter",
+    "logs.stand_still",
     "sndif",
     "xenbus.states",
     "xenbus.versions",

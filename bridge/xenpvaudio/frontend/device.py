@@ -14,6 +14,7 @@ from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import property_text
+from xenpvaudio.logs.stand_still import StandStill
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Txn, XenStoreError
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 DEVICES = "device/vsnd"
 RETRY_SEC = 1.0
+TICK_SEC = 1.0
 PRIORITY = 1500
 
 
@@ -55,6 +57,8 @@ class FrontendDevice(XenbusDevice):
         self._backend_id = parse_domid(
             store.read(f"{directory}/{states.BACKEND_ID}"), f"{directory}/{states.BACKEND_ID}"
         )
+        # kept over connections: a backend that leaves and returns has spent what it spent
+        self._budget = engine.budget(self._backend_id)
         self._position_ext = self._liveness_ext = self._offered_versions = False
         self._card: Card | None = None
         self._sound_card: SoundCard | None = None
@@ -250,6 +254,7 @@ class Frontend:
         self.devices: dict[str, FrontendDevice] = {}
         self._discovery = Discovery(domain.store, DEVICES, 1, self._consider)
         self._ticker: asyncio.TimerHandle | None = None
+        self._still = StandStill(TICK_SEC)
         engine.watch_pipewire(self._pipewire_changed)
 
     def run(self) -> None:
@@ -290,7 +295,10 @@ class Frontend:
     def _tick(self) -> None:
         for device in self.devices.values():
             device.tick()
-        self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
+        loop = asyncio.get_running_loop()
+        if words := self._still.ticked(loop.time()):
+            log.warning("%s", words)
+        self._ticker = loop.call_later(TICK_SEC, self._tick)
 
     async def stop(self) -> None:
         self._discovery.stop()

@@ -40,10 +40,23 @@ from .states import STATE, Action, Event, Local, Table, XenbusState, parse_state
 log = logging.getLogger(__name__)
 
 REWRITE_SEC = 1.0
+TOLD_AGAIN_SEC = 30.0
 # An event on its way while we read may be of a write that we have read: one more look tells.
 LOOKS = 2
 WRITE_REQUESTS = 4  # a transaction's
 _ATTEMPTS = (Action.CONNECT, Action.PUBLISH)
+# What ended a connection, for people. Errors, and a guest that died, were told when found.
+_ENDED = {
+    XenbusState.UNKNOWN: "the other end is gone from XenStore",
+    XenbusState.INITIALISING: "the other end has started anew",
+    XenbusState.INIT_WAIT: "the other end has started anew",
+    XenbusState.RECONFIGURING: "the other end starts anew",
+    XenbusState.CLOSING: "the other end closes the connection",
+    XenbusState.CLOSED: "the other end has closed the connection",
+    Local.CHANGED: "the other end has started anew",
+    Local.REMOVED: "removed from XenStore",
+    Local.OFFLINE: "unplugged",
+}
 
 
 class XenbusDevice(ABC):
@@ -80,6 +93,8 @@ class XenbusDevice(ABC):
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._complaint = ""
+        self._lost = False  # told that the last connection ended, and of none since
+        self._told_again_sec = 0.0
 
     def run(self) -> None:
         """Takes charge of the device."""
@@ -295,6 +310,7 @@ class XenbusDevice(ABC):
             self.log.debug(
                 "%s: %s x %s -> %s", self.where, self.state.name, event.name, cell.next.name
             )
+        self._tell(event, cell.actions, cell.next)
         self.state = cell.next
         if self.state is XenbusState.CONNECTED:
             self._complaint = ""
@@ -311,6 +327,24 @@ class XenbusDevice(ABC):
             self.look()
         if announce and not self.finished.is_set():
             await self.told()
+
+    def _tell(self, event: Event, actions: tuple[Action, ...], new: XenbusState) -> None:
+        """In the log, that a connection has ended, and that there is one again. What goes on and on
+        is told once in a while."""
+        ends = Action.DETACH in actions or Action.DISCONNECT in actions
+        now_sec = self._loop.time()
+        if (
+            self.state is XenbusState.CONNECTED
+            and ends
+            and event in _ENDED
+            and now_sec >= self._told_again_sec
+        ):
+            self._lost = True
+            self._told_again_sec = now_sec + TOLD_AGAIN_SEC
+            self.log.info("%s: %s", self.where, _ENDED[event])
+        if new is XenbusState.CONNECTED and self._lost:
+            self._lost = False
+            self.log.info("%s: connected again", self.where)
 
     def _write_state(self) -> None:
         """Our state as the other end sees it. A store that is lost for now is told later: what we

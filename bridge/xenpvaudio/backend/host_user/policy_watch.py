@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xenpvaudio.config import Policy
 from xenpvaudio.errors import XenPvAudioError
+from xenpvaudio.logs.stand_still import StandStill
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class PolicyWatch:
         self._load = load
         self._changed = changed
         self._seen = self._look()
+        self._still = StandStill(LOOK_SEC)  # no tick of its own: each costs a quiet machine
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -48,6 +50,8 @@ class PolicyWatch:
 
     def _tick(self) -> None:
         self.start()
+        if words := self._still.ticked(asyncio.get_running_loop().time()):
+            log.warning("%s", words)
         seen = self._look()
         if seen == self._seen:
             return
