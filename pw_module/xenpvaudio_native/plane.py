@@ -177,9 +177,16 @@ def margin_frames(rate: int, period_frames: int, *, capture: bool) -> int:
     return int(lib.xpa_front_margin_frames(rate, period_frames, direction))
 
 
+class Budget:
+    """What one peer may cost the data loop, for all its streams together (base/budget.h)."""
+
+    def __init__(self) -> None:
+        self.handle = ffi.new("struct xpa_budget *")
+
+
 class FrontStream:
     """The frontend half of a stream in the data loop. The pages are initialised here, before the
-    backend is told of them."""
+    backend is told of them. `budget`: what it shares with the backend's other streams."""
 
     def __init__(
         self,
@@ -192,8 +199,10 @@ class FrontStream:
         events: ChannelLike,
         position_ext: bool,
         backend_id: int,
+        budget: Budget | None = None,
     ) -> None:
         self.stream_id = stream_id
+        self._budget = budget  # lent: it may not go before the stream
         self.handle = lib.xpa_front_new(
             plane.handle,
             stream_id,
@@ -207,6 +216,8 @@ class FrontStream:
         )
         if self.handle == ffi.NULL:
             raise UnavailableError("no memory, or no descriptors, for a stream")
+        if budget is not None:
+            lib.xpa_front_share_budget(self.handle, budget.handle)
 
     def attach(self) -> None:
         _check(lib.xpa_front_attach(self.handle))
@@ -265,13 +276,6 @@ class Tap:
         if self.handle != ffi.NULL:
             lib.xpa_tap_free(self.handle)
             self.handle = ffi.NULL
-
-
-class Budget:
-    """What one guest may cost the data loop, for all its streams together (base/budget.h)."""
-
-    def __init__(self) -> None:
-        self.handle = ffi.new("struct xpa_budget *")
 
 
 class BackStream:

@@ -38,6 +38,22 @@ TWINS = {
         "test_back_budget", "back/position.c",
         "        at = b->link.rests_until_nsec;", "        at += 0;",
     ),
+    "front_never_rests": (
+        "test_front_budget", "front/rest.c", "if (until_nsec == 0)", "if (until_nsec)",
+    ),
+    "front_is_woken_for_nothing": (
+        "test_front_budget", "front/rest.c",
+        "    xpa_budget_charge(f->link.budget, XPA_WAKE_WORK_NSEC, false, now_nsec);\n", "",
+    ),
+    "front_forgets_to_wake": (
+        "test_front_budget", "front/rest.c", "    xpa_timer_set(f->rest_fd, until_nsec);\n", "",
+    ),
+    "front_reads_events_without_end": (
+        "test_front_budget", "front/position.c", "i < XPA_EVT_RING_SLOTS; i++", ";",
+    ),
+    "front_has_a_budget_a_stream": (
+        "test_front_budget", "front/life.c", "    f->link.budget = budget;", "    (void)budget;",
+    ),
     "memory_is_touched_by_who_uses_it_first": (
         "test_stream_resources", "base/memory.c",
         "if (!memory || count == 0 || item_bytes == 0)", "",

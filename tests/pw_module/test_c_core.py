@@ -31,6 +31,7 @@ FRONT = [
     "xen/xen_io.c",
     "base/loop.c",
     "base/memory.c",
+    "base/budget.c",
     "base/silence.c",
     "plane/plane.c",
     "time/clock.c",
@@ -40,6 +41,7 @@ FRONT = [
     "front/life.c",
     "front/position.c",
     "front/requests.c",
+    "front/rest.c",
     "front/time.c",
 ]
 

@@ -42,6 +42,7 @@ CORE = [
     "plane/plane.c",
     "time/timeline.c",
     "base/silence.c",
+    "base/budget.c",
     "time/peer_clock.c",
 ]
 BACK = [
@@ -49,7 +50,6 @@ BACK = [
     "back/state.c",
     "back/requests.c",
     "base/tap.c",
-    "base/budget.c",
     "back/data.c",
     "back/position.c",
     "back/host_start.c",
@@ -62,6 +62,7 @@ FRONT = [
     "front/position.c",
     "front/time.c",
     "front/data.c",
+    "front/rest.c",
     "time/margin.c",
 ]
 NODE = [
@@ -85,11 +86,13 @@ PROGRAMS = {
     "test_stream_resources": ([*CORE, *BACK], []),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
+    "test_front_budget": ([*CORE, *FRONT], [*TIME, "xpa_evt_ring_pop"]),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_node": ([*CORE, *FRONT, *NODE, "node/node.c", *CONNECTION], TIME),
     "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", *CONNECTION], TIME),
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
 }
 

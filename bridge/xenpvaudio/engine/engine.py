@@ -80,7 +80,7 @@ class Engine:
         return next(self._ids)
 
     def budget(self, domain_id: int) -> Budget:
-        """What this guest may cost the data loop: the same for all its streams."""
+        """What this peer may cost the data loop: the same for all its streams."""
         return self._budgets.setdefault(domain_id, Budget())
 
     def on_notice(

@@ -52,6 +52,7 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         "clock_ppm": round(stats.ppm, 2),
         "event_way_usec": round(stats.transport_nsec / 1e3, 1),
         "callback_usec": round(stats.callback_nsec / 1e3, 1),
+        "waits": stats.rests,
         "xruns": stream.xruns.total,
         "last_xrun_sec": stream.xruns.last_ago_sec(asyncio.get_running_loop().time()),
         "silence_frames": stats.silence_frames,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 from xenpvaudio.engine.engine import Engine
@@ -19,6 +20,8 @@ from xenpvaudio.sndif.codes import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Opera
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.xen.api import Channel, Domain, Grant
 from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
+
+log = logging.getLogger(__name__)
 
 DEADLINE_SEC = 3.0
 
@@ -74,6 +77,7 @@ class FrontLink:
                 self._channels[1],
                 position_ext,
                 backend_id,
+                engine.budget(backend_id),
             )
         except BaseException:
             self._free()
@@ -169,6 +173,10 @@ class FrontLink:
         self.front.detach()
         await self._detached.wait()
         self._engine.forget(self.id)
+        if rests := self.front.stats.rests:
+            log.info(
+                "%s: looked away %d times: the backend sent too many events", self.where, rests
+            )
         self.front.free()
         self._free_buffer()
         self._free()

@@ -69,13 +69,13 @@ struct xpa_stats {
     double host_delay_frames;
     double host_delay_max_frames;
     uint64_t transport_nsec; /* frontend: an event's way to us, estimated */
-    uint64_t rests; /* times that the guest had to wait, having asked for too much at once */
+    uint64_t rests; /* times that the peer had to wait, having asked for too much at once */
     uint32_t running;
     uint32_t driving;
 };
 
-/* What a guest has cost and not paid off yet: times until which it is in debt, see base/budget.h.
- * Zeroed by Python, then the data loop's; all streams of a guest share one. */
+/* What a peer has cost and not paid off yet: times until which it is in debt, see base/budget.h.
+ * Zeroed by Python, then the data loop's; all streams of a peer share one. */
 struct xpa_budget {
     uint64_t work_due_nsec, slow_due_nsec;
 };
@@ -117,6 +117,8 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
                                 void *ring_page, void *event_page, struct xpa_channel requests,
                                 struct xpa_channel events, int position_ext, uint32_t backend_id);
 void xpa_front_free(struct xpa_front *front);
+/* As xpa_back_share_budget(): the backend's, for all its streams. */
+void xpa_front_share_budget(struct xpa_front *front, struct xpa_budget *budget);
 int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);
 /* The part of a lead that is not the host's need: how late a cycle may be at first. */

@@ -1,12 +1,12 @@
-/* base/budget.h - how much of the data loop's time one guest may take.
+/* base/budget.h - how much of the data loop's time one peer may take.
  *
  * Work is charged before anyone knows what it really costs: a price for each thing done, set for a
  * slow machine. A budget is a debt that is paid off as time passes, at one part in SHARE of it;
- * when the debt is as large as a burst, the guest rests until half of it is paid. So its work comes
+ * when the debt is as large as a burst, the peer rests until half of it is paid. So its work comes
  * in bursts of a bounded length with bounded pauses, whatever it asks for, and nothing is refused:
  * what it asked for waits in its ring.
  *
- * No system call, no thread of its own: whoever owns the streams of a guest, the data loop.
+ * No system call, no thread of its own: whoever owns the streams of a peer, the data loop.
  */
 #ifndef XPA_BASE_BUDGET_H
 #define XPA_BASE_BUDGET_H

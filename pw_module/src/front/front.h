@@ -5,6 +5,7 @@
  * position.c  what positions mean, and which to believe
  * requests.c  the request ring: requests out, answers in
  * data.c      frames into and out of the buffer that the backend shares
+ * rest.c      how much of the data loop's time the backend may take
  * life.c      attached, open, started, closed, broken; what wakes it; Python's commands
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
@@ -14,6 +15,7 @@
 #ifndef XPA_FRONT_FRONT_H
 #define XPA_FRONT_FRONT_H
 
+#include "base/budget.h"
 #include "time/clock.h"
 #include "time/margin.h"
 #include "plane/plane.h"
@@ -71,7 +73,8 @@ struct xpa_front {
     bool position_ext;
     uint32_t backend_id;
     struct xpa_channel request_channel, event_channel;
-    struct xpa_source request_source, event_source;
+    struct xpa_source request_source, event_source, rest_source;
+    int rest_fd; /* a timer: the end of a rest */
 
     /* The connection to the backend; data loop. */
     struct {
@@ -87,6 +90,9 @@ struct xpa_front {
         uint64_t timed_nsec;         /* when a transfer was last timed */
         struct xpa_peer_clock *peer; /* in the plane, or, if all there are taken, our own */
         struct xpa_peer_clock own_peer;
+        struct xpa_budget *budget; /* the backend's, or our own */
+        struct xpa_budget own_budget;
+        uint64_t rests_until_nsec; /* 0: it does not rest */
     } link;
 
     /* How far ahead frames are written (node/lead.h); data loop. */
@@ -160,6 +166,13 @@ void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_ns
 /* Below, int < 0 is the errno for which the stream is to be ended. */
 
 int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
+
+/* A channel has woken us. False: the backend rests now, and its channels are looked at later. */
+bool xpa_front_may_wake(struct xpa_front *f, uint64_t now_nsec);
+/* So many events came together. */
+void xpa_front_charge_events(struct xpa_front *f, uint32_t events, uint64_t now_nsec);
+/* The rest is over. */
+int xpa_front_wake(struct xpa_front *f);
 
 /* Takes in all answers; 1: STOP's was among them. */
 int xpa_front_answers(struct xpa_front *f, uint64_t now_nsec);

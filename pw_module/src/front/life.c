@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "front/front.h"
@@ -19,6 +20,8 @@ static void detach_sources(struct xpa_front *f) {
         return;
     xpa_loop_remove(loop, &f->request_source);
     xpa_loop_remove(loop, &f->event_source);
+    xpa_loop_remove(loop, &f->rest_source);
+    f->link.rests_until_nsec = 0;
     f->link.attached = false;
     f->link.peer->streams--;
 }
@@ -112,12 +115,22 @@ void xpa_front_end(struct xpa_front *f) {
 
 /* --- what wakes it --- */
 
+/* A simulated channel has a queue, which the backend may fill while it is emptied. */
+static int ack(struct xpa_front *f, const struct xpa_channel *channel, uint64_t now_nsec) {
+    int result = xpa_channel_ack(channel);
+    if (result > 1)
+        xpa_front_charge_events(f, (uint32_t)result - 1, now_nsec);
+    return result == -EAGAIN || result > 0 ? 0 : result;
+}
+
 static void on_request_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_front *f = source->data;
     (void)events;
     uint64_t now = xpa_now_nsec();
-    int result = xpa_channel_ack(&f->request_channel);
-    if (result < 0 && result != -EAGAIN) {
+    if (!xpa_front_may_wake(f, now))
+        return;
+    int result = ack(f, &f->request_channel, now);
+    if (result < 0) {
         end(f, result);
         return;
     }
@@ -136,20 +149,30 @@ static uint64_t woken_nsec(struct xpa_plane *plane) {
     return plane->fronts.event_nsec;
 }
 
+static void read_positions(struct xpa_front *f, int result, uint64_t now_nsec) {
+    if (result >= 0)
+        result = xpa_front_read_positions(f, now_nsec);
+    if (result < 0)
+        end(f, result);
+    else if (f->stream.open)
+        changed(f, XPA_FRONT_POSITION, now_nsec);
+}
+
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_front *f = source->data;
     uint64_t now = woken_nsec(f->plane);
     (void)events;
-    int result = xpa_channel_ack(&f->event_channel);
-    if (result < 0 && result != -EAGAIN) {
-        end(f, result);
-        return;
-    }
-    result = xpa_front_read_positions(f, now);
+    if (xpa_front_may_wake(f, now))
+        read_positions(f, ack(f, &f->event_channel, now), now);
+}
+
+/* A rest is over: the channels that were not looked at still say so if there was anything. */
+static void on_rest_end(struct xpa_source *source, uint32_t events) {
+    struct xpa_front *f = source->data;
+    (void)events;
+    int result = xpa_front_wake(f);
     if (result < 0)
         end(f, result);
-    else if (f->stream.open)
-        changed(f, XPA_FRONT_POSITION, now);
 }
 
 /* --- commands, carried out on the data loop --- */
@@ -160,6 +183,8 @@ static void do_attach(const struct xpa_command *command) {
     int result = xpa_loop_add(loop, &f->request_source);
     if (result == 0)
         result = xpa_loop_add(loop, &f->event_source);
+    if (result == 0)
+        result = xpa_loop_add(loop, &f->rest_source);
     f->link.attached = true;
     f->link.peer = xpa_peer_clock_join(f->plane->fronts.peers, XPA_PLANE_PEERS, f->backend_id);
     if (!f->link.peer)
@@ -275,6 +300,11 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
     struct xpa_front *f = xpa_calloc(1, sizeof *f);
     if (!f)
         return NULL;
+    f->rest_fd = xpa_timer_create();
+    if (f->rest_fd < 0) {
+        free(f);
+        return NULL;
+    }
     f->plane = plane;
     f->id = stream_id;
     f->direction = direction;
@@ -285,13 +315,24 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
     f->event_channel = events;
     f->request_source = (struct xpa_source){requests.fd, on_request_channel, f};
     f->event_source = (struct xpa_source){events.fd, on_event_channel, f};
+    f->rest_source = (struct xpa_source){f->rest_fd, on_rest_end, f};
+    f->link.budget = &f->link.own_budget;
     /* The pages must be in order before the backend learns of them: here, not at attach. */
     xpa_front_ring_init(&f->link.ring, ring_page);
     xpa_evt_ring_init_front(&f->link.event_ring, event_page);
     return f;
 }
 
-void xpa_front_free(struct xpa_front *f) { free(f); }
+void xpa_front_free(struct xpa_front *f) {
+    if (!f)
+        return;
+    close(f->rest_fd);
+    free(f);
+}
+
+void xpa_front_share_budget(struct xpa_front *f, struct xpa_budget *budget) {
+    f->link.budget = budget;
+}
 
 int xpa_front_attach(struct xpa_front *f) { return command(f, do_attach); }
 int xpa_front_detach(struct xpa_front *f) { return command(f, do_detach); }

@@ -128,19 +128,23 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     f->stats.transport_nsec = xpa_transport_nsec(&f->link.peer->transport);
 }
 
-/* Of several only the newest says where the stream is now. */
+/* Of several only the newest says where the stream is now. A backend may write more while we read:
+ * no more than there is room for is read at once. */
 int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_evt event, newest = {0};
     bool any = false;
-    int got;
-    while ((got = xpa_evt_ring_pop(&f->link.event_ring, &event)) > 0) {
+    int got = 0;
+    for (int i = 0; i < XPA_EVT_RING_SLOTS; i++) {
+        got = xpa_evt_ring_pop(&f->link.event_ring, &event);
+        if (got <= 0)
+            break;
         if (event.type == XENSND_EVT_CUR_POS) {
             newest = event;
             any = true;
         }
     }
     xpa_evt_ring_ack(&f->link.event_ring);
-    if (got == 0 && any && f->stream.open)
+    if (got >= 0 && any && f->stream.open)
         on_position(f, &newest, now_nsec);
-    return got;
+    return got < 0 ? got : 0;
 }

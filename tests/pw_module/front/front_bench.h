@@ -142,11 +142,11 @@ static void start(struct bench *t, uint32_t frames) {
     sim_settle(t->plane);
 }
 
-static void pass(struct bench *t, double frames) {
+static inline void pass(struct bench *t, double frames) {
     sim_run(t->plane, (uint64_t)(frames * 1e9 / RATE));
 }
 
-static int64_t delay(const struct bench *t) {
+static inline int64_t delay(const struct bench *t) {
     return (int64_t)(t->front->stream.written_frames - t->front->stream.position_frames);
 }
 

@@ -36,7 +36,7 @@ struct sim_actor {
     void *data;
 };
 
-enum { SIM_SLOTS = 32 };
+enum { SIM_SLOTS = 64 };
 
 static uint64_t sim_now = 1000 * SIM_SEC;
 static struct sim_timer sim_timers[SIM_SLOTS];
