@@ -145,20 +145,38 @@ static inline struct xpa_config world_config(const struct world *w, uint32_t for
                                .buffer = w->buffer};
 }
 
+/* New rings, and both halves on them. */
+static inline void world_connect(struct world *w) {
+    w->link = link_new();
+    w->front =
+        xpa_front_new(w->plane, 1, w->node.direction, &w->link->ring_page, &w->link->event_page,
+                      w->link->requests[GUEST], w->link->events[GUEST], 1, 0);
+    w->back = xpa_back_new(w->plane, 2, w->node.direction, &w->link->ring_page,
+                           &w->link->event_page, w->link->requests[HOST], w->link->events[HOST], 1);
+    xpa_back_attach(w->back);
+    xpa_front_attach(w->front);
+    sim_settle(w->plane);
+}
+
+static inline void world_open(struct world *w) {
+    struct xpa_config config = world_config(w, S32);
+    xpa_back_open(w->back, &config);
+    xpa_front_open(w->front, &config, PERIOD + 120);
+    if (w->node.direction == XPA_PLAYBACK)
+        xpa_back_set_tap(w->back, w->tap);
+    xpa_vdev_connect(w->vdev, w->back);
+    sim_settle(w->plane);
+}
+
 static inline struct world *world_new(int direction, uint32_t quantum) {
     struct world *w = world = calloc(1, sizeof *w);
     sim_reset();
     sim_add_poll(python, w);
     w->plane = xpa_plane_new();
     w->vdev = xpa_vdev_new(w->plane, RATE, 64, 0, 0, 0, 1.0);
-    w->link = link_new();
     w->buffer = calloc(BUFFER, FRAME_BYTES);
     w->log = calloc(LOG_FRAMES, sizeof *w->log);
     w->tap = xpa_tap_new(RATE * FRAME_BYTES);
-    w->front = xpa_front_new(w->plane, 1, direction, &w->link->ring_page, &w->link->event_page,
-                             w->link->requests[GUEST], w->link->events[GUEST], 1, 0);
-    w->back = xpa_back_new(w->plane, 2, direction, &w->link->ring_page, &w->link->event_page,
-                           w->link->requests[HOST], w->link->events[HOST], 1);
     spa_list_init(&w->pw.loop.nodes);
     w->clients = (struct sim_actor){.func = on_clients, .data = w};
     w->daemon = (struct sim_actor){.func = on_clients, .data = w};
@@ -180,19 +198,11 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
     xpa_loop_add(&w->plane->loop, &n->timer_source);
     spa_list_append(&w->pw.loop.nodes, &n->state.link);
-    struct xpa_config config = world_config(w, S32);
-    xpa_back_attach(w->back);
-    xpa_front_attach(w->front);
-    sim_settle(w->plane);
+    world_connect(w);
     n->state.front = w->front;
     w->front->graph.on_change = xpa_node_on_change;
     w->front->graph.data = n;
-    xpa_back_open(w->back, &config);
-    xpa_front_open(w->front, &config, PERIOD + 120);
-    if (direction == XPA_PLAYBACK)
-        xpa_back_set_tap(w->back, w->tap);
-    xpa_vdev_connect(w->vdev, w->back);
-    sim_settle(w->plane);
+    world_open(w);
     xpa_node_set_io(n, SPA_IO_Position, &w->position);
     xpa_node_set_io(n, SPA_IO_Clock, &w->position.clock);
     xpa_node_set_io(n, SPA_IO_RateMatch, &w->rate_match);
