@@ -11,7 +11,7 @@ import sys
 
 from witness import Witness
 
-from .attacks import ATTACKS
+from .attacks import ROWS
 from .rows import HEAD, line, measure
 from .stage import Stage
 
@@ -25,7 +25,7 @@ def main() -> int:
     with Stage() as stage:
         stage.start_honest()
         print(HEAD, flush=True)
-        for name in ATTACKS:
+        for name in ROWS:
             if word not in name:
                 continue
             with Witness() as witness:

@@ -355,3 +355,20 @@ ATTACKS: dict[str, Attack] = {
     "read permission taken away": Attack(hidden),
     "escapes in ring-ref": Attack(escapes),
 }  # fmt: skip
+
+# Guests, each with an attack of its own, at the same time.
+TOGETHER: dict[str, tuple[str, ...]] = {
+    "four guests at once: WRITEs, events, OPENs, states": (
+        "ring kept full of 256 KiB WRITEs",
+        "events without requests",
+        "OPEN/CLOSE, 10 streams, two shapes",
+        "state flapping",
+    ),
+    "three guests at once, all with full rings": ("ring kept full of 256 KiB WRITEs",) * 3,
+}
+ROWS = (*ATTACKS, *TOGETHER)
+
+
+def attackers(row: str) -> tuple[str, ...]:
+    """The attack of each guest that takes part."""
+    return TOGETHER.get(row, (row,))

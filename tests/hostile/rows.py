@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .attacks import ATTACKS
+from .attacks import ATTACKS, attackers
 from .honest import PERIOD_FRAMES
 from .stage import RATE, Stage, Window
 
@@ -62,11 +62,12 @@ class Row:
             yield f"a query of {beside.query_sec * 1e3:.0f} ms"
         if beside.newcomer_sec > max(NEWCOMER_SEC, 2 * alone.newcomer_sec) * slow:
             yield f"a newcomer waited {beside.newcomer_sec:.1f} s"
-        if self.cpu > CPU * slow:
+        guests = len(attackers(self.name))
+        if self.cpu > guests * CPU * slow:
             yield f"{self.cpu:.0%} of a processor"
         if self.rss_mib > self.rss_most_mib:
             yield f"{self.rss_mib:.0f} MiB"
-        if beside.lines > BURST_LINES + LINES_PER_SEC * beside.seconds + OTHERS_LINES:
+        if beside.lines > guests * (BURST_LINES + LINES_PER_SEC * beside.seconds) + OTHERS_LINES:
             yield f"{beside.lines} log lines"
         if self.descriptors_kept > FEW_DESCRIPTORS:
             yield f"{self.descriptors_kept} descriptors are kept"
@@ -74,7 +75,7 @@ class Row:
 
 def measure(stage: Stage, name: str, seconds: float, alone_sec: float = 1.5) -> Row:
     """The stage is as before when it returns."""
-    attack = ATTACKS[name]
+    rss_mib = sum(ATTACKS[attack].rss_mib for attack in attackers(name))
     before = stage.process().descriptors
     alone = stage.window(alone_sec)
     with stage.hostile(name, seconds + SETTLE_SEC) as done:
@@ -84,7 +85,7 @@ def measure(stage: Stage, name: str, seconds: float, alone_sec: float = 1.5) -> 
     end = time.monotonic() + GONE_SEC
     while (kept := stage.process().descriptors - before) > 0 and time.monotonic() < end:
         time.sleep(0.05)
-    return Row(name, did, alone, beside, kept, attack.rss_mib)
+    return Row(name, did, alone, beside, kept, rss_mib)
 
 
 HEAD = (

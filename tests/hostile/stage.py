@@ -29,7 +29,7 @@ from xenpvaudio.xen.connect import SIM_VARIABLE
 from xenpvaudio.xen.sim.process import start_hypervisor
 from xenpvaudio.xen.sim.toolstack import Toolstack
 
-from .attacks import ATTACKS
+from .attacks import ATTACKS, attackers
 from .busy import Busy
 from .guest import Card
 
@@ -226,14 +226,23 @@ class Stage:
 
     @contextlib.contextmanager
     def hostile(self, name: str, seconds: float) -> Iterator[Callable[[], int]]:
-        """A guest whose attack begins now; what is given waits for its end and tells how often it
-        did it. The guest is gone afterwards."""
-        domid = self.guest(ATTACKS[name].nodes)
-        process = self.program("attacker", str(domid), name, str(seconds))
+        """Guests of a row whose attacks begin now; what is given waits for their end and tells how
+        often it was done by who did least. They are gone afterwards."""
+        with contextlib.ExitStack() as stack:
+            processes = [
+                stack.enter_context(self._attacker(attack, seconds)) for attack in attackers(name)
+            ]
+            for process in processes:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n", self.log.read_text()[-1000:]
+            yield lambda: min(int(process.communicate()[0]) for process in processes)
+
+    @contextlib.contextmanager
+    def _attacker(self, attack: str, seconds: float) -> Iterator[subprocess.Popen[str]]:
+        domid = self.guest(ATTACKS[attack].nodes)
+        process = self.program("attacker", str(domid), attack, str(seconds))
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n", self.log.read_text()[-1000:]
-            yield lambda: int(process.communicate()[0])
+            yield process
         finally:
             if process.poll() is None:
                 process.kill()

@@ -12,7 +12,7 @@ import pytest
 
 from witness import runs_that_count
 
-from .attacks import ATTACKS
+from .attacks import ROWS
 from .rows import HEAD, line, measure
 from .stage import Stage
 
@@ -31,7 +31,7 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", ROWS)
 def test_an_attack_hurts_nobody_else(stage: Stage, name: str) -> None:
     (row,) = runs_that_count(
         lambda: measure(stage, name, SECONDS, ALONE_SEC),
