@@ -22,7 +22,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
 .PHONY: setup setup-test demo test lint fuzz bench bench-beside hostile changes clean apt-demo apt-test
-.PHONY: xen-images xen-test root-test
+.PHONY: xen-images xen-test root-test faults
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -58,6 +58,10 @@ bench-beside: setup-test
 # HOSTILE_ARGS="4 OPEN": 4 s each, the rows with that word
 hostile: setup-test
 	PYTHONPATH=tests $(PY) -m hostile $(HOSTILE_ARGS)
+
+# FAULTS_ARGS=XenStore: the faults with that word; FAULTS_ARGS=1000: rounds of connecting
+faults: setup-test
+	PYTHONPATH=tests $(PY) -m faults $(FAULTS_ARGS)
 
 # CHANGES_ARGS='--only pw-record --runs 5'
 changes: setup-test

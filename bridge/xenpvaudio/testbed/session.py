@@ -252,33 +252,54 @@ class PipeWireSession:
         for file, content in pwconf.WIREPLUMBER_FILES.items():
             _write(config / "wireplumber" / file, content)
 
-    def _start_daemons(self) -> None:
-        self._start(
-            ["dbus-daemon", f"--config-file={self.workdir}/dbus.conf", "--nofork", "--nosyslog"],
-            lambda: self._accepts("bus"),
-        )
-        self._start(
-            ["pipewire"],
-            lambda: self._accepts("pipewire-0") and self._answers(["pw-cli", "info", "0"]),
-        )
-        if "wireplumber" in self._programs:
+    def _starts(self) -> dict[str, tuple[list[str], Callable[[], bool]]]:
+        """By program, in order: its command, and whether it answers."""
+        starts: dict[str, tuple[list[str], Callable[[], bool]]] = {
+            "dbus-daemon": (
+                [
+                    "dbus-daemon",
+                    f"--config-file={self.workdir}/dbus.conf",
+                    "--nofork",
+                    "--nosyslog",
+                ],
+                lambda: self._accepts("bus"),
+            ),
+            "pipewire": (
+                ["pipewire"],
+                lambda: self._accepts("pipewire-0") and self._answers(["pw-cli", "info", "0"]),
+            ),
             # It is up when it exports the metadata object that holds the default devices.
-            self._start(
+            "wireplumber": (
                 ["wireplumber"],
                 lambda: self._answers(["pw-metadata", "-n", "default", "0"], 'Found "default"'),
-            )
-        if "pipewire-pulse" in self._programs:
-            self._start(
+            ),
+            "pipewire-pulse": (
                 ["pipewire-pulse"],
                 lambda: self._accepts("pulse/native") and self._answers(["pactl", "info"]),
-            )
+            ),
+        }
+        return {program: starts[program] for program in starts if program in self._programs}
+
+    def _start_daemons(self) -> None:
+        for command, ready in self._starts().values():
+            self._start(command, ready)
+
+    def restart(self, *programs: str) -> None:
+        """Those daemons have ended, or are killed now, and are started again in their place."""
+        for daemon in [daemon for daemon in self._daemons if daemon.program in programs]:
+            daemon.process.kill()
+            daemon.process.wait()
+            self._daemons.remove(daemon)
+        for program, (command, ready) in self._starts().items():
+            if program in programs:
+                self._start(command, ready)
 
     def _start(self, command: list[str], ready: Callable[[], bool]) -> None:
         program = command[0]
         log = self.workdir / f"{program}.log"
         # setpriv becomes the program: same process id. A new session: Ctrl-C at the terminal is
         # ours to handle, the daemons end in order.
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 [*guard(), *command],
                 env=self.env,

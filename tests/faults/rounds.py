@@ -1,0 +1,81 @@
+"""Rounds of connecting and disconnecting, and what is left of them: descriptors, threads, pages and
+ports of both halves, nodes of both graphs, entries of XenStore.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from xenpvaudio.testbed.testbed import graph
+
+from .breaking import plugged, unplugged
+from .place import BACK, FRONT, Place, eventually
+
+WARM_UP = 4
+"""Rounds after which everything that is kept once is there."""
+
+
+def _entries(place: Place) -> int:
+    assert place.bed.toolstack is not None
+    store, todo, count = place.bed.toolstack.store, ["/local", "/libxl"], 0
+    while todo:
+        path = todo.pop()
+        count += 1
+        todo += [f"{path}/{name}" for name in store.list(path)]
+    return count
+
+
+def _held(place: Place) -> Counter[str]:
+    held: Counter[str] = Counter()
+    for role in ("frontend", "backend"):
+        pid = place.half(role).pid
+        held[f"{role}: descriptors"] = len(os.listdir(f"/proc/{pid}/fd"))
+        held[f"{role}: threads"] = len(os.listdir(f"/proc/{pid}/task"))
+    for entry in place.bed.hypervisor.report():
+        kind = "ports" if ": port " in entry else "pages"
+        held[f"{entry.partition(':')[0]}: {kind}"] += 1
+    for where in ("guest", "host"):
+        held[f"{where}: objects"] = len(graph(place.session(where)))
+    held["XenStore: entries"] = _entries(place)
+    return held
+
+
+def _connected(place: Place) -> bool:
+    return place.store_state(FRONT) == place.store_state(BACK) == "4"
+
+
+def _round(place: Place, number: int) -> None:
+    """The card is unplugged and plugged, every tenth time while it plays."""
+    heard = number % 10 == 0
+    if heard:
+        place.start_applications()
+    unplugged(place)
+    plugged(place)
+    eventually(lambda: _connected(place), place.state)
+    if heard:
+        place.stop_applications()
+
+
+def leaks(place: Place, rounds: int) -> list[str]:
+    """What there is more of after `rounds` rounds, in words."""
+    for number in range(WARM_UP):
+        _round(place, 10 * number)
+    eventually(place.bed.node, place.state)
+    before = _held(place)
+    for number in range(rounds):
+        _round(place, number)
+    eventually(place.bed.node, place.state)
+    more: Counter[str] = Counter()
+
+    def same() -> bool:
+        nonlocal more
+        more = _held(place)
+        more.subtract(before)
+        return not +more
+
+    try:
+        eventually(same, "")
+    except AssertionError:
+        return [f"{what}: {count} more" for what, count in (+more).items()]
+    return []

@@ -1,0 +1,74 @@
+"""The faults of every day: the node and the applications live, sound comes back, nothing clicks,
+the delay that is told is the true one, and the log says in words what happened.
+
+Times are printed, never judged. A run that is wrong while the machine stood still says nothing, and
+is made again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from witness import runs_that_count
+
+from .matrix import DAILY
+from .place import Place
+from .recovery import HEAD, line, measure
+from .rounds import leaks
+
+pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
+
+STALL_NSEC = 2_000_000
+ROUNDS = 50
+
+
+class Places:
+    """One place for all faults, and another one after a failure."""
+
+    def __init__(self) -> None:
+        self._place: Place | None = None
+
+    def take(self) -> Place:
+        if self._place is None:
+            self._place = Place()
+            self._place.__enter__()
+        else:
+            self._place.renew()
+        return self._place
+
+    def drop(self) -> None:
+        if self._place is not None:
+            place, self._place = self._place, None
+            place.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Places]:
+    places = Places()
+    print(HEAD)
+    yield places
+    places.drop()
+
+
+@pytest.mark.parametrize("name", DAILY)
+def test_a_fault_is_survived(places: Places, name: str) -> None:
+    def run() -> list[str]:
+        try:
+            row = measure(places.take(), name)
+        except BaseException:
+            places.drop()
+            raise
+        print(line(row))
+        if row.faults():
+            places.drop()
+        return row.faults()
+
+    (found,) = runs_that_count(run, lambda found: not found, 1, 3, STALL_NSEC)
+    assert not found
+
+
+def test_rounds_of_connecting_leave_nothing(places: Places) -> None:
+    assert leaks(places.take(), ROUNDS) == []
