@@ -51,6 +51,7 @@ def _round(place: Place, number: int) -> None:
     if heard:
         place.start_applications()
     unplugged(place)
+    eventually(lambda: place.bed.hypervisor.report() == [], "pages or ports are kept")
     plugged(place)
     eventually(lambda: _connected(place), place.state)
     if heard:

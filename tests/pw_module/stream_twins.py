@@ -38,6 +38,9 @@ TWINS = {
         "test_back_budget", "back/position.c",
         "        at = b->link.rests_until_nsec;", "        at += 0;",
     ),
+    "virtual_device_makes_up_for_hours": (
+        "test_pw_chance", "back/vdev.c", "    skip_what_is_too_late(v, now);\n", "",
+    ),
     "front_never_rests": (
         "test_front_budget", "front/rest.c", "if (until_nsec == 0)", "if (until_nsec)",
     ),

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 enum { MAX_CATCH_UP_TICKS = 64 };
+/* What is later than this is not made up for. */
+static const uint64_t LATEST_NSEC = 1000000000;
 
 struct xpa_vdev {
     /* Set before the data loop knows the device, and the same ever after. */
@@ -78,6 +80,11 @@ static void copy_history(const struct xpa_vdev *v, uint64_t frame, void *data, b
     }
 }
 
+static void forget_history(struct xpa_vdev *v) {
+    for (uint64_t f = 0; f < v->history_frames; f++)
+        xpa_fill_silence(&v->state.encoding, v->history + f * v->state.frame_bytes, 1);
+}
+
 /* False: nothing was played. */
 static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
     struct xpa_back *b = v->state.play;
@@ -95,8 +102,7 @@ static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames)
     if (!same_encoding(&v->state.encoding, &b->stream.config)) {
         v->state.encoding = b->stream.config;
         v->state.frame_bytes = b->stream.frame_bytes;
-        for (uint64_t f = 0; f < v->history_frames; f++)
-            xpa_fill_silence(&v->state.encoding, v->history + f * v->state.frame_bytes, 1);
+        forget_history(v);
     }
     copy_history(v, device_frames, v->scratch, true);
     return true;
@@ -119,11 +125,23 @@ static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_fram
     xpa_back_mark(b, nsec, b->stream.host_frames);
 }
 
+/* The machine was suspended, or we were stopped, while the clock went on: a card would have played
+ * nothing either. To make up for hours would be a minute of work, and nobody else's turn. */
+static void skip_what_is_too_late(struct xpa_vdev *v, uint64_t now_nsec) {
+    if (tick_nsec(v, v->state.ticks) + LATEST_NSEC > now_nsec)
+        return;
+    double tick = v->quantum_frames * v->nsec_per_frame;
+    v->state.ticks = (uint64_t)((double)(now_nsec - v->state.origin_nsec) / tick);
+    if (v->loopback && v->state.frame_bytes > 0)
+        forget_history(v);
+}
+
 static void on_tick(struct xpa_source *source, uint32_t events) {
     struct xpa_vdev *v = source->data;
     (void)events;
     xpa_timer_ack(source->fd);
     uint64_t now = xpa_now_nsec();
+    skip_what_is_too_late(v, now);
     for (int i = 0; tick_nsec(v, v->state.ticks) <= now && i < MAX_CATCH_UP_TICKS; i++) {
         uint64_t nsec = tick_nsec(v, v->state.ticks), frames = v->state.ticks * v->quantum_frames;
         capture_tick(v, nsec, frames);
