@@ -15,7 +15,7 @@ from witness import Witness
 from .matrix import FAULTS
 from .place import Place
 from .recovery import HEAD, line, measure
-from .rounds import leaks
+from .rounds import POLICY, leaks
 
 STALL_NSEC = 5_000_000
 
@@ -41,7 +41,7 @@ def main() -> int:
     argument = sys.argv[1] if len(sys.argv) > 1 else ""
     if not argument.isdecimal():
         return 1 if table(argument) else 0
-    with Place() as place:
+    with Place(POLICY) as place:
         found = leaks(place, int(argument))
     print("\n".join(found) or f"nothing is left of {argument} rounds")
     return 1 if found else 0

@@ -109,15 +109,18 @@ def loudest(ear: Loudspeaker | Recorder, first_frame: int) -> float:
 
 
 class Place:
-    """One test bed for many faults: each leaves it whole."""
+    """One test bed for many faults: each leaves it whole. `policy`: more of its [default]."""
 
-    def __init__(self, frontend_args: tuple[str, ...] = ()) -> None:
+    def __init__(self, policy: str = "") -> None:
         self.bed = Testbed(
             card_nodes(rates=[RATE], formats=["s16_le"]),
-            frontend_args=["--wait", *frontend_args],
-            backend_args=["--wait", "--allow-microphone"],
+            frontend_args=["--wait"],
+            backend_args=["--wait", "--policy", "POLICY"],
             host_fragments=[_MICROPHONE],
         )
+        file = self.bed.directory / "policy.toml"
+        file.write_text(f"[default]\nmicrophone = true\n{policy}\n")
+        self.bed.replace_backend_argument("POLICY", str(file))
         self.player: subprocess.Popen[Any] | None = None
         self.recorder: Recorder | None = None
 
@@ -163,6 +166,8 @@ class Place:
 
     def start_applications(self) -> None:
         """They play and record when it returns."""
+        for name in (SINK, SOURCE):
+            eventually(lambda name=name: self.bed.node(name), self.state)
         self.play()
         self.recorder = Recorder(self.bed.guest, self.bed.directory / "recorded.wav")
         self.wait_sound()
