@@ -53,7 +53,8 @@ def _round(place: Place, number: int) -> None:
     if heard:
         place.start_applications()
     unplugged(place)
-    eventually(lambda: place.bed.hypervisor.report() == [], "pages or ports are kept")
+    held = place.bed.hypervisor.report
+    eventually(lambda: held() == [], lambda: f"round {number}: {held()} is kept\n{place.state()}")
     plugged(place)
     eventually(lambda: _connected(place), place.state)
     if heard:
