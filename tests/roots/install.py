@@ -1,12 +1,12 @@
 """The Debian packages in throw-away roots of Debian releases: built, installed, upgraded, removed,
-purged, and used in between.
+purged, and used in between; and booted by systemd, in a container.
 
     python3 tests/roots/install.py [SUITE...]        by default Debian 12, 13 and testing
 
 Two roots a suite are kept (root.py): one with what packaging/debian/control builds with, one with
 what it depends on and recommends and nothing else. Each run installs in a copy of the second. Where
 a file is there after the purge that was not there before, where the demo does not play bit-exact,
-or where a step fails, the run ends with 1. Needs root and mmdebstrap.
+or where a step fails, the run ends with 1. Needs root, mmdebstrap and systemd-nspawn.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from aptroot import CannotRunError, remove_tree, run
+from roots.boot import LISTENER, OTHER, boot
 from roots.root import CACHE, INSIDE, PROJECT, build, copy_project, execute, mounted, say
 
 DEFAULT_SUITES = ("bookworm", "trixie", "forky")
 CONTROL = PROJECT / "packaging" / "debian" / "control"
 # What dpkg-buildpackage and lintian are; and in the other root, what the packages' files are for.
 BUILDERS = ("build-essential", "fakeroot", "lintian")
-SYSTEM = ("bash", "kmod", "passwd", "systemd", "udev", "util-linux")
+SYSTEM = ("bash", "dbus-user-session", "kmod", "libpam-systemd", "passwd", "systemd",
+          "systemd-sysv", "udev", "util-linux")  # fmt: skip
 # What debhelper and dpkg-shlibdeps add by what they find in the packages.
 FOUND = ("libpipewire-0.3-0", "python3-cffi-backend", "init-system-helpers")
 PACKAGES = ("common", "frontend", "backend")
@@ -217,6 +219,19 @@ def steps(place: Place, old: Sequence[str], new: Sequence[str]) -> Iterator[str]
     yield "upgraded, what was said in /etc holds; removed and purged: nothing is left"
 
 
+def after_boot(root: Path) -> str:
+    """On a host where nobody logs in, of two users that linger."""
+    told = boot(root)
+    common = {"Result": "success", "UnitFileState": "enabled"}
+    running = {"ActiveState": "active", "ConditionResult": "yes"}
+    running["StatusText"] = "0 guests, 0 streams running"
+    idle = {"ActiveState": "inactive", "ConditionResult": "no", "StatusText": ""}
+    expect(told["sessions"] == 0, "somebody was logged in")
+    expect(told[LISTENER] == common | running, f"the backend after the boot: {told}")
+    expect(told[OTHER] == common | idle, f"of a user who may not: {told}")
+    return "booted: nobody logs in, the backend of a user of xen-audio runs, no other user's does"
+
+
 def built(suite: str) -> list[Path]:
     """The packages, built in this suite from this tree."""
     control = CONTROL.read_text(encoding="utf-8")
@@ -260,6 +275,8 @@ def try_out(suite: str) -> None:
         with mounted(root):
             for line in steps(Place(root), *places):
                 print(f"{suite}: {line}", flush=True)
+            Place(root).apt(f"install {shlex.join(places[1])}")
+        print(f"{suite}: {after_boot(root)}", flush=True)
     finally:
         remove_tree(root)
 
