@@ -19,6 +19,7 @@ from aptroot import CannotRunError, run
 
 LISTENER, OTHER = "listener", "other"
 TOLD = "var/lib/xpa-boot.json"
+GROUPS = "/sys/fs/cgroup"
 LIMIT_SEC = 300  # a machine's that is busy; nothing waits for it to pass
 
 HYPERVISOR = """[Unit]
@@ -45,8 +46,6 @@ ASK = """[Unit]
 After=multi-user.target
 [Service]
 ExecStart=python3 /usr/local/lib/xpa-boot.py
-[Install]
-WantedBy=graphical.target
 """
 # Runs in there, where the project is not: standard library only.
 SCRIPT = """
@@ -101,7 +100,9 @@ def prepare(root: Path) -> None:
     script = SCRIPT.replace("USERS", repr([LISTENER, OTHER])).replace("FILE", TOLD)
     script = script.replace("LIMIT", str(LIMIT_SEC // 2))
     (root / "usr/local/lib/xpa-boot.py").write_text(script)
-    run("chroot", root, "systemctl", "enable", "xpa-boot")
+    wants = root / "etc/systemd/system/graphical.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / "xpa-boot.service").symlink_to("../xpa-boot.service")
 
 
 def boot(root: Path) -> dict[str, Any]:
@@ -109,7 +110,10 @@ def boot(root: Path) -> dict[str, Any]:
     if shutil.which("systemd-nspawn") is None:
         raise CannotRunError("systemd-nspawn is missing: apt install systemd-container")
     prepare(root)
-    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
+    # systemd since 258 knows the unified control groups only, and not every machine has those.
+    unified = f'umount --recursive {GROUPS}; mount -t cgroup2 none {GROUPS} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", unified, "sh",
+               "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
                f"--directory={root}", "--boot"]  # fmt: skip
     with (root.parent / f"{root.name}.boot.log").open("wb") as log:
         try:
