@@ -12,6 +12,8 @@
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
+#   make packages                   the Debian packages, into dist/ (packaging/debian)
+#   make install-test               them installed, used, upgraded, removed in Debian 12, 13, testing
 #   make clean                      removes all that was made
 #
 # stdout belongs to the commands (`make -s` is not needed): set-up talks on stderr.
@@ -22,7 +24,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
 .PHONY: setup setup-test demo test lint fuzz bench bench-beside hostile changes clean apt-demo apt-test
-.PHONY: xen-images xen-test root-test faults
+.PHONY: xen-images xen-test root-test faults packages install-test
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -79,6 +81,14 @@ xen-test: setup
 ROOT_RUN ?= python3 -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
 root-test:
 	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
+
+packages:
+	packaging/setup-debian.sh packages >&2
+	packaging/packages.sh
+
+# SUITES="trixie sid"; two roots a suite are made the first time, which takes minutes
+install-test:
+	python3 tests/roots/install.py $(SUITES)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info bridge/*.egg-info pw_module/*.egg-info $(NATIVE)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that are missing, and nothing when none is (then it takes milliseconds).
-#   packaging/setup-debian.sh [build|demo|test]      default: demo; each set includes the one before
+#   packaging/setup-debian.sh [build|demo|test|packages]
+# Default: demo. demo and test include those before them; packages includes build.
 # Ends with 3, and one line to copy, where packages are missing and this user may not install them.
 set -eu
 
@@ -12,13 +13,16 @@ demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulsea
 # A desktop that can be asked: an X server, a notification daemon, and the program that talks to it.
 test='alsa-utils clang clang-format dunst libclang-rt-dev libnotify-bin pipewire-alsa pipewire-jack
       systemd xvfb'
+packages='build-essential debhelper dh-python fakeroot lintian pybuild-plugin-pyproject
+          python3-cffi python3-setuptools python3-shtab python3-wheel'
 
 case ${1:-demo} in
 build) wanted=$build ;;
 demo) wanted="$build $demo" ;;
 test) wanted="$build $demo $test" ;;
+packages) wanted="$build $packages" ;;
 *)
-    echo "setup-debian.sh: unknown set '$1': build, demo or test" >&2
+    echo "setup-debian.sh: unknown set '$1': build, demo, test or packages" >&2
     exit 2
     ;;
 esac

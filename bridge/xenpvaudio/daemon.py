@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from .engine.engine import Engine
 from .frontend.answers import FrontendAnswers
 from .frontend.device import Frontend, require_devices
 from .instance_lock import InstanceLock
+from .service.notify import Notifier, watchdog_sec
+from .service.reporter import Reporter
+from .service.summary import summary
 from .xen.api import Domain, XenStoreError
 from .xen.connect import domain_from_env
 
@@ -62,10 +66,14 @@ async def _serve(role: str, body: Body) -> None:
     running = await body(domain)
     control = ControlServer(socket_path(role, domain.domid), running.answers)
     await control.start()
+    report = running.answers["status"]
+    reporter = Reporter(Notifier(), lambda: summary(report({}, os.geteuid())), watchdog_sec())
+    reporter.start()
     log.info("%s of domain %d is ready", role, domain.domid)
     try:
         await ended.wait()
     finally:
+        reporter.close()
         control.close()
         try:
             await asyncio.wait_for(running.stop(), 5.0)

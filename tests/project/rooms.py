@@ -24,7 +24,8 @@ PYTHON_ROOMS = {
     "measure": "testbed sound config",
     "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump",
     "aec": "frontend control logs sndif testbed.graph_dump",
-    "top": "aec frontend backend engine testbed measure control xen sndif config logs "
+    "service": "",
+    "top": "aec frontend backend engine testbed measure control service xen sndif config logs "
     "native.privilege",
 }
 TOP = tuple(
@@ -49,6 +50,7 @@ PURE = (
     "backend.open_pace",
     "testbed.graph_dump",
     "control.finding",
+    "service.summary",
     "aec.configuration",
 )
 # fmt: off

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import xenpvaudio
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "pw_module" / "build_native.py"
@@ -122,3 +125,27 @@ def test_wheel_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     }
     assert "xenpvaudio_native/_native.abi3.so" in names
     assert {"xenpvaudio/py.typed", "xenpvaudio_native/py.typed"} <= set(names)
+
+
+def test_wheel_installs_with_pip_and_its_program_runs(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own; what it needs besides is not fetched, but shown from here."""
+    place = tmp_path / "venv"
+    run([sys.executable, "-m", "venv", "--without-pip", str(place)])
+    python = place / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    run([*command, "install", "-q", "--no-index", "--no-deps", str(wheel)])
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    for name in ("cffi", "_cffi_backend", "pyxs"):
+        found = importlib.util.find_spec(name)
+        assert found is not None and found.origin is not None
+        source = Path(found.origin)
+        source = source.parent if source.stem == "__init__" else source
+        (shown / source.name).symlink_to(source)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(shown)}
+    program = place / "bin" / "xen-pv-audio"
+    told = subprocess.run([program, "--version"], env=env, capture_output=True, text=True)
+    assert told.stdout == f"xen-pv-audio {xenpvaudio.__version__}\n", told.stderr
+    where = "import xenpvaudio_native._native as native; print(native.__file__)"
+    told = subprocess.run([python, "-c", where], env=env, capture_output=True, text=True)
+    assert told.stdout.startswith(str(place)), told.stdout + told.stderr

@@ -1,6 +1,7 @@
-"""Every command of the README works: what can run here is run, the rest is checked.
+"""Every command of the README and of the page on installing works: what can run here is run, the
+rest is checked. What installs packages is run by tests/roots/install.py.
 
-The README's ```sh blocks are cut into commands. Each must match one row of COMMANDS, which says how
+The ```sh blocks are cut into commands. Each must match one row of COMMANDS, which says how
 it is tested; a command that matches none fails. What needs root, Xen or a download is checked for
 what it names: files, packages, units, targets. Installing files is run, with another root.
 """
@@ -31,12 +32,14 @@ from xenpvaudio.xen.connect import SIM_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSTALLING = (ROOT / "packaging" / "doc" / "install.md").read_text(encoding="utf-8")
 LIMIT_SEC = 120
 
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    text = README + INSTALLING
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(block: str) -> list[str]:
@@ -139,6 +142,8 @@ def make(command: str, place: Place) -> None:
         assert program.endswith("/xen-pv-audio")
         assert arguments[0] == "demo"
         run_demo(arguments, place)
+    elif words[1] == "packages":
+        assert last == "packaging/packages.sh", "run by tests/roots/install.py"
     else:
         assert "-m pytest" in last, "not run here: these tests are what it runs"
 
@@ -183,6 +188,22 @@ def link(command: str, place: Place) -> None:
     assert f"sudo python3 -m venv {target.rpartition('/bin/')[0]}" in COMMAND_LINES
     assert "xen-pv-audio =" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert target.endswith("/xen-pv-audio")
+
+
+def own_packages(command: str, place: Place) -> None:
+    """Those that `make packages` leaves there: the program, and one of the halves."""
+    control = (ROOT / "packaging" / "debian" / "control").read_text(encoding="utf-8")
+    built = re.findall(r"^Package: (.*)$", control, re.MULTILINE)
+    files = shlex.split(command)[3:]
+    names = [re.fullmatch(r"\./dist/(xen-pv-audio-\w+)_\*\.deb", file) for file in files]
+    assert all(names) and {name[1] for name in names if name} <= set(built)
+    assert 'mv "$work"/*.deb dist/' in (ROOT / "packaging" / "packages.sh").read_text()
+
+
+def linger(command: str, place: Place) -> None:
+    """loginctl has that verb."""
+    done = subprocess.run(["loginctl", "--help"], capture_output=True, text=True, check=True)
+    assert shlex.split(command)[2] in done.stdout
 
 
 def packages(command: str, place: Place) -> None:
@@ -286,11 +307,13 @@ COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
     (r"xen-pv-audio aec (enable|disable)", in_a_guest_with_a_microphone),
     (r'git clone "\$URL" xen-pv-audio', clone),
     (r"cd xen-pv-audio", clone),
-    (r"make (demo|test|bench)( ARGS='[^']*')?", make),
+    (r"make (demo|test|bench|packages)( ARGS='[^']*')?", make),
     (r"(wpctl status|pw-cli ls Node|pactl list sinks)", in_the_kept_guest),
     (r"pactl set-default-sink \S+", in_the_kept_guest),
     (r"(pw-play|paplay) my\.wav", in_the_kept_guest),
-    (r"sudo apt-get install .*", packages),
+    (r"sudo apt-get install( [\w-]+)+", packages),
+    (r"sudo apt-get install( \./\S+)+", own_packages),
+    (r'sudo loginctl enable-linger "\$USER"', linger),
     (r"sudo packaging/setup-debian\.sh \w+", set_up_script),
     (r"sudo python3 -m venv \S+", venv),
     (r"sudo \S+/bin/pip install \.", pip_install),

@@ -59,16 +59,21 @@ def mirrors(suite: str) -> str:
     return apt_sources([suite, f"{suite}-updates"], f"{suite}-security")
 
 
-def directory_of(suite: str) -> Path:
-    parts = [PACKAGES, *APT_OPTIONS, JACK_PACKAGE, str(sorted(JACK.items()))]
-    recipe = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    return CACHE / f"{suite}-{recipe}"
+def packages_for_tests(suite: str) -> list[str]:
+    """What builds and tests the project there."""
+    return [*PACKAGES.split(), JACK.get(suite, JACK_PACKAGE)]
 
 
-def build(suite: str) -> Path:
+UNREAD = tuple(f"--dpkgopt=path-exclude=/usr/share/{n}/*" for n in ("man", "doc", "locale", "info"))
+
+
+def build(name: str, suite: str, packages: Sequence[str], options: Sequence[str] = UNREAD) -> Path:
+    """The root of this name, made of these packages if it is not there yet; one of the same name
+    and of other packages goes."""
     if suite not in SUITES:
         raise CannotRunError(f"no suite {suite}: one of {', '.join(SUITES)}")
-    root = directory_of(suite)
+    recipe = hashlib.sha256("\0".join([*packages, *options, *APT_OPTIONS]).encode())
+    root = CACHE / f"{name}-{recipe.hexdigest()[:12]}"
     if root.exists():
         return root
     if os.geteuid() != 0:
@@ -76,23 +81,19 @@ def build(suite: str) -> Path:
     if shutil.which("mmdebstrap") is None:
         raise CannotRunError("mmdebstrap is missing: apt install mmdebstrap")
     started = time.monotonic()
-    work = CACHE / f"{suite}.building"
+    work = CACHE / f"{name}.building"
     CACHE.mkdir(parents=True, exist_ok=True)
     remove_tree(work)
-    packages = [*PACKAGES.split(), JACK.get(suite, JACK_PACKAGE)]
-    excluded = [
-        f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info")
-    ]
-    say(f"mmdebstrap {suite}")
+    say(f"mmdebstrap {suite}, for {name}")
     run(
         "mmdebstrap", "--quiet", "--variant=minbase", "--mode=root",
         f"--include={','.join(packages)}", *(f"--aptopt={option}" for option in APT_OPTIONS),
-        *excluded, suite, work, "-", input=mirrors(suite),
+        *options, suite, work, "-", input=mirrors(suite),
     )  # fmt: skip
-    for old in CACHE.glob(f"{suite}-*"):
+    for old in CACHE.glob(f"{name}-*"):
         remove_tree(old)
     work.rename(root)
-    say(f"{suite} built in {time.monotonic() - started:.0f} s")
+    say(f"{name} built in {time.monotonic() - started:.0f} s")
     return root
 
 
@@ -115,6 +116,7 @@ def copy_project(root: Path) -> None:
     )  # fmt: skip
     wanted = {name for name in files.split("\0") if name and (PROJECT / name).is_file()}
     inside = root / INSIDE
+    inside.mkdir(exist_ok=True)
     listed = inside / ".copied"
     before = set(listed.read_text().splitlines()) if listed.exists() else set()
     for name in before - wanted:
@@ -164,8 +166,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         suite, *command = arguments
-        root = build(suite)
-        (root / INSIDE).mkdir(exist_ok=True)
+        root = build(suite, suite, packages_for_tests(suite))
         copy_project(root)
         with mounted(root):
             compile_project(root)

@@ -130,9 +130,8 @@ def _make_disks(images: Images, project: Path, scenarios: Sequence[str], work: P
     shutil.copytree(
         HERE / "scenarios", tree / "scenarios", ignore=shutil.ignore_patterns("__pycache__")
     )
-    # What a user copies by hand, and the text that says where to.
+    # What a user copies by hand, and the page that says where to.
     shutil.copytree(PROJECT / "packaging", tree / "source/packaging")
-    shutil.copy(PROJECT / "README.md", tree / "source/README.md")
     shutil.copy(images.path("busybox"), tree / "busybox")
     run("tar", "-xf", project, "-C", tree)
     run("tar", "-cf", work / "job.img", "-C", tree, ".")

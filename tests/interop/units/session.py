@@ -38,6 +38,11 @@ def systemctl(*words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def shown(role: str, name: str) -> str:
+    """A property of the half's unit."""
+    return systemctl("show", f"--property={name}", "--value", unit(role)).strip()
+
+
 class Manager:
     """The user's systemd; nothing but what it is told to start."""
 
@@ -66,13 +71,17 @@ class Manager:
 
 class UnitBed(Testbed):
     """The units as they are in the checkout, and beside each a drop-in with what differs here:
-    where the program is, and that Xen and PipeWire are the test bed's. `changes`: more of it."""
+    where the program is, and that Xen and PipeWire are the test bed's. `changes`: more of it.
+    `program`: a module in place of the program's."""
 
     __test__ = False
 
-    def __init__(self, changes: Sequence[str], **options: Any) -> None:
+    def __init__(
+        self, changes: Sequence[str], *, program: str = "xenpvaudio", **options: Any
+    ) -> None:
         super().__init__(card_nodes(), **options)
         self._changes = changes
+        self._program = program
 
     def _popen(
         self, domid: int, env: Mapping[str, str], role: str, args: Sequence[str], name: str = ""
@@ -82,7 +91,7 @@ class UnitBed(Testbed):
         (UNITS / unit(role)).write_text((SOURCE / unit(role)).read_text())
         drop_in = UNITS / f"{unit(role)}.d" / "here.conf"
         drop_in.parent.mkdir(exist_ok=True)
-        words = " ".join(["-m", "xenpvaudio", role, "--wait", *args])
+        words = " ".join(["-m", self._program, role, "--wait", *args])
         lines = ["[Unit]", "ConditionPathExists=", "[Service]", "ExecStart="]
         lines += [f"ExecStart={sys.executable} {words}", "Restart=no"]
         lines += [f"StandardError=append:{self.directory / role}.log"]
@@ -97,13 +106,25 @@ class UnitBed(Testbed):
         super().stop_halves()
 
 
+def wait_for_status(role: str, first: str) -> None:
+    """Until systemd shows a status line that begins so; it is renewed every few seconds. What is
+    shown after a minute is left to who asks."""
+    deadline = time.monotonic() + 60
+    while not shown(role, "StatusText").startswith(first) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def told(role: str) -> dict[str, Any]:
     """What systemd and the kernel say of a running half."""
-    pid = int(systemctl("show", "--property=MainPID", "--value", unit(role)))
+    pid = int(shown(role, "MainPID"))
     here = Path(f"/proc/{pid}")
     mounts = [line.split() for line in (here / "mountinfo").read_text().splitlines()]
     statuses = [path.read_text() for path in here.glob("task/*/status")]
     return {
+        "type": shown(role, "Type"),
+        "active": shown(role, "ActiveState"),
+        "status": shown(role, "StatusText"),
+        "watchdog": shown(role, "WatchdogUSec"),
         "seccomp": sorted(set(re.findall(r"^Seccomp:\s*(\d)", "".join(statuses), re.M))),
         "bounding": sorted(set(re.findall(r"^CapBnd:\s*(\w+)", "".join(statuses), re.M))),
         "network": os.readlink(here / "ns/net") != os.readlink("/proc/self/ns/net"),
@@ -129,6 +150,8 @@ def main() -> int:
             bed.wait_for_node()
             play = ["pw-play", "--target", "xenpv_sink.0.0.0", str(RUNTIME / "tone.wav")]
             played = bed.guest.run(play, capture_output=True, text=True, check=False)
+            wait_for_status("backend", "1 guest")
+            wait_for_status("frontend", "1 card")
             found = {role: told(role) for role in ("backend", "frontend")}
         except XenPvAudioError as error:
             print(bed.log("backend"), bed.log("frontend"), error, file=sys.stderr)

@@ -69,8 +69,20 @@ def test_sound_is_heard_from_halves_that_their_units_confine() -> None:
         assert {"/tmp", f"/run/user/{user}"} <= set(half["writable"])
         assert half["open_files"] == [{"backend": "4096", "frontend": "1024"}[role]]
         assert half["real_time"] or not found["may_be_real_time"]
+        # Active is a unit of this type only after it has said that it is ready.
+        assert (half["type"], half["active"], half["watchdog"]) == ("notify", "active", "1min")
+        held = {"backend": "1 guest", "frontend": "1 card"}[role]
+        assert re.match(rf"{held}, \d streams? running", half["status"]), half["status"]
     for log in found["logs"].values():
         assert not re.search("denied|not permitted|Traceback", log), log
+
+
+def test_systemd_ends_a_half_whose_loop_is_stuck_and_no_other() -> None:
+    done = run(place.USER, "interop.units.watchdog", "10")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["before"] == {"backend": "active", "frontend": "active"}
+    assert told["after"] == {"backend": "watchdog", "frontend": "active"}
 
 
 def test_a_unit_that_forbids_what_is_needed_is_noticed() -> None:

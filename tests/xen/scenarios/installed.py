@@ -1,4 +1,5 @@
-"""Installed by the README's own lines, in dom0 and in a guest, and run by the units' own lines.
+"""Installed by the lines of packaging/doc/install.md, in dom0 and in a guest, and run by the units'
+own lines.
 
 Neither half is root here: a user of the group xen-audio runs it, with what the udev rules and the
 XenStore unit give that group. systemd itself is not there: it only checks the units.
@@ -25,27 +26,28 @@ CARD = (
 PCM = ("PCM, name=Lab PCM", "STREAM, unique-id=play, type=p", "STREAM, unique-id=cap, type=c")
 VSND = f"vsnd = [ [ {', '.join(repr(text) for text in (CARD, *PCM))} ] ]"
 USER = "listener"
+IN_A_GUEST = "### By hand, in a guest"
 # The policy that an administrator writes for the guest of this name.
 POLICY = '[domain.guest]\noutput = "loopback,delay=40ms"\nmicrophone = true\n'
 AS_USER = f"runuser -u {USER} -- env HOME=/tmp XDG_RUNTIME_DIR=/run/user/{USER}"
 
 
-def readme_lines(section: str) -> str:
-    """The shell lines of a section of README.md that copy files and make the group."""
-    text = (TREE / "README.md").read_text()
+def lines_by_hand(section: str) -> str:
+    """The shell lines of a section of the page that copy files and make the group."""
+    text = (TREE / "packaging/doc/install.md").read_text()
     body = text.partition(f"\n{section}\n")[2]
     body = re.split(r"\n##", body)[0]
     blocks = re.findall(r"```sh\n(.*?)```", body, re.DOTALL)
     lines = [line.removeprefix("sudo ") for block in blocks for line in block.splitlines()]
     kept = [line for line in lines if line.startswith(("install ", "groupadd ", "usermod "))]
-    expect(bool(kept), f"README has no lines in {section}")
+    expect(bool(kept), f"the page has no lines in {section}")
     return "\n".join(kept)
 
 
 def install_script(*sections: str) -> str:
     return (
         f"set -ex; id {USER} || useradd {USER}; export USER={USER}; cd {TREE}\n"
-        + "\n".join(readme_lines(section) for section in sections)
+        + "\n".join(lines_by_hand(section) for section in sections)
         + f"\ninstall -d -m 700 -o {USER} /run/user/{USER}\n"
     )
 
@@ -65,9 +67,9 @@ NODES = "stat -c '%n %U:%G %a' /dev/xen/evtchn /dev/xen/gntalloc /dev/xen/gntdev
 
 def run(lab: Lab) -> None:
     with lab.scenario("installed.units_are_valid") as figures:
-        script = install_script("## Install", "### On the host")
+        script = install_script("## By hand", "### By hand, on the host")
         command("bash", "-c", script)
-        command("bash", "-c", install_script("### In a guest").replace("/etc/modprobe.d", "/tmp"))
+        command("bash", "-c", install_script(IN_A_GUEST).replace("/etc/modprobe.d", "/tmp"))
         verified = command(
             "bash",
             "-c",
@@ -118,7 +120,7 @@ def in_guest(lab: Lab, guest: Guest) -> None:
             "for d in /sys/bus/xen/drivers/*vsnd*/vsnd-0; do echo vsnd-0 > ${d%/*}/unbind; done;"
             "sleep 2; rmmod snd_xen_front"
         )
-        guest.must(install_script("## Install", "### In a guest"))
+        guest.must(install_script("## By hand", IN_A_GUEST))
         told = guest.must(f"{UDEV} sleep 1; lsmod | grep -c ^snd_xen_front || true; {NODES}")
         lines = told.splitlines()
         expect(lines[0] == "0", f"snd_xen_front is loaded again: {told}")
