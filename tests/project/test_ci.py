@@ -67,6 +67,12 @@ def test_the_lab_boots_all_on_the_oldest_kernel_and_its_frontend_on_the_newest(
     assert boots == [*every, ["trixie-backports", "kernel"]]
 
 
+def test_each_of_pytests_runs_has_its_closing_line(tmp_path: Path) -> None:
+    units = "===== 70 passed in 1.21s ====="
+    _, lines, _ = ci(tmp_path, (f"{units}\n{PYTEST}", 0), (XEN, 0))
+    assert lines[-3:] == [f"ci: real Xen: {XEN}", f"ci: {units}", f"ci: {PYTEST}"]
+
+
 @pytest.mark.parametrize("statuses", [(2, 0), (0, 2), (2, 2)])
 def test_either_failure_fails(tmp_path: Path, statuses: tuple[int, int]) -> None:
     status, lines, asked = ci(tmp_path, (PYTEST, statuses[0]), (XEN, statuses[1]))
