@@ -7,18 +7,23 @@ test_cpu_a_cycle, both at the same time: what a wake-up costs changes by a third
 minute on a shared machine. Each run gives a ratio; told is their median. PipeWire's own sinks are
 the same in both trees: how far their ratio is from 1 is what the measurement cannot see. What it
 cannot see is counted: instructions a cycle of each half, by valgrind where it is installed.
+
+Meanwhile no processor sleeps: to wake one costs more than most cycles do, and whether that has to
+be depends on the moments at which the two trees' clocks happen to tick.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.meter import table
@@ -63,6 +68,23 @@ def measured(tree: Path) -> Figures:
     return found
 
 
+@contextmanager
+def awake() -> Iterator[None]:
+    """Every processor has something to do for whoever leaves it idle, and for nobody else."""
+
+    def idle_class() -> None:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinners = [subprocess.Popen(spin, preexec_fn=idle_class) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
 def rows(runs: Sequence[tuple[Figures, Figures]]) -> list[list[str]]:
     """`runs`: both trees' figures of each run; a row for each thing measured."""
     told = []
@@ -101,7 +123,7 @@ def main() -> int:
     commit = subprocess.run(resolved, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     trees = {"then": checked_out(commit), "now": PROJECT}
     runs: list[tuple[Figures, Figures]] = []
-    with ThreadPoolExecutor(len(trees)) as pool:
+    with ThreadPoolExecutor(len(trees)) as pool, awake():
         for _ in range(chosen.runs):
             then, now = pool.map(measured, trees.values())
             runs.append((then, now))
