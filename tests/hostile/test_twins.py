@@ -50,7 +50,8 @@ def test_without_a_budget_the_data_loop_is_the_guests(tmp_path: Path) -> None:
 )
 def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str) -> None:
     with Stage(f"[default]\n{policy}\n") as stage:
-        assert "of a processor" in faults(stage, name)
+        felt = faults(stage, name)
+        assert "of a processor" in felt or "silent frames" in felt
 
 
 def test_a_rate_and_channels_that_overflow_the_converter_end_nobody() -> None:
