@@ -1,12 +1,13 @@
 """`make bench-beside COMMIT=...`: CPU a cycle of this tree and of another commit, in one run.
 
-    beside.py COMMIT [--runs N]
+    beside.py COMMIT [--starts N]
 
-The other commit is checked out and set up in .cache/beside/. Both trees measure with their own
-test_cpu_a_cycle, both at the same time: what a wake-up costs changes by a third from minute to
-minute on a shared machine. Each run gives a ratio; told is their median. PipeWire's own sinks are
-the same in both trees: how far their ratio is from 1 is what the measurement cannot see. What it
-cannot see is counted: instructions a cycle of each half, by valgrind where it is installed.
+The other commit is checked out and set up in .cache/beside/. Both trees play at the same time and
+are measured in the same windows (in_step.py): what a wake-up costs changes by a third from minute
+to minute on a shared machine. Each window gives a ratio; told is their median. Both PipeWire
+daemons are the same in both trees: how far their ratio is from 1 is what the measurement cannot
+see. What it cannot see is counted: instructions a cycle of each half, by valgrind where it is
+installed.
 
 Meanwhile no processor sleeps: to wake one costs more than most cycles do, and whether that has to
 be depends on the moments at which the two trees' clocks happen to tick.
@@ -15,22 +16,22 @@ be depends on the moments at which the two trees' clocks happen to tick.
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.meter import table
 
 PROJECT = Path(__file__).parents[2]
-TITLE = re.compile(r"CPU a cycle at quantum (\d+)")
-ROW = re.compile(r"  (\S+(?: \S+)*)  +(\d+)(?:  |$)")
+QUANTA_FRAMES = (256, 1024)
+WINDOWS, WINDOW_SEC = 3, 6.0
 Figures = dict[tuple[int, str], float]
 
 
@@ -46,25 +47,51 @@ def checked_out(commit: str) -> Path:
     return tree
 
 
-def figures(output: str) -> Figures:
-    """Microseconds a cycle by quantum and by what was measured, from the tests' tables."""
-    found: Figures = {}
-    quantum = 0
-    for line in output.splitlines():
-        if title := TITLE.match(line):
-            quantum = int(title[1])
-        elif quantum and (row := ROW.match(line)):
-            found[quantum, row[1]] = float(row[2])
-    return found
+class Playing:
+    """One tree at work."""
+
+    def __init__(self, tree: Path, quantum_frames: int) -> None:
+        program = [tree / ".venv/bin/python", PROJECT / "tests/bench/in_step.py"]
+        self._process = subprocess.Popen(
+            [*program, str(quantum_frames)],
+            cwd=tree,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def said(self) -> str:
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            sys.exit("beside: a tree's in_step.py has ended")
+        return line
+
+    def tell(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def measured(tree: Path) -> Figures:
-    test = ["tests/bench/test_cpu_memory.py", "-k", "cpu_a_cycle"]
-    command = [".venv/bin/python", "-m", "pytest", "-q", "-s", *test]
-    done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
-    found = figures(done.stdout)
-    if done.returncode or not found:
-        sys.exit(f"beside: {' '.join(command)} failed in {tree}:\n{done.stdout}")
+def windows(trees: Sequence[Path], quantum_frames: int) -> list[tuple[Figures, ...]]:
+    """Both trees' figures of each window."""
+    playing = [Playing(tree, quantum_frames) for tree in trees]
+    for tree in playing:
+        tree.said()
+    found = []
+    for _ in range(WINDOWS):
+        for wait_sec in (WINDOW_SEC, 0.0):
+            for tree in playing:
+                tree.tell()
+            time.sleep(wait_sec)
+        used = [json.loads(tree.said()) for tree in playing]
+        found.append(tuple({(quantum_frames, k): v for k, v in each.items()} for each in used))
+    for tree in playing:
+        tree.end()
     return found
 
 
@@ -85,8 +112,8 @@ def awake() -> Iterator[None]:
             spinner.wait()
 
 
-def rows(runs: Sequence[tuple[Figures, Figures]]) -> list[list[str]]:
-    """`runs`: both trees' figures of each run; a row for each thing measured."""
+def rows(runs: Sequence[tuple[Figures, ...]]) -> list[list[str]]:
+    """`runs`: both trees' figures of each window; a row for each thing measured."""
     told = []
     for quantum, name in runs[0][1]:
         pairs = [(then[quantum, name], now[quantum, name]) for then, now in runs]
@@ -107,7 +134,7 @@ def counted(tree: Path, half: str, quantum: int) -> int:
 
 def counts(trees: Sequence[Path]) -> list[list[str]]:
     told = []
-    for quantum in (256, 1024):
+    for quantum in QUANTA_FRAMES:
         for half in ("frontend", "backend"):
             then, now = (counted(tree, half, quantum) for tree in trees)
             told.append([str(quantum), half, str(then), str(now), f"{now / then - 1:+.1%}"])
@@ -117,23 +144,24 @@ def counts(trees: Sequence[Path]) -> list[list[str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="CPU a cycle beside another commit")
     parser.add_argument("commit")
-    parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--starts", type=int, default=8, help="of both trees, for each quantum")
     chosen = parser.parse_args()
     resolved = ["git", "-C", str(PROJECT), "rev-parse", "--short", f"{chosen.commit}^{{commit}}"]
     commit = subprocess.run(resolved, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    trees = {"then": checked_out(commit), "now": PROJECT}
-    runs: list[tuple[Figures, Figures]] = []
-    with ThreadPoolExecutor(len(trees)) as pool, awake():
-        for _ in range(chosen.runs):
-            then, now = pool.map(measured, trees.values())
-            runs.append((then, now))
-    head = ["quantum", "process", commit, "now", "change", "single runs"]
-    print(table(f"CPU a cycle, us, medians of {chosen.runs} runs at once", head, rows(runs)))
+    trees = [checked_out(commit), PROJECT]
+    told = []
+    with awake():
+        for quantum_frames in QUANTA_FRAMES:
+            found = [windows(trees, quantum_frames) for _ in range(chosen.starts)]
+            told += rows([window for start in found for window in start])
+    head = ["quantum", "process", commit, "now", "change", "single windows"]
+    count = chosen.starts * WINDOWS
+    print(table(f"CPU a cycle, us, medians of {count} windows of both at once", head, told))
     if shutil.which("valgrind") is None:
         print("no valgrind here: instructions are not counted")
         return 0
     head = ["quantum", "half", commit, "now", "change"]
-    print(table("instructions a cycle", head, counts([*trees.values()])))
+    print(table("instructions a cycle", head, counts(trees)))
     return 0
 
 
