@@ -41,6 +41,9 @@ TWINS = {
     "virtual_device_makes_up_for_hours": (
         "test_pw_chance", "back/vdev.c", "    skip_what_is_too_late(v, now);\n", "",
     ),
+    "seconds_are_too_late": (
+        "test_stream_pair", "back/vdev.c", "NSEC = 10000000000;", "NSEC = 1000000000;",
+    ),
     "front_never_rests": (
         "test_front_budget", "front/rest.c", "if (until_nsec == 0)", "if (until_nsec)",
     ),

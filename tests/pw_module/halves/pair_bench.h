@@ -230,12 +230,13 @@ static void play_open(struct pair *p, uint32_t buffer, uint32_t period, uint32_t
 
 static void play_start(struct pair *p, uint32_t period) {
     struct end *e = &p->play;
-    int32_t data[16384];
     uint32_t frames = e->lead_frames + period + 1;
+    int32_t *data = calloc(frames, sizeof *data);
     for (uint32_t i = 0; i < frames; i++)
         data[i] = 2 * ++e->next;
     xpa_front_prepare(e->front);
     xpa_front_put(e->front, data, frames);
+    free(data);
     xpa_front_begin(e->front);
     sim_settle(p->plane);
 }

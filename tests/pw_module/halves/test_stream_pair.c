@@ -42,6 +42,22 @@ static void test_delay_is_true_at_any_drift(void) {
 
 /* Writer and host stand still at random, for longer than the lead: silence is heard, nothing is
  * lost or doubled, and the delay is true again with the next position. */
+/* A machine that stood still for less than the guest has in its buffer: the guest's clock went on.
+ */
+static void test_a_device_that_stood_still_makes_up_for_seconds(void) {
+    struct pair *p = pair_new(96, 0, 0, 0, 1.0);
+    play_open(p, 4 * RATE, 2400, 2400, 4 * RATE - 9600, 0);
+    run_and_drain_taps(p, 20 * SIM_MSEC);
+    play_start(p, 2400);
+    run_and_drain_taps(p, SIM_SEC);
+    uint64_t before = p->play.back->stream.host_frames;
+    p->device_timer->at_nsec = sim_now + 5 * SIM_SEC / 2;
+    run_and_drain_taps(p, 26 * SIM_SEC / 10);
+    CHECK(p->play.back->stream.host_frames >= before + 5 * RATE / 2, "%llu frames since",
+          (unsigned long long)(p->play.back->stream.host_frames - before));
+    pair_free(p);
+}
+
 static void test_stalls_lose_nothing_and_keep_the_delay_true(void) {
     uint64_t seed = 17;
     for (int round = 0; round < 12; round++) {
@@ -164,6 +180,7 @@ static void test_loopback_returns_nothing_of_another_format(void) {
 
 int main(void) {
     test_delay_is_true_at_any_drift();
+    test_a_device_that_stood_still_makes_up_for_seconds();
     test_stalls_lose_nothing_and_keep_the_delay_true();
     test_restarts_keep_every_frame();
     test_loopback_returns_after_delay_plus_quantum();
