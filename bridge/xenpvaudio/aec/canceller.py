@@ -12,7 +12,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -20,6 +19,7 @@ from typing import Any
 
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.logs.quoting import printable
+from xenpvaudio.testbed.keeper import guard
 
 from .configuration import RATE_HZ, SINK, SOURCE, Ends, configuration
 
@@ -55,6 +55,7 @@ class Canceller:
         self._failures = 0
         self._not_before_sec = 0.0
         self._last_error = ""
+        self._ending: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
 
     def run(self) -> None:
         """What was ordered of an earlier frontend still holds."""
@@ -84,7 +85,7 @@ class Canceller:
             before = self._remembered.get("before") or {}
             self._remember({"enabled": False})
             log.info("echo canceller: off, ordered by user %d", user)
-            asyncio.get_running_loop().create_task(self.stop())
+            self._ending = asyncio.get_running_loop().create_task(self.stop())
             return self._report() | {"before": before}
         elif order != "status":
             raise ConfigError("enable, disable or status")
@@ -159,11 +160,10 @@ class Canceller:
         return self._moved_looks >= MOVED_LOOKS
 
     async def _start(self, ends: Ends) -> None:
-        guard = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
         try:
             self._text.write_text(configuration(ends, self._told_frames), encoding="utf-8")
             self._process = await asyncio.create_subprocess_exec(
-                *guard, "pipewire", "-c", os.fspath(self._text), stdin=DEVNULL, stdout=DEVNULL,
+                *guard(), "pipewire", "-c", os.fspath(self._text), stdin=DEVNULL, stdout=DEVNULL,
                 stderr=PIPE, limit=_MOST_BYTES,
             )  # fmt: skip
         except OSError as error:

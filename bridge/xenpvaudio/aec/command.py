@@ -77,7 +77,7 @@ def _wait_for_nodes(environ: Mapping[str, str]) -> None:
                 f"the canceller does not appear: {report['last_error'] or 'there is no card'}",
                 hint="`xen-pv-audio doctor` looks for what is missing; it is tried again",
             )
-        time.sleep(_POLL_SEC)
+        time.sleep(_POLL_SEC)  # pw-dump tells no one when a node comes
 
 
 def _program(environ: Mapping[str, str], *command: str) -> str:
