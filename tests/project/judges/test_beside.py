@@ -1,10 +1,9 @@
-"""What `make bench-beside` reads from the table that the benchmark of CPU a cycle prints."""
+"""What `make bench-beside` makes of the figures that it has measured and counted."""
 
 from __future__ import annotations
 
-from bench.beside import figures, rows
+from bench.beside import rows
 from bench.counted import cycles_and_instructions
-from bench.meter import table
 
 CALLGRIND = """events: Ir
 fn=(1) main
@@ -25,23 +24,10 @@ calls=1 10
 8 9
 summary: 1200
 """
-HEAD = ["", "us a cycle", "stolen"]
-ROWS = [["our frontend process", "117", "0.1%"], ["null sink (in its daemon)", "77", ""]]
-
-
-def test_each_process_of_each_quantum_is_found() -> None:
-    tables = [table(f"CPU a cycle at quantum {quantum}", HEAD, ROWS) for quantum in (256, 1024)]
-    found = figures(".".join(tables) + "\n2 passed in 100 s\n")
-    processes = {"our frontend process": 117.0, "null sink (in its daemon)": 77.0}
-    assert found == {(q, name): usec for q in (256, 1024) for name, usec in processes.items()}
 
 
 def test_cycles_are_the_calls_of_on_process_whoever_makes_them() -> None:
     assert cycles_and_instructions(CALLGRIND) == (6, 1200)
-
-
-def test_other_lines_are_no_figures() -> None:
-    assert figures("  our frontend process  117  \nCPU a cycle at quantum\n") == {}
 
 
 def test_the_change_is_the_median_of_each_runs_own_ratio() -> None:
