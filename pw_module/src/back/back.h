@@ -114,7 +114,7 @@ struct xpa_back {
 /* --- for host outputs, on the data loop --- */
 
 /* Carries out what the guest has queued: call just before taking. */
-void xpa_back_collect(struct xpa_back *b);
+void xpa_back_collect(struct xpa_back *b, uint64_t now_nsec);
 
 /* Fills `frames` frames for the host: guest data, then silence. Returns the guest frames. */
 uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames);
@@ -168,7 +168,7 @@ int xpa_back_trigger(struct xpa_back *b, uint8_t type, int *status);
 
 /* requests.c */
 /* Carries out what the guest has queued, as far as its budget goes. */
-int xpa_back_serve(struct xpa_back *b);
+int xpa_back_serve(struct xpa_back *b, uint64_t now_nsec);
 /* What woke us counts as well. False: nothing is left, and nothing of the guest's wakes us until
  * the timer does. */
 bool xpa_back_may_wake(struct xpa_back *b, uint64_t now_nsec);

@@ -34,41 +34,43 @@ static void end(struct xpa_back *b, int reason) {
 
 /* One step: what the guest has asked for is carried out, and a START that waited is answered if the
  * host runs, which lets those behind it go on. `result` < 0: what went wrong before, `end`s it. */
-static void step(struct xpa_back *b, int result) {
+static void step(struct xpa_back *b, int result, uint64_t now_nsec) {
     if (b->link.broken || !b->link.attached)
         return;
     do {
         if (result >= 0)
-            result = xpa_back_serve(b);
+            result = xpa_back_serve(b, now_nsec);
         if (result >= 0 && b->link.starting)
-            result = xpa_back_answer_start(b, xpa_now_nsec());
+            result = xpa_back_answer_start(b, now_nsec);
     } while (result > 0);
     if (result < 0)
         end(b, result);
 }
 
-void xpa_back_collect(struct xpa_back *b) { step(b, 0); }
+void xpa_back_collect(struct xpa_back *b, uint64_t now_nsec) { step(b, 0, now_nsec); }
 
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
-    int result = xpa_back_position_mark(b, nsec, host_frames, xpa_now_nsec());
+    uint64_t now_nsec = xpa_now_nsec();
+    int result = xpa_back_position_mark(b, nsec, host_frames, now_nsec);
     if (result < 0 || b->link.starting)
-        step(b, result);
+        step(b, result, now_nsec);
 }
 
 /* A simulated channel has a queue, which the guest may fill while it is emptied. */
-static int ack(struct xpa_back *b, const struct xpa_channel *channel) {
+static int ack(struct xpa_back *b, const struct xpa_channel *channel, uint64_t now_nsec) {
     int result = xpa_channel_ack(channel);
     if (result > 1)
         xpa_budget_charge(b->link.budget, (uint64_t)(result - 1) * XPA_EVENT_WORK_NSEC, false,
-                          xpa_now_nsec());
+                          now_nsec);
     return result == -EAGAIN || result > 0 ? 0 : result;
 }
 
 static void on_request(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    if (xpa_back_may_wake(b, xpa_now_nsec()))
-        step(b, ack(b, &b->request_channel));
+    uint64_t now = xpa_now_nsec();
+    if (xpa_back_may_wake(b, now))
+        step(b, ack(b, &b->request_channel, now), now);
 }
 
 /* The guest may confirm events: nothing to do but to unmask the channel. Or its kernel says that
@@ -76,28 +78,30 @@ static void on_request(struct xpa_source *source, uint32_t events) {
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
-    if (!xpa_back_may_wake(b, xpa_now_nsec()))
+    uint64_t now = xpa_now_nsec();
+    if (!xpa_back_may_wake(b, now))
         return;
-    int result = ack(b, &b->event_channel);
+    int result = ack(b, &b->event_channel, now);
     if (result == 0 && b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
         result = -ENOTCONN;
     if (result < 0)
-        step(b, result);
+        step(b, result, now);
 }
 
 static void on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_back *b = source->data;
     (void)events;
+    uint64_t now = xpa_now_nsec();
     xpa_timer_ack(source->fd);
     bool held = b->link.holding;
-    step(b, 0); /* what lies in the ring is delivered: no position may call it missing */
+    step(b, 0, now); /* what lies in the ring is delivered: no position may call it missing */
     if (b->link.broken)
         return;
-    int result = xpa_back_position_timer(b, xpa_now_nsec());
+    int result = xpa_back_position_timer(b, now);
     if (result < 0)
-        step(b, result);
+        step(b, result, now);
     else if (held || b->link.rests_until_nsec)
-        xpa_back_schedule(b, xpa_now_nsec());
+        xpa_back_schedule(b, now);
 }
 
 /* --- commands, carried out on the data loop --- */
@@ -116,7 +120,7 @@ static void do_attach(const struct xpa_command *command) {
     /* The nodes may be a predecessor's, who never takes them away: Linux's frontend after ours. */
     if (b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
         b->link.watches = b->position_ext = false;
-    step(b, result); /* requests may have come before we listened */
+    step(b, result, xpa_now_nsec()); /* requests may have come before we listened */
 }
 
 static void release_store(struct xpa_back *b) {
@@ -185,7 +189,7 @@ static void do_respond(const struct xpa_command *command) {
     if (!b->link.attached || b->link.broken || !b->link.waiting || b->link.holding ||
         b->link.starting)
         return;
-    step(b, xpa_back_pass_answer(b, &response));
+    step(b, xpa_back_pass_answer(b, &response), xpa_now_nsec());
 }
 
 static void do_set_tap(const struct xpa_command *command) {

@@ -194,7 +194,7 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
         return result == -ENOSPC ? 0 : result;
     }
     b->stats.events++;
-    xpa_back_notify_position(b, xpa_now_nsec());
+    xpa_back_notify_position(b, now_nsec);
     return 0;
 }
 

@@ -138,9 +138,8 @@ static uint32_t next_wake(const struct xpa_back *b) {
     return b->position_ext && taken_by_host ? QUIET_REQUESTS : 1;
 }
 
-int xpa_back_serve(struct xpa_back *b) {
+int xpa_back_serve(struct xpa_back *b, uint64_t now_nsec) {
     struct xensnd_req request;
-    uint64_t now_nsec = xpa_now_nsec();
     int result = 0;
     if (now_nsec < b->link.rests_until_nsec)
         return 0;

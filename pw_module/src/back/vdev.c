@@ -87,11 +87,12 @@ static void forget_history(struct xpa_vdev *v) {
 }
 
 /* False: nothing was played. */
-static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames) {
+static bool play_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_frames,
+                      uint64_t now_nsec) {
     struct xpa_back *b = v->state.play;
     if (!b || !b->stream.open)
         return false;
-    xpa_back_collect(b);
+    xpa_back_collect(b, now_nsec);
     if (!b->stream.open || b->stream.config.rate != v->rate ||
         b->stream.frame_bytes > XPA_VDEV_FRAME_BYTES)
         return false;
@@ -146,7 +147,7 @@ static void on_tick(struct xpa_source *source, uint32_t events) {
     for (int i = 0; tick_nsec(v, v->state.ticks) <= now && i < MAX_CATCH_UP_TICKS; i++) {
         uint64_t nsec = tick_nsec(v, v->state.ticks), frames = v->state.ticks * v->quantum_frames;
         capture_tick(v, nsec, frames);
-        if (!play_tick(v, nsec, frames) && v->loopback && v->state.frame_bytes > 0) {
+        if (!play_tick(v, nsec, frames, now) && v->loopback && v->state.frame_bytes > 0) {
             xpa_fill_silence(&v->state.encoding, v->scratch, v->quantum_frames);
             copy_history(v, frames, v->scratch, true);
         }

@@ -35,15 +35,15 @@ static void flush_urgent(struct xpa_front *f) {
 
 /* Four times a second the newest transfer's way there and back is timed: its answer wakes us. */
 static bool begin_timing(struct xpa_front *f) {
-    uint64_t now = xpa_now_nsec();
-    if (now - f->link.timed_nsec < TRANSPORT_NSEC ||
-        f->link.transfers_end == f->link.transfers_begin)
+    if (f->link.transfers_end == f->link.transfers_begin)
         return false;
     struct xpa_transfer *newest = &f->link.transfers[(f->link.transfers_end - 1) % XPA_TRANSFERS];
+    if (newest->sent_nsec - f->link.timed_nsec < TRANSPORT_NSEC)
+        return false;
     /* nothing was sent just now: the newest one is old */
     if (newest->timed || newest->answered || newest->operation == XENSND_OP_TRIGGER)
         return false;
-    f->link.timed_nsec = now;
+    f->link.timed_nsec = newest->sent_nsec;
     newest->timed = true;
     f->link.awaited++;
     return true;

@@ -145,7 +145,7 @@ void xpa_node_update(struct xpa_pw_node *n, uint64_t now_nsec) {
 
 /* --- the audio callback --- */
 
-static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
+static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
     if (!xpa_node_usable(n) || !n->state.running || !data->data)
@@ -154,7 +154,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     uint32_t size = SPA_MIN(data->chunk->size, data->maxsize - offset);
     uint32_t frames = size / f->stream.frame_bytes;
     if (!n->state.driving) {
-        xpa_front_collect(f, xpa_now_nsec());
+        xpa_front_collect(f, now_nsec);
         if (!xpa_node_usable(n) || !n->io.position || !xpa_follow_playback(n)) {
             f->stats.dropped_frames += frames;
             return;
@@ -167,9 +167,8 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer) {
     }
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
     if (n->io.position && (n->state.driving || n->follow.synced)) {
-        uint64_t now = xpa_now_nsec();
-        double late_nsec = (double)(int64_t)(now - n->io.position->clock.nsec);
-        xpa_lead_used(n, late_nsec * 1e-9 * f->stream.config.rate, now);
+        double late_nsec = (double)(int64_t)(now_nsec - n->io.position->clock.nsec);
+        xpa_lead_used(n, late_nsec * 1e-9 * f->stream.config.rate, now_nsec);
     }
 }
 
@@ -180,7 +179,7 @@ static void give_silence(const struct xpa_node_format *format, void *target, uin
     xpa_fill_samples(format->silence, frame_bytes / channels, target, (uint64_t)frames * channels);
 }
 
-static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
+static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
     if (!data->data)
@@ -194,14 +193,14 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer) {
                  xpa_front_ready(f) >= frames;
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
-        xpa_lead_used(n, (double)f->lead.margin.frames - left, xpa_now_nsec());
+        xpa_lead_used(n, (double)f->lead.margin.frames - left, now_nsec);
         xpa_front_get(f, data->data, frames);
     } else {
         give_silence(&n->state.format, data->data, frames, frame_bytes);
         if (xpa_node_usable(n) && n->state.running && (n->state.driving || n->follow.synced)) {
             f->stats.xruns++;
             f->stats.silence_frames += frames;
-            xpa_lead_grow(n, xpa_now_nsec());
+            xpa_lead_grow(n, now_nsec);
         }
     }
     data->chunk->offset = 0;
@@ -216,13 +215,13 @@ void xpa_node_process(struct xpa_pw_node *n) {
     bool timed = ++n->cycle.processed % 16 == 0;
     if (timed)
         (void)thread_cpu_nsec();
-    uint64_t began = timed ? thread_cpu_nsec() : 0;
+    uint64_t began = timed ? thread_cpu_nsec() : 0, now = xpa_now_nsec();
     struct pw_buffer *buffer = pw_stream_dequeue_buffer(n->stream);
     if (buffer) {
         if (n->direction == XPA_PLAYBACK)
-            process_playback(n, buffer);
+            process_playback(n, buffer, now);
         else
-            process_capture(n, buffer);
+            process_capture(n, buffer, now);
         pw_stream_queue_buffer(n->stream, buffer);
     }
     if (!n->state.driving && n->io.position && n->direction == XPA_CAPTURE) {
@@ -239,7 +238,6 @@ void xpa_node_process(struct xpa_pw_node *n) {
         xpa_lead_note_resampler(n);
     if (timed && n->state.front)
         n->state.front->stats.callback_nsec = thread_cpu_nsec() - began;
-    uint64_t now = xpa_now_nsec();
     xpa_overdue_end(&n->cycle.overdue, now);
     xpa_node_update(n, now);
 }

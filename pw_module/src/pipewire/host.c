@@ -102,14 +102,15 @@ static const struct spa_loop_control_hooks LOOP_HOOKS = {
     .after = after_poll,
 };
 
-static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
+static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time,
+                 uint64_t now_nsec) {
     struct xpa_back *b = h->back;
     struct spa_data *data = &buffer->buffer->datas[0];
     uint32_t frames = data->maxsize / h->frame_bytes;
     if (buffer->requested && buffer->requested < frames)
         frames = (uint32_t)buffer->requested;
     uint64_t before = b->stream.host_frames;
-    bool unheard = h->cycle.overtaken || (h->cycle.position && too_late(h, xpa_now_nsec()));
+    bool unheard = h->cycle.overtaken || (h->cycle.position && too_late(h, now_nsec));
     h->cycle.overtaken = false;
     if (unheard)
         xpa_back_pull_nothing(b, data->data, frames);
@@ -126,7 +127,8 @@ static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct p
     buffer->size = frames;
 }
 
-static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
+static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time,
+                   uint64_t now_nsec) {
     struct xpa_back *b = h->back;
     struct spa_data *data = &buffer->buffer->datas[0];
     uint32_t offset = SPA_MIN(data->chunk->offset, data->maxsize);
@@ -136,15 +138,14 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     double behind = (double)(time->buffered + time->queued) / h->rate +
                     (double)time->delay * time->rate.num / time->rate.denom;
     uint64_t age = nsec_of(fmax(behind, 0), 1.0);
-    uint64_t now = xpa_now_nsec(),
-             since = now > (uint64_t)time->now ? now - (uint64_t)time->now : 0;
+    uint64_t since = now_nsec > (uint64_t)time->now ? now_nsec - (uint64_t)time->now : 0;
     xpa_back_push(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
     xpa_back_mark(b, (uint64_t)time->now - age, b->stream.host_frames);
 }
 
 static void on_process(void *data) {
     struct xpa_pw_host *h = data;
-    struct pw_time now;
+    struct pw_time time;
     struct pw_buffer *buffer = pw_stream_dequeue_buffer(h->stream);
     if (!buffer)
         return;
@@ -152,16 +153,17 @@ static void on_process(void *data) {
         h->cycle.seen_position = h->cycle.position->clock.position;
         h->cycle.processed = true;
     }
-    bool timed = pw_stream_get_time_n(h->stream, &now, sizeof now) == 0;
+    bool timed = pw_stream_get_time_n(h->stream, &time, sizeof time) == 0;
     if (h->back->stream.open && buffer->buffer->datas[0].data) {
-        xpa_back_collect(h->back);
+        uint64_t now_nsec = xpa_now_nsec();
+        xpa_back_collect(h->back, now_nsec);
         uint32_t missed = h->cycle.position ? missed_frames(h) : 0;
         if (missed > 0)
             xpa_back_missed(h->back, missed);
         if (h->direction == XPA_PLAYBACK)
-            play(h, buffer, timed ? &now : NULL);
+            play(h, buffer, timed ? &time : NULL, now_nsec);
         else
-            record(h, buffer, timed ? &now : NULL);
+            record(h, buffer, timed ? &time : NULL, now_nsec);
     }
     pw_stream_queue_buffer(h->stream, buffer);
 }

@@ -164,7 +164,7 @@ static void guest(const struct record *r) {
 static void host_cycle(const struct record *r) {
     struct xpa_back *b = w.back;
     uint32_t frames = r->small % 700;
-    xpa_back_collect(b);
+    xpa_back_collect(b, sim_now);
     if (!b->stream.open || !b->link.attached)
         return;
     uint8_t *data = malloc((size_t)frames * b->stream.frame_bytes + 1);

@@ -93,7 +93,7 @@ static inline void rig_tick(struct sim_actor *actor) {
     uint64_t nsec = rig_frame_nsec(r, (double)(r->ticks * r->quantum_frames));
     r->ticks++;
     actor->at_nsec = rig_frame_nsec(r, (double)(r->ticks * r->quantum_frames));
-    xpa_back_collect(b);
+    xpa_back_collect(b, sim_now);
     if (!b->stream.open) {
         r->log_frames += r->quantum_frames; /* keeps frame and time together */
         return;
