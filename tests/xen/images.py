@@ -106,7 +106,7 @@ class Images:
 
 def recipe_hash() -> str:
     """Changes with anything that the images are made of, the mirror's state excepted."""
-    files = (Path(__file__), APTROOT, HERE / "debian_kernel.py", HERE / "inside/initramfs-init")
+    files = (Path(__file__), APTROOT, HERE / "debian_kernel.py", HERE / "initramfs-init")
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -305,7 +305,7 @@ def _make_initrd(work: Path) -> None:
         (tree / name).mkdir(parents=True)
     directory.mkdir(parents=True)
     shutil.copy(work / "busybox", tree / "bin/busybox")
-    shutil.copy(HERE / "inside/initramfs-init", tree / "init")
+    shutil.copy(HERE / "initramfs-init", tree / "init")
     (tree / "init").chmod(0o755)
 
     def show_depends(module: str) -> str | None:
