@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from interop.sound import RATE
 from xenpvaudio.sound.compare import compare
+from xenpvaudio.testbed.loudspeaker import Loudspeaker
 from xenpvaudio.testbed.noise_player import noise
-from xenpvaudio.testbed.testbed import SINK
+from xenpvaudio.testbed.testbed import SINK, Testbed
 
 from .matrix import FAULTS, Fault
 from .place import FRAME_BYTES, PEAK, Place, eventually, loudest, sounds
@@ -65,14 +66,12 @@ class Recovery:
             yield "a traceback"
 
 
-def _delay(place: Place) -> tuple[float, float] | None:
+def _delay(bed: Testbed, speaker: Loudspeaker) -> tuple[float, float] | None:
     """Told and true, in frames; None if sound had gaps meanwhile, which moves it."""
-    speaker = place.bed.loudspeaker
-    assert speaker is not None
     first = speaker.frames
     command = [sys.executable, "-m", "xenpvaudio.testbed.noise_player", "--target", SINK]
     command += ["--frames", str(PROBE_FRAMES)]
-    done = place.bed.guest.run(command, capture_output=True, text=True, check=False)
+    done = bed.guest.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return None
     time.sleep(DRAIN_SEC)
@@ -91,11 +90,12 @@ def _delay(place: Place) -> tuple[float, float] | None:
     return statistics.median(told), statistics.median(true)
 
 
-def _settled_delay(place: Place) -> tuple[float, float] | None:
-    """The first that is true, or the last one: clocks take a moment to lock."""
+def settled_delay(bed: Testbed, speaker: Loudspeaker) -> tuple[float, float] | None:
+    """Told and true, in frames, to where the host plays: the first that is true, or the last one,
+    for clocks take a moment to lock."""
     found = None
     for _ in range(PROBES):
-        found = _delay(place) or found
+        found = _delay(bed, speaker) or found
         if found is not None and abs(found[0] - found[1]) <= TRUE_FRAMES:
             break
     return found
@@ -138,7 +138,8 @@ def measure(place: Place, name: str) -> Recovery:
     stayed = place.serial() == sink
     place.stop_applications()
     place.wait_silence()
-    found = _settled_delay(place)
+    assert place.bed.loudspeaker is not None
+    found = settled_delay(place.bed, place.bed.loudspeaker)
     said = {role: place.bed.log(role)[logs[role] :].splitlines() for role in logs}
     words = [line for line in said.get(fault.log, []) if fault.words in line]
     everything = [line for lines in said.values() for line in lines]

@@ -48,6 +48,7 @@ PURE = (
     "xenbus.backoff",
     "xenbus.pace",
     "backend.open_pace",
+    "frontend.roles",
     "testbed.graph_dump",
     "control.finding",
     "service.summary",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import os
 import re
@@ -11,23 +10,22 @@ import subprocess
 import sys
 import time
 import xml.dom.minidom
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from xenpvaudio import usage
-from xenpvaudio.config import POLICY_KEYS, DomainPolicy, load_policy
+from xenpvaudio.config import POLICY_KEYS, ROLES, DomainPolicy, load_policy
 from xenpvaudio.sndif import packets
-from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
+from xenpvaudio.sndif.card import parse_unique_id
 from xenpvaudio.sndif.codes import (
     ALIVE_BYTE,
     FEATURE_LIVENESS_EXT,
     FEATURE_POSITION_EXT,
     Direction,
-    PcmFormat,
 )
+from xl_config import xl_cards, xl_nodes, xl_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
@@ -226,57 +224,6 @@ def test_drop_in_has_the_form_of_old_and_of_new_versions(file: str, section: str
 
 # -- xl
 
-CARD_KEYS = {"backend", "short-name", "long-name"}
-COMMON_KEYS = {"sample-rates", "sample-formats", "channels-min", "channels-max", "buffer-size"}
-KEYS = {
-    "card": CARD_KEYS | COMMON_KEYS,
-    "pcm": {"name"} | COMMON_KEYS,
-    "stream": {"unique-id", "type"} | COMMON_KEYS,
-}
-
-
-def xl_settings(path: Path) -> dict[str, object]:
-    """xl.cfg's assignments. Texts and lists are written as in Python."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: dict[str, object] = {}
-    for line in tree.body:
-        assert isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
-        found[line.targets[0].id] = ast.literal_eval(line.value)
-    return found
-
-
-def xl_nodes(items: list[str]) -> dict[str, str]:
-    """One card's list in xl.cfg as the nodes that libxl writes (xl_parse.c, parse_vsnd_item)."""
-    nodes: dict[str, str] = {}
-    devices, streams = -1, -1
-    for item in items:
-        kind, *settings = [part.lstrip(" ") for part in item.split(",")]
-        level = kind.lower()
-        prefix = ""
-        if level == "pcm":
-            devices, streams = devices + 1, -1
-            prefix = f"{devices}/"
-        elif level == "stream":
-            devices, streams = max(devices, 0), streams + 1
-            prefix = f"{devices}/{streams}/"
-        for setting in settings:
-            key, _, value = setting.partition("=")
-            assert key in KEYS[level], f"xl refuses {key} in {kind}"
-            if key in ("sample-rates", "sample-formats"):
-                value = value.replace(";", ",")
-            if key == "sample-formats":
-                # xl takes libxl's names, which are those of the header's macros
-                assert {name.upper() for name in value.split(",")} <= set(PcmFormat.__members__)
-            nodes[prefix + key] = value
-    return nodes
-
-
-def xl_cards(path: Path) -> Iterator[Card]:
-    cards = xl_settings(path)["vsnd"]
-    assert isinstance(cards, list) and cards
-    for items in cards:
-        yield parse_card(xl_nodes(items))
-
 
 def test_there_is_an_example_for_each_use() -> None:
     assert [path.stem for path in XL_FILES] == ["automotive", "desktop", "surround"]
@@ -335,6 +282,32 @@ def test_policy_example_names_every_key_with_its_default() -> None:
         assert re.search(rf"^{spec.name.replace('_', '-')} = ", default_table, re.MULTILINE)
     assert policy.of("desktop").microphone
     assert not policy.of("another").microphone
+
+
+# -- WirePlumber
+
+
+def groups_of_roles(path: Path) -> dict[str, set[str]]:
+    """The words for which each of a host's role sinks is, by its name."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".lua":
+        found = re.findall(r'\["Playback-(\w+)"\] = \{\s+\["alias"\] = \{([^}]*)\}', text)
+    else:
+        sink = r'node\.description = "(\w+)"\s+capture\.props = \{\s+'
+        found = re.findall(sink + r"device\.intended-roles = \[([^]]*)\]", text)
+    return {name: set(re.findall(r"[\w-]+", words)) for name, words in found}
+
+
+def test_both_wireplumbers_mix_by_the_same_roles_and_by_all_of_the_policy_example() -> None:
+    old, new = map(groups_of_roles, sorted((PACKAGING / "wireplumber").rglob("*roles.*")))
+    assert old == new
+    assert list(old) == [
+        "Multimedia", "Notification", "Navigation", "Communication", "Emergency"
+    ]  # fmt: skip
+    words = [word for group in old.values() for word in group]
+    assert len(words) == len(set(words))
+    assert set(words) <= set(ROLES)
+    assert set(load_policy(PACKAGING / "policy" / "backend.toml").of("ivi").roles) <= set(words)
 
 
 # -- documents

@@ -28,6 +28,7 @@ from xenpvaudio.xenbus.states import Action, Local, XenbusState
 from .card import TITLE, SoundCard, title
 from .link import FrontLink
 from .node import FrontendStream
+from .roles import INTENDED_ROLES, intended_roles
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ DEVICES = "device/vsnd"
 RETRY_SEC = 1.0
 TICK_SEC = 1.0
 PRIORITY = 1500
+MOST_BEHIND = 100
 
 
 class FrontendDevice(XenbusDevice):
@@ -198,17 +200,22 @@ class FrontendDevice(XenbusDevice):
         assert self._card is not None and self._sound_card is not None
         capture = config.direction is Direction.CAPTURE
         kind = "source" if capture else "sink"
+        alike = [stream for stream in self._card.streams if stream.direction is config.direction]
+        # the card's first is the default: that of applications without a role
+        priority = PRIORITY - min(alike.index(config), MOST_BEHIND)
         properties = {
             "node.name": f"xenpv_{kind}.{self._devid}.{config.device_index}.{config.index}",
             "node.description": title(self._card, config.device_index),
             "node.nick": self._card.short_name or TITLE,
-            "priority.session": str(PRIORITY),
+            "priority.session": str(priority),
             "priority.driver": str(PRIORITY - (10 if capture else 0)),
             "xenpv.clock.name": f"xenpv.{self._backend_id}.{self._devid}",
             "xenpv.backend-domain": str(self._backend_id),
             "xenpv.device": f"{self._devid}/{config.path}",
             "xenpv.unique-id": config.unique_id,
         }
+        if roles := intended_roles(config.unique_id):
+            properties[INTENDED_ROLES] = roles
         return FrontendStream(
             self._engine,
             config,

@@ -103,6 +103,7 @@ class PipeWireSession:
     rate: Hz; quantum, min_quantum, max_quantum: frames at that rate.
     null_sink: True, or the description of a null sink to make.
     fragments, pulse_fragments: more configuration of PipeWire and of pipewire-pulse, as text.
+    wireplumber_files: more of WirePlumber's, text by file name below its folder.
     Start it in the main thread, or in one that lives as long as the session.
     """
 
@@ -119,6 +120,7 @@ class PipeWireSession:
         fragments: Sequence[str] = (),
         pulse_fragments: Sequence[str] = (),
         wireplumber: bool = True,
+        wireplumber_files: Mapping[str, str] | None = None,
         pulse: bool = True,
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -135,6 +137,7 @@ class PipeWireSession:
             self._fragments.append(pwconf.null_sink(description=description))
         self._fragments += fragments
         self._pulse_fragments = [pwconf.pulse_clock(rate, min_quantum), *pulse_fragments]
+        self._wireplumber_files = {**pwconf.WIREPLUMBER_FILES, **(wireplumber_files or {})}
         self._environ = dict(os.environ if environ is None else environ)
         self.env: dict[str, str] = {}
         self.runtime_dir = Path()
@@ -249,7 +252,7 @@ class PipeWireSession:
             for number, fragment in enumerate(fragments):
                 name = f"pipewire/{program}.conf.d/{number:02}-session.conf"
                 _write(config / name, fragment)
-        for file, content in pwconf.WIREPLUMBER_FILES.items():
+        for file, content in self._wireplumber_files.items():
             _write(config / "wireplumber" / file, content)
 
     def _starts(self) -> dict[str, tuple[list[str], Callable[[], bool]]]:

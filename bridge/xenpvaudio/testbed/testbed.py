@@ -118,10 +118,12 @@ class Testbed:
         guest_quantum_frames: int = 0,
         guest_min_quantum_frames: int = 32,
         guest_null_sink: bool = False,
+        guest_session_manager: bool = True,
         guest_fragments: Sequence[str] = (),
         guest_pulse_fragments: Sequence[str] = (),
         host_environ: Mapping[str, str] | None = None,
         host_fragments: Sequence[str] = (),
+        host_wireplumber_files: Mapping[str, str] | None = None,
         backend_args: Sequence[str] = ("--allow-microphone",),
         frontend_args: Sequence[str] = (),
     ) -> None:
@@ -140,13 +142,16 @@ class Testbed:
             fifo = self.directory / "loudspeaker"
             self.loudspeaker = Loudspeaker(fifo, 4 * channels, rate)
             fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
-            self.host = self._session("host", quantum_frames, fragments)
+            self.host = self._session(
+                "host", quantum_frames, fragments, wireplumber_files=host_wireplumber_files
+            )
         self.guest = self._session(
             "guest",
             guest_quantum_frames or quantum_frames,
             [*([pwconf.null_sink()] if guest_null_sink else []), *guest_fragments],
             guest_pulse_fragments,
             guest_min_quantum_frames,
+            guest_session_manager,
         )
         self._hypervisor: HypervisorProcess | None = None
         self.toolstack: Toolstack | None = None
@@ -161,6 +166,8 @@ class Testbed:
         fragments: Sequence[str],
         pulse_fragments: Sequence[str] = (),
         min_quantum: int = 32,
+        session_manager: bool = True,
+        wireplumber_files: Mapping[str, str] | None = None,
     ) -> PipeWireSession:
         return PipeWireSession(
             self.directory / name,
@@ -171,6 +178,8 @@ class Testbed:
             max_quantum=quantum,
             fragments=fragments,
             pulse_fragments=pulse_fragments,
+            wireplumber=session_manager,
+            wireplumber_files=wireplumber_files,
         )
 
     # -- life
