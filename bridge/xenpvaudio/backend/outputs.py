@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 # What a host's graph may take at once before anything was measured: PipeWire's default quantum.
 HOST_QUANTUM_FRAMES = 1024
+# How long an active stream that no device takes waits for the session manager, at first and at the
+# most. Then it is made anew: WirePlumber 0.4 links no stream that it finds when it starts.
+UNLINKED_SEC = 3.0
+MOST_UNLINKED_SEC = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,9 @@ class _PipewirePort:
         self._identity = identity
         self._mixer = mixer
         self._active = False
+        self._streaming = False
+        self._unlinked: asyncio.TimerHandle | None = None
+        self._unlinked_sec = UNLINKED_SEC
         self._id = engine.new_id()
         self._host: HostNode | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -166,8 +173,10 @@ class _PipewirePort:
         )
         self._host.set_active(self._active)
         self.apply(self._mixer)
+        self._seen(streaming=False)
 
     def _disconnect(self) -> None:
+        self._end_patience()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -188,12 +197,34 @@ class _PipewirePort:
             linear, muted = self._host.volumes()
             if not muted and len(linear) == self._config.channels:
                 self._mixer.host_changed(linear)
-        elif event.streaming:
-            self._complaint = ""
+        elif event.kind is PwEventKind.STATE and not event.lost_node:
+            self._seen(streaming=event.streaming)
         elif event.lost_node and self._retry is None:
             self._complain(event.loss)
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+
+    def _seen(self, *, streaming: bool) -> None:
+        """Whether a device takes its sound now, or gives it some."""
+        self._streaming = streaming
+        if streaming:
+            self._complaint = ""
+            self._unlinked_sec = UNLINKED_SEC
+        if streaming or not self._active:
+            self._end_patience()
+        elif self._unlinked is None:
+            loop = asyncio.get_running_loop()
+            self._unlinked = loop.call_later(self._unlinked_sec, self._still_unlinked)
+
+    def _still_unlinked(self) -> None:
+        """Each time later: it may be the host's will, as with WirePlumber's roles."""
+        self._unlinked_sec = min(2 * self._unlinked_sec, MOST_UNLINKED_SEC)
+        self._connect_again()
+
+    def _end_patience(self) -> None:
+        if self._unlinked is not None:
+            self._unlinked.cancel()
+            self._unlinked = None
 
     def _complain(self, why: str) -> None:
         """Once, until sound flows again: a host without a device has every node refused."""
@@ -218,6 +249,7 @@ class _PipewirePort:
         self._active = active
         if self._host is not None:
             self._host.set_active(active)
+            self._seen(streaming=self._streaming)
 
     def apply(self, mixer: Mixer) -> None:
         self._mixer = mixer

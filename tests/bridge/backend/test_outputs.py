@@ -86,3 +86,65 @@ def test_a_node_that_is_refused_again_and_again_is_complained_about_once(
         assert lines == [1, 1, 1, 2]
 
     asyncio.run(body())
+
+
+class Node:
+    """One in the host's graph; how many there have been."""
+
+    made = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        Node.made += 1
+
+    def set_active(self, active: bool) -> None: ...
+    def set_volumes(self, linear: Any) -> None: ...
+    def set_mute(self, mute: bool) -> None: ...
+    def free(self) -> None: ...
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_stream_that_no_device_takes_is_made_anew_while_it_is_active(
+    active: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice, each time later; then a device takes it, and it stays."""
+    waited: list[float] = []
+
+    async def body() -> None:
+        engine = Engine(None)
+        monkeypatch.setattr(outputs, "HostNode", Node)
+        Node.made = 0
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        def at_once(seconds: float, call: Any, *arguments: Any) -> asyncio.TimerHandle:
+            waited.append(seconds)
+            return later(0, call, *arguments)
+
+        engine.pipewire, engine.pipewire_up = cast(Pipewire, object()), True
+        port = PipewireOutput(engine).open(
+            cast(BackStream, object()), CONFIG, Identity("work", "vsnd/0 0/0", False), Mixer(2)
+        )
+        assert isinstance(port, outputs._PipewirePort)
+
+        def state(number: int) -> None:
+            port._event(PwEvent(PwEventKind.STATE, port._id, (number, 0, 0), ""))
+
+        port.set_active(True)
+        state(StreamState.STREAMING)
+        if not active:
+            port.set_active(False)
+        monkeypatch.setattr(loop, "call_later", at_once)
+        state(StreamState.PAUSED)
+        while active and Node.made < 3:
+            await asyncio.sleep(0)
+        state(StreamState.STREAMING)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert Node.made == (3 if active else 1)
+        port.close()
+        engine.pipewire = None
+        engine.close()
+
+    asyncio.run(body())
+    first = outputs.UNLINKED_SEC
+    assert waited == ([first, 2 * first, 4 * first] if active else [])
