@@ -12,6 +12,7 @@
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
+#   make pictures                   the README's pictures of pavucontrol and status, anew
 #   make packages                   the Debian packages, into dist/ (packaging/debian)
 #   make install-test               them installed, used, upgraded, removed in Debian 12, 13, testing
 #   make clean                      removes all that was made
@@ -24,7 +25,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
 .PHONY: setup setup-test demo test lint fuzz bench bench-beside hostile changes clean apt-demo apt-test
-.PHONY: xen-images xen-test root-test faults packages install-test
+.PHONY: xen-images xen-test root-test faults packages install-test pictures
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -93,6 +94,10 @@ xen-test: setup
 ROOT_RUN ?= python3 -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
 root-test:
 	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
+
+# needs pavucontrol and imagemagick
+pictures: setup-test
+	PYTHONPATH=tests $(PY) -m pictures packaging/doc
 
 packages:
 	packaging/setup-debian.sh packages >&2

@@ -331,13 +331,23 @@ def test_liveness_extension_is_described_where_it_is() -> None:
     assert [int(end) - 4 for end in rows] == [ALIVE_BYTE]
 
 
-@pytest.mark.parametrize("picture", ["path.svg", "rooms.svg"])
+@pytest.mark.parametrize("picture", ["path.svg", "rooms.svg", "status.svg"])
 def test_picture_is_well_formed(picture: str) -> None:
     document = xml.dom.minidom.parse(str(PACKAGING / "doc" / picture))
     assert document.documentElement is not None
     assert document.documentElement.tagName == "svg"
 
 
+def test_screen_pictures_are_small() -> None:
+    pictures = sorted((PACKAGING / "doc").glob("*.png"))
+    assert [path.stem.rpartition("-")[2] for path in pictures] == [
+        "configuration", "input", "output"
+    ]  # fmt: skip
+    for path in pictures:
+        data = path.read_bytes()
+        assert data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) < 100_000, path
+
+
 def test_files_have_no_path_of_a_machine() -> None:
     for path in (p for p in PACKAGING.rglob("*") if p.is_file()):
-        assert not re.search(r"/(home|work|tmp)/", path.read_text(encoding="utf-8")), path
+        assert not re.search(rb"/(home|work|tmp)/", path.read_bytes()), path
