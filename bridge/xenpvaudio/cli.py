@@ -150,6 +150,20 @@ def _mute(arguments: argparse.Namespace) -> int:
     return run_order(arguments.guest, muted=muted, always=arguments.always)
 
 
+def _attach(arguments: argparse.Namespace) -> int:
+    from .toolstack.cards import run_attach
+
+    return run_attach(
+        arguments.domain, arguments.file, devid=arguments.card, wait_sec=arguments.wait
+    )
+
+
+def _detach(arguments: argparse.Namespace) -> int:
+    from .toolstack.cards import run_detach
+
+    return run_detach(arguments.domain, arguments.card, force=arguments.force)
+
+
 _COMMANDS = {
     "frontend": _frontend,
     "backend": _backend,
@@ -163,6 +177,8 @@ _COMMANDS = {
     "aec": _aec,
     "mute": _mute,
     "unmute": _mute,
+    "attach": _attach,
+    "detach": _detach,
 }
 
 

@@ -8,9 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import FrontendSettings
+from .config import DEFAULT_POLICY_PATH, FrontendSettings
 from .errors import ConfigError
 from .measure.duplex import SIMULATED
+from .xen.devices import ATTACH_SEC
+
+_VERBOSE = "more messages on standard error"
+# Of fields of FrontendSettings.
+_PREFERENCES = {
+    "rate": "sample rate in Hz to prefer where the card has several",
+    "channels": "number of channels to prefer where the card has several",
+    "period_frames": "frames between two position reports",
+    "buffer_frames": "frames of the buffer that is shared with the backend",
+    "quantum_frames": "frames a cycle that the node asks PipeWire for",
+    "lead_frames": "frames to be written ahead of the one that is heard; 0: as the host needs",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,7 +35,12 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
     made = _Parser(prog="xen-pv-audio", description="True-latency sound for Xen guests.")
-    made.add_argument("--version", action="version", version=f"xen-pv-audio {__version__}")
+    made.add_argument(
+        "--version",
+        action="version",
+        version=f"xen-pv-audio {__version__}",
+        help="print the version",
+    )
     commands = made.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     frontend = commands.add_parser(
@@ -35,9 +52,12 @@ def parser() -> argparse.ArgumentParser:
         frontend.add_argument(
             f"--{setting.name.replace('_', '-')}",
             type=_positive,
-            help=f"preferred {setting.name.replace('_', ' ')} (default {setting.default})",
+            metavar="N",
+            help=f"{_PREFERENCES[setting.name]} (default {setting.default})",
         )
-    frontend.add_argument("--settings", type=Path, help="these options as a file (TOML)")
+    frontend.add_argument(
+        "--settings", type=Path, metavar="FILE", help="these options as a file (TOML)"
+    )
     frontend.add_argument(
         "--pulse-delay",
         action="store_true",
@@ -48,27 +68,38 @@ def parser() -> argparse.ArgumentParser:
     backend = commands.add_parser(
         "backend", help="in dom0 or a driver domain: play and capture for the guests"
     )
-    backend.add_argument("--policy", type=Path, help="what each domain may have (TOML)")
     backend.add_argument(
-        "--output", help="for every domain: pipewire, null, or loopback,delay=40ms,gain=-6dB,ppm=0"
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help=f"what each domain may have, TOML (default {DEFAULT_POLICY_PATH}, if it exists)",
     )
     backend.add_argument(
-        "--allow-microphone", action="store_true", help="every domain may capture (for trying out)"
+        "--output",
+        metavar="OUTPUT",
+        help="for every domain: pipewire, null, or loopback,delay=40ms,gain=-6dB,ppm=0",
+    )
+    backend.add_argument(
+        "--allow-microphone",
+        action="store_true",
+        help="every domain may capture, whatever the policy says (for trying out)",
     )
     backend.add_argument(
         "--record",
         type=Path,
         metavar="FILE.wav",
-        help="what is played, as WAV; in a directory, a file a stream",
+        help="also write what is played, as WAV; if it is a directory, a file for each stream",
     )
     backend.add_argument(
         "--no-position-ext", action="store_true", help="do not offer the position extension"
     )
     for daemon in (frontend, backend):
         daemon.add_argument(
-            "--wait", action="store_true", help="wait for PipeWire (and a card) to appear"
+            "--wait",
+            action="store_true",
+            help="wait for PipeWire, and in a guest for a card, instead of ending without",
         )
-        daemon.add_argument("-v", "--verbose", action="store_true")
+        daemon.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
 
     demo = commands.add_parser("demo", help="both halves on this machine, without Xen")
     demo.add_argument("file", nargs="?", type=Path, metavar="FILE.wav", help="what to play")
@@ -76,13 +107,27 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--keep", action="store_true", help="stay up, and say how to play your own programs"
     )
-    demo.add_argument("--format", default="", help="the card's sample format, such as s16_le")
-    demo.add_argument("--quantum", type=_positive, default=1024, help="of guest and host, frames")
-    demo.add_argument("--private", action="store_true", help="do not use the running PipeWire")
-    demo.add_argument("-v", "--verbose", action="store_true")
+    demo.add_argument(
+        "--format",
+        default="",
+        metavar="FORMAT",
+        help="the card's sample format, such as s16_le (default: the narrowest that loses nothing)",
+    )
+    demo.add_argument(
+        "--quantum",
+        type=_positive,
+        default=1024,
+        metavar="N",
+        help="frames a cycle in guest and host (default %(default)s)",
+    )
+    demo.add_argument(
+        "--private", action="store_true", help="a private host even where a PipeWire is running"
+    )
+    demo.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
     _add_measurements(commands)
     _add_questions(commands)
     _add_orders(commands)
+    _add_toolstack(commands)
     return made
 
 
@@ -94,7 +139,7 @@ def _add_questions(commands: Any) -> None:
         "half",
         nargs="?",
         choices=("frontend", "backend"),
-        help="which half is to work here (by default found out)",
+        help="which half is to work here, frontend or backend (by default found out)",
     )
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
     query = commands.add_parser("query", help="list the cards here, and what their streams may be")
@@ -106,7 +151,7 @@ def _add_questions(commands: Any) -> None:
     status.add_argument("--json", action="store_true", help="the figures as JSON")
     status.add_argument("--metrics", action="store_true", help="the figures as OpenMetrics text")
     for command in (doctor, query, status):
-        command.add_argument("-v", "--verbose", action="store_true")
+        command.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
 
 
 def _add_orders(commands: Any) -> None:
@@ -119,7 +164,9 @@ def _add_orders(commands: Any) -> None:
     mute = commands.add_parser("mute", help="silence a guest in the host's mixer, at once")
     unmute = commands.add_parser("unmute", help="let it be heard again")
     for command in (allow, deny, mute, unmute):
-        command.add_argument("guest", metavar="GUEST", help="its name, number or UUID, or all")
+        command.add_argument(
+            "guest", metavar="GUEST", help="its name, number or UUID, or all that have a card now"
+        )
         command.add_argument(
             "--always", action="store_true", help="also after the backend or the host is restarted"
         )
@@ -130,28 +177,86 @@ def _add_orders(commands: Any) -> None:
     state = switches.add_parser("status", help="whether it runs, and with which delay")
     state.add_argument("--json", action="store_true", help="the same as JSON")
     for command in (allow, deny, listed, mute, unmute, enable, disable, state):
-        command.add_argument("-v", "--verbose", action="store_true")
+        command.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
+
+
+def _add_toolstack(commands: Any) -> None:
+    attach = commands.add_parser(
+        "attach", help="in domain 0: give a domain a card, where the toolstack has no vsnd"
+    )
+    attach.add_argument("domain", metavar="DOMAIN", help="its name, number or UUID")
+    attach.add_argument("file", type=Path, metavar="FILE.cfg", help="with vsnd = [...], as for xl")
+    attach.add_argument(
+        "--card", type=_number, metavar="N", help="its number (default the next that is free)"
+    )
+    attach.add_argument(
+        "--wait",
+        type=_wait,
+        default=ATTACH_SEC,
+        metavar="SECONDS",
+        help="for both ends to connect; 0: do not wait (default %(default)g)",
+    )
+    detach = commands.add_parser("detach", help="in domain 0: take a card from a domain")
+    detach.add_argument("domain", metavar="DOMAIN", help="its name, number or UUID")
+    detach.add_argument(
+        "card", nargs="?", type=_number, metavar="CARD", help="its number (default the only one)"
+    )
+    detach.add_argument(
+        "--force", action="store_true", help="also if the backend does not close it in time"
+    )
+    for command in (attach, detach):
+        command.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
 
 
 def _add_measurements(commands: Any) -> None:
     latency = commands.add_parser(
         "latency", help="compare the delay that applications are told with the true one"
     )
-    latency.add_argument("--seconds", type=_seconds, default=10.0, help="how long (default 10)")
+    latency.add_argument(
+        "--seconds", type=_seconds, default=10.0, metavar="S", help="how long (default %(default)g)"
+    )
     latency.add_argument(
         "--separate", action="store_true", help="sink and source each drive a graph of their own"
     )
-    latency.add_argument("--quantum", type=_positive, default=1024, help="frames a cycle")
+    latency.add_argument(
+        "--quantum",
+        type=_positive,
+        default=1024,
+        metavar="N",
+        help="frames a cycle (default %(default)s)",
+    )
 
     aec = commands.add_parser(
         "aec-check", help="compare echo cancellation with that on a local loopback"
     )
-    aec.add_argument("--seconds", type=_seconds, default=16.0, help="of a run (default 16)")
-    aec.add_argument("--runs", type=_positive, default=5, help="how many of each (default 5)")
+    aec.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=16.0,
+        metavar="S",
+        help="how long one run is, at least 8 (default %(default)g)",
+    )
+    aec.add_argument(
+        "--runs",
+        type=_positive,
+        default=5,
+        metavar="N",
+        help="how many of each (default %(default)s)",
+    )
 
     for command in (latency, aec):
-        command.add_argument("--sink", default="", metavar="NAME", help="node.name of what plays")
-        command.add_argument("--source", default="", metavar="NAME", help="of what captures")
+        command.add_argument(
+            "--sink",
+            default="",
+            metavar="NAME",
+            help="node.name of what plays (default: the first sink of Xen PV Audio)",
+        )
+        command.add_argument(
+            "--source",
+            default="",
+            metavar="NAME",
+            help="node.name of what captures (default: the first source of Xen PV Audio)",
+        )
         command.add_argument("--json", action="store_true", help="the figures as JSON")
         command.add_argument("--plot", type=Path, metavar="FILE.png", help="a picture of them")
         command.add_argument("--yes", action="store_true", help="do not ask before making noise")
@@ -163,7 +268,7 @@ def _add_measurements(commands: Any) -> None:
             metavar="OUTPUT",
             help=f"on a set-up without Xen, whose host device is OUTPUT (default {SIMULATED})",
         )
-        command.add_argument("-v", "--verbose", action="store_true")
+        command.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
 
 
 def _positive(text: str) -> int:
@@ -174,6 +279,16 @@ def _positive(text: str) -> int:
     if number <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise argparse.ArgumentTypeError(f"{text} is not a card's number")
+    return int(text)
+
+
+def _wait(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
 
 
 def _seconds(text: str) -> float:

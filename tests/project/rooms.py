@@ -14,7 +14,7 @@ PYTHON_ROOMS = {
     "sndif": "native.header logs.quoting",
     "xen": "native.ffi native.lib",
     "xen.real": "xen.api xen.native xen.pages",
-    "xen.sim": "xen.api xen.native xen.pages xen.real",
+    "xen.sim": "xen.api xen.devices xen.native xen.pages xen.real",
     "xen.connect": "xen",
     "xenbus": "sndif xen.api native.header logs",
     "engine": "sndif native",
@@ -25,8 +25,9 @@ PYTHON_ROOMS = {
     "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump",
     "aec": "frontend control logs sndif testbed.graph_dump testbed.keeper",
     "service": "",
-    "top": "aec frontend backend engine testbed measure control service xen sndif config logs "
-    "native.privilege",
+    "toolstack": "xen sndif logs",
+    "top": "aec frontend backend engine testbed measure control service toolstack xen sndif config "
+    "logs native.privilege",
 }
 TOP = tuple(
     f"xenpvaudio.{name}" for name in ("__main__", "cli", "usage", "daemon", "instance_lock")
@@ -53,6 +54,7 @@ PURE = (
     "control.finding",
     "service.summary",
     "aec.configuration",
+    "toolstack.specification",
 )
 # fmt: off
 IMPURE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import resource
 import signal
 import subprocess
 import sys
@@ -99,6 +100,38 @@ def test_names_and_numbers_are_given_once(toolstack: Toolstack) -> None:
             toolstack.create_domain(domid, "other")
     with pytest.raises(ConfigError, match="no domain 9"):
         toolstack.destroy_domain(9)
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_domain_for_which_descriptors_run_out_is_not_there_at_all(
+    room: int, hypervisor: HypervisorProcess, toolstack: Toolstack
+) -> None:
+    """`room`: for so many of its two sockets."""
+    pid, directory = hypervisor.pid, Path(toolstack.directory)
+    held = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    free = [number for number in range(len(held) + room + 1) if number not in held]
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    # All numbers below the limit are taken, but for `room`.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[room], hard))
+    with pytest.raises(UnavailableError, match="refuses create_domain: Too many open files"):
+        toolstack.create_domain(5, "half")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert not (directory / "dom5").exists()
+    assert not toolstack.store.exists("/local/domain/5")
+    toolstack.create_domain(5, "whole")
+    connect(toolstack.directory, 5).close()
+
+
+def test_domain_whose_home_cannot_be_written_is_not_there_at_all(
+    hypervisor: HypervisorProcess, toolstack: Toolstack
+) -> None:
+    hypervisor.trouble(0, store_error="ENOSPC")
+    with pytest.raises(XenPvAudioError, match="No space left"):
+        toolstack.create_domain(5, "half")
+    hypervisor.end_troubles()
+    assert not (Path(toolstack.directory) / "dom5").exists()
+    toolstack.create_domain(5, "whole")
+    assert toolstack.store.read("/local/domain/5/name") == "whole"
 
 
 # ---- the process ----

@@ -59,7 +59,8 @@ class Hypervisor:
         self.create_domain(0)
 
     def create_domain(self, domid: int) -> None:
-        """OSError: EEXIST, or EINVAL for a number that is no domain's."""
+        """OSError: EEXIST, or EINVAL for a number that is no domain's; or EMFILE and the like, and
+        then nothing is left of it."""
         if domid in self.tables:
             raise refuse(errno.EEXIST, f"domain {domid} exists")
         if not 0 <= domid < 0x7FF0:  # DOMID_FIRST_RESERVED
@@ -68,18 +69,25 @@ class Hypervisor:
         shutil.rmtree(path, ignore_errors=True)  # of a hypervisor that was killed
         os.mkdir(path, 0o700)
         self.tables[domid] = DomainTables()
-        Listener(self, domid, HYPERCALLS, socket.SOCK_SEQPACKET)
-        Listener(self, domid, XENSTORE, socket.SOCK_STREAM)
+        try:
+            Listener(self, domid, HYPERCALLS, socket.SOCK_SEQPACKET)
+            Listener(self, domid, XENSTORE, socket.SOCK_STREAM)
+        except OSError:
+            self._forget(domid)
+            raise
 
     def destroy_domain(self, domid: int) -> None:
         """As if its power had been cut; XenStore hears of it. OSError: ESRCH."""
         if domid == 0 or domid not in self.tables:
             raise refuse(errno.ESRCH, f"there is no domain {domid} to destroy")
+        self._forget(domid)
+        self.store.release(domid)
+
+    def _forget(self, domid: int) -> None:
         for thing in self._sockets(lambda thing: thing.domid == domid):
             thing.close()
         del self.tables[domid]
         shutil.rmtree(domain_directory(self.directory, domid), ignore_errors=True)
-        self.store.release(domid)
 
     def report(self) -> list[str]:
         """One line for each grant, mapping and port that is held."""
