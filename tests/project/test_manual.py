@@ -1,11 +1,15 @@
-"""The manual page says what the program does: commands, options, defaults, policy keys."""
+"""The manual page says what the program does: commands, options, defaults, policy keys. Its options
+are made from the parser by packaging/man.py; what is asked here holds for them however they are
+made."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -58,6 +62,40 @@ def parser_options(parser: argparse.ArgumentParser) -> set[str]:
             for order in action.choices.values():
                 options |= parser_options(order)
     return options - {"-h", "--help"}
+
+
+def renewed(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "packaging/man.py", *map(str, words)]
+    env = {**os.environ, "PYTHONPATH": "bridge"}
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_manual_is_what_the_parser_makes_of_it() -> None:
+    done = renewed("--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_manual_that_is_not_what_the_parser_says_is_told_and_mended(tmp_path: Path) -> None:
+    text = MANUAL.read_text(encoding="utf-8")
+    page = tmp_path / "page.1"
+    page.write_text(text.replace("frames between two position reports", "something else"))
+    assert page.read_text() != text
+    done = renewed("--check", page)
+    assert (done.returncode, done.stderr.split(" is not")[0]) == (1, str(page))
+    assert renewed(page).returncode == 0
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["frontend", "synopsis", "program"])
+def test_manual_without_one_of_its_parts_is_told(name: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.1"
+    text = MANUAL.read_text(encoding="utf-8")
+    page.write_text(text.replace(f"packaging/man.py: {name}\n", "packaging/man.py: strange\n"))
+    done = renewed(page)
+    assert done.returncode == 1
+    assert name in done.stderr and "strange" in done.stderr
 
 
 def test_manual_has_every_command_and_no_other() -> None:
