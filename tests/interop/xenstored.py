@@ -1,8 +1,9 @@
 """Debian's real xenstored without Xen, as a server for tests, with domains on shared-memory rings.
 
-The program comes from the package xen-utils-4.x, unpacked (not installed) into .cache/xenstored;
-xenfake.c stands in for the hypervisor. A guest's kernel is played by a thread here (RingBridge): it
-carries bytes between a Unix socket, to which the code under test connects, and the guest's ring.
+The program, and xl, come from the package xen-utils-4.x, unpacked (not installed) into
+.cache/xenstored; xenfake.c and xlfake.c stand in for the hypervisor. A guest's kernel is played by
+a thread here (RingBridge): it carries bytes between a Unix socket, to which the code under test
+connects, and the guest's ring.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "xenstored"
 MINORS = (17, 20)
 """Of Xen 4: Debian 12's and Debian 13's."""
-SHIM_SOURCE = Path(__file__).with_name("xenfake.c")
+HERE = Path(__file__).parent
 
 VIRQ_PORT, RING_PORT = 1, 16
 RING_BYTES = 1024
@@ -70,10 +71,10 @@ def xen_minor() -> int:
     return minor
 
 
-def program() -> Path:
+def program(name: str = "xenstored") -> Path:
     """Downloads once. Skips where there is no apt; fails where there is one that cannot."""
     minor = xen_minor()
-    path = Path(f"usr/lib/xen-4.{minor}/bin/xenstored")
+    path = Path(f"usr/lib/xen-4.{minor}/bin/{name}")
     installed = CACHE / path
     if installed.exists():
         return installed
@@ -89,15 +90,17 @@ def program() -> Path:
     return installed
 
 
-def shim() -> Path:
-    source, minor = SHIM_SOURCE.read_bytes(), xen_minor()
-    built = CACHE / f"xenfake-4.{minor}-{hashlib.sha256(source).hexdigest()[:12]}.so"
+def shim(name: str = "xenfake") -> Path:
+    """What is preloaded, compiled from the source of that name."""
+    source, minor = HERE / f"{name}.c", xen_minor()
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    built = CACHE / f"{name}-4.{minor}-{digest}.so"
     if not built.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         part = built.with_suffix(f".{os.getpid()}")
         flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
         flags.append(f"-DXEN_MINOR={minor}")
-        run("cc", *flags, str(SHIM_SOURCE), "-o", str(part), "-ldl")
+        run("cc", *flags, str(source), "-o", str(part), "-ldl")
         os.replace(part, built)
     return built
 
