@@ -21,7 +21,9 @@ MADE = {
     "usr/bin/xen-pv-audio",
     "usr/lib/python3*",
 }
-SCRIPTS = sorted(path for path in DEBIAN.glob("*.p*") if path.suffix in (".postinst", ".postrm"))
+SCRIPTS = sorted(
+    path for path in DEBIAN.glob("*.p*") if path.suffix in (".postinst", ".prerm", ".postrm")
+)
 # The files that belong to one place, and how the page of the manual steps knows them.
 OF_THE_FRONTEND = ("modprobe.d", "pipewire")
 
@@ -110,6 +112,13 @@ def test_unit_is_notified_watched_and_for_members_of_the_group(half: str) -> Non
 def test_script_of_a_package_parses_and_has_debhelpers_part(path: Path) -> None:
     subprocess.run(["sh", "-n", str(path)], check=True)
     assert "\n#DEBHELPER#\n" in path.read_text(encoding="utf-8")
+
+
+def test_modules_that_are_loaded_at_once_are_those_of_each_boot() -> None:
+    script = (DEBIAN / "xen-pv-audio-common.postinst").read_text(encoding="utf-8")
+    found = re.search(r"for module in (.*); do", script)
+    lines = (PACKAGING / "modules-load.d" / "xen-pv-audio.conf").read_text(encoding="utf-8")
+    assert found and found[1].split() == [x for x in lines.splitlines() if not x.startswith("#")]
 
 
 def test_what_differs_between_two_looks_at_a_root_is_told(tmp_path: Path) -> None:

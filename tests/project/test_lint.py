@@ -39,4 +39,5 @@ def test_c_sources_are_formatted() -> None:
 def test_shell_scripts_parse() -> None:
     check("sh", "-n", "packaging/setup-debian.sh")
     check("sh", "-n", "packaging/packages.sh")
+    check("sh", "-n", "packaging/driver-domain.sh")
     check("bash", "-n", ".ci/run")

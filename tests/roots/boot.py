@@ -1,8 +1,9 @@
 """The installed packages after a boot by systemd: a host where nobody logs in, and its backend.
 
 The root is booted in a container of systemd-nspawn, with a simulated hypervisor as a service in
-place of Xen. Two users linger, of whom one is in the group xen-audio. A service of ours waits until
-their managers have started what they would, writes down what it sees, and powers off.
+place of Xen. Two users linger, of whom one is set up by packaging/driver-domain.sh, as its package
+installs it. A service of ours waits until their managers have started what they would, installs the
+packages over themselves, removes the backend's, writes down what it sees, and powers off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from aptroot import CannotRunError, run
 
 LISTENER, OTHER = "listener", "other"
 TOLD = "var/lib/xpa-boot.json"
+DEBS = "var/lib/xpa-debs"
+EXAMPLES = "/usr/share/doc/xen-pv-audio-backend/examples"
 GROUPS = "/sys/fs/cgroup"
 LIMIT_SEC = 300  # a machine's that is busy; nothing waits for it to pass
 
@@ -69,6 +72,20 @@ try:
         time.sleep(0.5)
     for user in USERS:
         told[user] = {name: shown(user, "xen-pv-audio-backend", name) for name in NAMES}
+    before = shown(USERS[0], "xen-pv-audio-backend", "MainPID")
+    done = subprocess.run(
+        "dpkg --install /DEBS/*.deb", shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    same = shown(USERS[0], "xen-pv-audio-backend", "MainPID") == before != "0"
+    told["upgrade"] = {"status": done.returncode, "runs on": same}
+    log = done.stdout.decode(errors="replace")
+    done = subprocess.run(
+        ["dpkg", "--remove", "xen-pv-audio-backend"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    state = shown(USERS[0], "xen-pv-audio-backend", "ActiveState")
+    told["removal"] = {"status": done.returncode, "ActiveState": state}
+    told["dpkg"] = (log + done.stdout.decode(errors="replace"))[-2000:]
     told["sessions"] = subprocess.run(
         ["loginctl", "list-sessions", "--no-legend"], capture_output=True, text=True
     ).stdout.count("tty")
@@ -84,13 +101,15 @@ finally:
 
 
 def prepare(root: Path) -> None:
-    """What an administrator does on such a host, and what stands in for Xen."""
-    for user, groups in ((LISTENER, "xen-audio,audio"), (OTHER, "audio")):
-        run("chroot", root, "useradd", "--create-home", "--groups", groups, user)
-    lingering = root / "var/lib/systemd/linger"  # what `loginctl enable-linger` makes
-    lingering.mkdir(parents=True, exist_ok=True)
+    """What an administrator does on such a host, and what stands in for Xen. /tmp/new has the
+    packages."""
     for user in (LISTENER, OTHER):
-        (lingering / user).touch()
+        run("chroot", root, "useradd", "--create-home", "--groups", "audio", user)
+    for _ in range(2):  # the second time changes nothing
+        run("chroot", root, f"{EXAMPLES}/driver-domain.sh", LISTENER)
+    lingering = root / "var/lib/systemd/linger"  # what `loginctl enable-linger` makes
+    (lingering / OTHER).touch()
+    shutil.copytree(root / "tmp/new", root / DEBS)
     users = root / "etc/systemd/user"
     (users / "simulated-xen.service").write_text(HYPERVISOR)
     drop_in = users / "xen-pv-audio-backend.service.d" / "simulated.conf"
@@ -98,7 +117,7 @@ def prepare(root: Path) -> None:
     drop_in.write_text(DROP_IN)
     (root / "etc/systemd/system/xpa-boot.service").write_text(ASK)
     script = SCRIPT.replace("USERS", repr([LISTENER, OTHER])).replace("FILE", TOLD)
-    script = script.replace("LIMIT", str(LIMIT_SEC // 2))
+    script = script.replace("LIMIT", str(LIMIT_SEC // 2)).replace("DEBS", DEBS)
     (root / "usr/local/lib/xpa-boot.py").write_text(script)
     wants = root / "etc/systemd/system/graphical.target.wants"
     wants.mkdir(exist_ok=True)

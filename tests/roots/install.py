@@ -229,7 +229,14 @@ def after_boot(root: Path) -> str:
     expect(told["sessions"] == 0, "somebody was logged in")
     expect(told[LISTENER] == common | running, f"the backend after the boot: {told}")
     expect(told[OTHER] == common | idle, f"of a user who may not: {told}")
-    return "booted: nobody logs in, the backend of a user of xen-audio runs, no other user's does"
+    said = told["dpkg"]
+    expect(told["upgrade"] == {"status": 0, "runs on": True}, f"{told['upgrade']}: {said}")
+    gone = {"status": 0, "ActiveState": "inactive"}
+    expect(told["removal"] == gone, f"after the removal: {told['removal']}: {said}")
+    return (
+        "booted: nobody logs in, the backend of the user that driver-domain.sh was told runs, no "
+        "other user's does; an upgrade lets it run on, the removal ends it"
+    )
 
 
 def built(suite: str) -> list[Path]:
