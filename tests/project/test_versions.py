@@ -33,12 +33,19 @@ def command_line() -> str:
 
 
 def test_all_versions_are_one() -> None:
-    assert {
+    (yocto,) = (ROOT / "packaging" / "yocto").glob("xen-pv-audio_*.bb")
+    found = {
         "the package": xenpvaudio.__version__,
         "--version": command_line(),
         "CHANGELOG": first(r"^## (\S+)", "CHANGELOG.md"),
         "Debian": first(r"^xen-pv-audio \(([^)]*)\)", "packaging/debian/changelog"),
-    } == dict.fromkeys(("the package", "--version", "CHANGELOG", "Debian"), python_project())
+        "RPM": first(r"^Version: +(\S+)$", "packaging/rpm/xen-pv-audio.spec"),
+        "RPM's changes": first(r"> - (\S+)-1$", "packaging/rpm/xen-pv-audio.spec"),
+        "Arch": first(r"^pkgver=(\S+)$", "packaging/arch/PKGBUILD"),
+        "NixOS": first(r'^  version = "(\S+)";$', "packaging/nixos/package.nix"),
+        "Yocto": yocto.stem.rpartition("_")[2],
+    }
+    assert found == dict.fromkeys(found, python_project())
 
 
 @pytest.mark.parametrize("path", ["CHANGELOG.md", "packaging/debian/changelog"])
