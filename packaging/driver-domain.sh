@@ -41,12 +41,12 @@ policy=/etc/xen-pv-audio/backend.toml
 if [ ! -e "$policy" ]; then
     mkdir -p "${policy%/*}"
     cat > "$policy" <<'POLICY'
-# A driver domain may not read the names of guests: what each may have is said for all of them, or by
-# a domain's number ([domid.5]) or UUID. All keys: man xen-pv-audio.
+# A driver domain may not read the names and UUIDs of guests: what they may have is said for all of
+# them, or for a domain's number ([domid.5]). All keys: man xen-pv-audio.
 [unnamed]
 microphone = false
 POLICY
-elif ! grep -q '^[[:space:]]*\[\(unnamed\|domid\.\|uuid\.\)' "$policy"; then
+elif ! grep -q '^[[:space:]]*\[\(unnamed\|domid\.\)' "$policy"; then
     say "$policy has no [unnamed]: guests whose name cannot be read here are refused"
 fi
 

@@ -14,7 +14,7 @@ from interop.sound import RATE, write_noise
 from xenpvaudio.testbed.graph_dump import of_kind
 from xenpvaudio.testbed.session import PipeWireSession
 from xenpvaudio.testbed.testbed import graph
-from xl_config import card_lists, xl_nodes
+from xenpvaudio.toolstack.specification import parse_specification
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGING = ROOT / "packaging"
@@ -27,8 +27,9 @@ POLICY = f"[default]\nmicrophone = true\nroles = [{', '.join(map(repr, ROLES))}]
 
 
 def car_nodes() -> dict[str, str]:
-    (items,) = card_lists(PACKAGING / "xl" / "automotive.cfg")
-    return xl_nodes(items)
+    path = PACKAGING / "xl" / "automotive.cfg"
+    (card,) = parse_specification(path.read_text(encoding="utf-8"), path.name)
+    return card.nodes
 
 
 def old_wireplumber() -> bool:

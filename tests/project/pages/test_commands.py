@@ -1,4 +1,4 @@
-"""Every command of the README and of the page on installing works: what can run here is run, the
+"""Every command of the README and of the pages on installing works: what can run here is run, the
 rest is checked. What installs packages is run by tests/roots/install.py.
 
 The ```sh blocks are cut into commands. Each must match one row of COMMANDS, which says how
@@ -24,32 +24,13 @@ from pathlib import Path
 
 import pytest
 
+from project.pages.written import COMMAND_LINES, ROOT, blocks
 from xenpvaudio import usage
-from xenpvaudio.config import load_policy
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import write_wav
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-INSTALLING = (ROOT / "packaging" / "doc" / "install.md").read_text(encoding="utf-8")
 LIMIT_SEC = 120
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    text = README + INSTALLING
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def commands(block: str) -> list[str]:
-    """The commands of a block: a line each, or joined by a backslash or &&."""
-    lines = re.sub(r"\\\n\s*", "", block).splitlines()
-    parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [part for part in parts if part and not part.startswith("#")]
-
-
-COMMAND_LINES = sorted({command for block in blocks("sh") for command in commands(block)})
 
 
 @dataclass
@@ -300,9 +281,38 @@ def in_a_guest_with_a_microphone(command: str, place: Place) -> None:
     )
 
 
+def query(command: str, place: Place) -> None:
+    """In the guest of `demo --keep`."""
+    assert "device/vsnd/0  Xen PV Audio" in place.run(shlex.split(command), place.kept())
+
+
+def toolstack(command: str, place: Place) -> None:
+    """On its host, where the guest has another name and a card already."""
+    env = place.kept()
+    on_the_host = {**env, SIM_VARIABLE: env[SIM_VARIABLE].rpartition(":")[0] + ":0"}
+    (file,) = {line.split()[-1] for line in COMMAND_LINES if line.startswith("xen-pv-audio attach")}
+    words = ["xen-pv-audio", "attach", "demo-guest", str(ROOT / file)]
+    out = place.run(words, on_the_host)
+    assert "of domain 1 (demo-guest) is connected" in out
+    number = out.partition("/")[2].partition(" ")[0]
+    out = place.run(["xen-pv-audio", "detach", "demo-guest", number], on_the_host)
+    assert out == f"vsnd/{number} of domain 1 is gone\n"
+    assert command in (f"xen-pv-audio attach desktop {file}", "xen-pv-audio detach desktop")
+
+
+def driver_domain(command: str, place: Place) -> None:
+    """Run by tests/roots/boot.py; here it says what it lacks."""
+    script = shlex.split(command)[1]
+    done = subprocess.run([str(ROOT / script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "driver-domain.sh USER" in done.stderr
+
+
 COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
     (r"xen-pv-audio doctor", doctor),
     (r"xen-pv-audio status", status),
+    (r"xen-pv-audio query", query),
+    (r"xen-pv-audio (attach|detach) desktop( \S+)?", toolstack),
+    (r'sudo packaging/driver-domain\.sh "\$USER"', driver_domain),
     (r"xen-pv-audio (mic list|(mic allow|mic deny|mute|unmute) \w+( --always)?)", order),
     (r"xen-pv-audio aec (enable|disable)", in_a_guest_with_a_microphone),
     (r'git clone "\$URL" xen-pv-audio', clone),
@@ -348,46 +358,3 @@ def test_an_uncovered_command_is_noticed() -> None:
 def test_every_way_to_test_a_command_is_needed() -> None:
     for pattern, _ in COMMANDS:
         assert any(re.fullmatch(pattern, command) for command in COMMAND_LINES), pattern
-
-
-def test_ci_runs_what_the_readme_promises() -> None:
-    assert re.search(r"^make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-
-
-def test_readme_policy_loads(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    path = tmp_path / "backend.toml"
-    path.write_text(text)
-    policy = load_policy(path)
-    assert policy.of("desktop").microphone
-    assert not policy.default.microphone
-    assert policy.of("ivi").allows_role("navi")
-
-
-def test_readme_card_is_the_desktop_example() -> None:
-    (text,) = (block for block in blocks("text") if block.startswith("vsnd"))
-    assert text in (ROOT / "packaging" / "xl" / "desktop.cfg").read_text(encoding="utf-8")
-
-
-def test_readme_names_only_files_that_exist() -> None:
-    named = set(re.findall(r"\bpackaging/[\w./-]*\w", README))
-    named |= set(re.findall(r"\]\(([^)#:]+)\)", README))
-    assert "packaging/doc/path.svg" in named
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
-
-
-def test_readme_mentions_no_command_that_is_not_there() -> None:
-    parser = usage.parser()
-    (action,) = (a for a in parser._actions if a.dest == "command")
-    assert action.choices is not None
-    named = set(re.findall(r"`xen-pv-audio (\w[\w-]*)", README))
-    assert named
-    assert named <= set(action.choices)
-
-
-def test_readme_mentions_every_command() -> None:
-    parser = usage.parser()
-    (action,) = (a for a in parser._actions if a.dest == "command")
-    assert action.choices is not None
-    missing = [name for name in action.choices if f"xen-pv-audio {name}" not in README]
-    assert missing == []
