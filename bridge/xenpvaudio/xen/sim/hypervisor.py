@@ -8,6 +8,7 @@ between them (pages, events) does so directly; the hypervisor only introduces th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import fcntl
 import os
@@ -87,7 +88,12 @@ class Hypervisor:
         for thing in self._sockets(lambda thing: thing.domid == domid):
             thing.close()
         del self.tables[domid]
-        shutil.rmtree(domain_directory(self.directory, domid), ignore_errors=True)
+        # No rmtree(): it needs a descriptor, and there may be none.
+        with contextlib.suppress(FileNotFoundError):
+            for name in (HYPERCALLS, XENSTORE):
+                if os.path.lexists(path := socket_path(self.directory, domid, name)):
+                    os.unlink(path)
+            os.rmdir(domain_directory(self.directory, domid))
 
     def report(self) -> list[str]:
         """One line for each grant, mapping and port that is held."""
