@@ -5,13 +5,13 @@ this file; tests/interop/commands/test_attach.py has the real ones."""
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from interop.store.ends import Ends
 from interop.world import World
 from xenpvaudio import cli
 from xenpvaudio.errors import XenPvAudioError
@@ -24,7 +24,6 @@ FRONT = "/local/domain/3/device/vsnd/{}"
 BACK = "/local/domain/{}/backend/vsnd/3/{}"
 NOTE = "/libxl/3/device/vsnd/{}"
 UUID = "6a9f0c1e-0000-4000-8000-0123456789ab"
-LIMIT_SEC = 30.0  # only a bound for a test that fails
 
 
 def main(words: Sequence[str]) -> int:
@@ -170,31 +169,6 @@ def test_a_file_that_is_none_is_named_before_anything_is_written(
 
 
 # -- both ends
-
-
-class Ends:
-    """What backend and frontend write when they see something: `steps` is (node, value) -> (node,
-    value). Looks until it is stopped, in a thread, over a connection of its own."""
-
-    def __init__(self, world: World, steps: dict[tuple[str, str], tuple[str, str]]) -> None:
-        self._store = world.connect(0)
-        self._steps = steps
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.01):
-            for (node, value), (other, new) in self._steps.items():
-                if self._store.get(node) == value and self._store.get(other) not in (None, new):
-                    self._store.write(other, new)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(LIMIT_SEC)
-        assert not self._thread.is_alive()
 
 
 def state(end: str) -> str:
