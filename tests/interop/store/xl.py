@@ -21,7 +21,7 @@ LIMIT_SEC = 60.0  # only a bound for a test that fails
 
 
 def xl(server: Server, *words: str, kept: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """One command of xl. `kept`: what libxl keeps of domains; skips where no namespace can be had."""
+    """One command. `kept`: what libxl keeps of domains; skips where no namespace can be had."""
     command = [str(program("xl")), *words]
     preload = f"LD_PRELOAD={shim('xlfake')}"
     if kept is None:
