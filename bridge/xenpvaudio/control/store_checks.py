@@ -27,6 +27,8 @@ STATE_NAMES = {
     "5": "Closing",
     "6": "Closed",
 }
+ATTACH = "xl vsnd-attach, or xen-pv-audio attach"
+ATTACH_ANEW = f"detach the card and attach it anew: {ATTACH}"
 START_FRONTEND = "systemctl --user start xen-pv-audio-frontend"
 START_BACKEND = "systemctl --user start xen-pv-audio-backend"
 
@@ -51,7 +53,7 @@ def own_cards(domain: Domain, found: list[Card]) -> Iterator[Finding]:
             "card",
             f"this guest has no vsnd card: XenStore has no {OWN_CARDS}",
             "put vsnd into the guest's xl.cfg (as in packaging/xl/desktop.cfg), or in dom0: "
-            "xl vsnd-attach",
+            f"{ATTACH}",
         )
     for devid in devids:
         directory = f"{OWN_CARDS}/{devid}"
@@ -77,7 +79,7 @@ def _served(store: XenStore, directory: str) -> Finding:
     try:
         identity = parse_domid(store.read(f"{directory}/{BACKEND_ID}"), f"{directory}/{BACKEND_ID}")
     except ConfigError as error:
-        return wrong("backend", error.message, "detach the card and attach it anew: xl vsnd-attach")
+        return wrong("backend", error.message, ATTACH_ANEW)
     try:
         theirs = store.get(f"{store.read(f'{directory}/{BACKEND_PATH}')}/{STATE}")
     except AccessError:  # where the node is gone, what is above it is not ours to read
@@ -85,7 +87,7 @@ def _served(store: XenStore, directory: str) -> Finding:
     ours = store.get(f"{directory}/{STATE}")
     where = f"{directory}: this end is {state_name(ours)}, domain {identity}'s {state_name(theirs)}"
     if theirs is None:
-        return wrong("backend", where, "detach the card and attach it anew: xl vsnd-attach")
+        return wrong("backend", where, ATTACH_ANEW)
     if theirs == INITIALISING:
         return wrong(
             "backend",

@@ -4,6 +4,7 @@ it writes into a real XenStore, and finds of what we have written."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from interop.world import World, make_world
 from xenpvaudio.toolstack.cards import run_attach, run_detach
 from xenpvaudio.toolstack.specification import parse_specification
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "packaging" / "xl").glob("*.cfg"))
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = sorted((ROOT / "packaging" / "xl").glob("*.cfg"))
 WITHOUT_OURS = {"devid", "pcms", "streams", "params"}
 
 
@@ -103,6 +105,19 @@ def test_xl_refuses_what_we_refuse(item: str, world: World, tmp_path: Path) -> N
     assert xl_create(world, file).returncode != 0
     with pytest.raises(Exception, match=r"x\.cfg, line 2"):
         parse_specification(file.read_text(), "x.cfg")
+
+
+def test_xl_reads_the_driver_domain_of_the_page(world: World, tmp_path: Path) -> None:
+    page = (ROOT / "packaging" / "doc" / "driver-domain.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    driver, guest = tmp_path / "driver.cfg", tmp_path / "guest.cfg"
+    for file, mark in ((driver, "driver_domain"), (guest, "vsnd")):
+        (text,) = (block for block in blocks if mark in block)
+        file.write_text(text + 'name = "x"\n' * ("name =" not in text))
+    read = json.loads(xl_create(world, driver).stdout)
+    assert read["c_info"]["driver_domain"] == "True" and len(read["pcidevs"]) == 1
+    (card,) = json.loads(xl_create(world, guest).stdout)["vsnds"]
+    assert card["backend_domname"] == read["c_info"]["name"]
 
 
 # -- what is written
