@@ -12,7 +12,9 @@ TEXT = {".py", ".pyi", ".c", ".h", ".cdef", ".md", ".sh", ".toml", ".cfg", ".con
 PLACES = ("bridge", "pw_module", "packaging", "tests")
 FOREIGN = {"tests/project/test_documents.py"}
 DOCUMENT = re.compile(r"[\w./-]*\b[\w-]+\.md\b")
-OWN_FILE = re.compile(r"\b(?:bridge|pw_module|tests|packaging)/[\w./-]+\.(?:py|c|h|cdef|svg|1)\b")
+OWN_FILE = re.compile(
+    r"\b(?:bridge|pw_module|tests|packaging)/[\w./-]+\.(?:py|c|h|cdef|svg|1)\b(?!\.\w)"
+)
 
 
 def texts() -> list[Path]:

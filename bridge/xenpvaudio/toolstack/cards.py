@@ -30,27 +30,35 @@ def read_specification(path: Path) -> list[CardSpec]:
     """The cards of a file. ConfigError if it cannot be read, or has none."""
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1).decode()
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path} has more than {MAX_FILE_BYTES} bytes")
+    try:
+        return parse_specification(data.decode(), str(path))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
-    if len(text) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path} has more than {MAX_FILE_BYTES} bytes")
-    return parse_specification(text, str(path))
 
 
 def _home(domid: int) -> str:
     return f"/local/domain/{domid}"
 
 
+def _number(word: str) -> int | None:
+    """Of a domain; None if it is none."""
+    return int(word) if word.isascii() and word.isdecimal() and len(word) <= 5 else None
+
+
 def find_domain(domain: Domain, word: str) -> int:
     """The number of the domain with that number, name or UUID. ConfigError if there is none."""
-    if word.isascii() and word.isdecimal():
-        if domain.store.exists(_home(int(word))):
-            return int(word)
+    number = _number(word)
+    if number is not None:
+        if domain.store.exists(_home(number)):
+            return number
     else:
-        for domid in sorted(map(int, domain.store.list("/local/domain"))):
+        found = map(_number, domain.store.list("/local/domain"))
+        for domid in sorted(number for number in found if number is not None):
             if word == domain.known_name(domid) or word.lower() == domain.uuid(domid):
                 return domid
     raise ConfigError(f"there is no domain {quote(word)}", hint="as a number, name or UUID")
@@ -178,9 +186,9 @@ def run_detach(
     card; XenPvAudioError if the backend does not close in time: `force` removes it anyway."""
     domain = _hypervisors_domain(environ)
     try:
-        left = word.isascii() and word.isdecimal() and int(word)
-        if left and devices.device_numbers(domain.store, DRIVER_NAME, left):
-            domid = left
+        number = _number(word)
+        if number is not None and devices.device_numbers(domain.store, DRIVER_NAME, number):
+            domid = number  # also of one that is gone
         else:
             domid = find_domain(domain, word)
         cards = devices.device_numbers(domain.store, DRIVER_NAME, domid)

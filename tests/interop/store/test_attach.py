@@ -131,7 +131,7 @@ def test_of_a_file_that_cannot_be_attached_as_a_whole_nothing_is_left(
     assert "has 2 cards, and --card is for one" in said
 
 
-@pytest.mark.parametrize("word", ["nobody", "9", "99999", "-", ""])
+@pytest.mark.parametrize("word", ["nobody", "9", "99999", "9" * 60, "-", ""])
 def test_a_domain_that_is_not_there_is_named(
     word: str, guest: PyxsStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
