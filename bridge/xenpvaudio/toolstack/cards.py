@@ -178,6 +178,7 @@ def run_detach(
     devid: int | None = None,
     *,
     force: bool = False,
+    timeout_sec: float = devices.DETACH_SEC,
     environ: Mapping[str, str] = os.environ,
     out: TextIO | None = None,
 ) -> int:
@@ -201,7 +202,7 @@ def run_detach(
             raise ConfigError(f"{_told(domain, domid)} has no card {devid}")
         place = devices.DevicePlace(DRIVER_NAME, domid, devid)
         try:
-            devices.detach(domain.store, place, force=force)
+            devices.detach(domain.store, place, force=force, timeout_sec=timeout_sec)
         except devices.NotClosedError as error:
             raise XenPvAudioError(
                 error.message, hint="to remove it anyway: xen-pv-audio detach --force"

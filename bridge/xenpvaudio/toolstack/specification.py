@@ -139,17 +139,18 @@ def _card(items: _Token | _List, file: str, line: int) -> CardSpec:
     assert isinstance(items, list)  # _list() takes no texts on this level
     texts = [item for item in items if isinstance(item, _Token)]
     spec = CardSpec(texts[0].line if texts else line)
-    devices = streams = -1
+    streams: list[int] = []  # of each PCM device
     for item in texts:
         where = f"{file}, line {item.line}"
         kind, *settings = [part.strip() for part in item.text[1:-1].split(",")]
         level, prefix = kind.lower(), ""
         if level == "pcm":
-            devices, streams = devices + 1, -1
-            prefix = f"{devices}/"
+            streams.append(0)
+            prefix = f"{len(streams) - 1}/"
         elif level == "stream":
-            devices, streams = max(devices, 0), streams + 1
-            prefix = f"{devices}/{streams}/"
+            streams = streams or [0]
+            prefix = f"{len(streams) - 1}/{streams[-1]}/"
+            streams[-1] += 1
         elif level != "card":
             raise ConfigError(
                 f"{where}: {quote(kind, 32)} is no part of a card", hint="CARD, PCM and STREAM are"
@@ -160,9 +161,10 @@ def _card(items: _Token | _List, file: str, line: int) -> CardSpec:
                 spec.backend = value
             else:
                 spec.nodes[prefix + key] = value
-    if devices < 0:
+    if not streams or 0 in streams:
+        what = f"PCM {streams.index(0)}" if streams else "the card"
         raise ConfigError(
-            f"{file}, line {spec.line}: the card has no STREAM", hint="add 'STREAM, type=p'"
+            f"{file}, line {spec.line}: {what} has no STREAM", hint="add 'STREAM, type=p'"
         )
     try:
         parse_card(spec.nodes, where=NAME)

@@ -70,7 +70,7 @@ def test_an_example_is_toml_too_and_means_the_same(path: Path) -> None:
         (f"vsnd += [[{STREAM}]]", "x.cfg, line 1: vsnd is not a list"),
         ("vsnd = []", "x.cfg, line 1: vsnd has no card"),
         ("\nvsnd = [[]]", "x.cfg, line 2: the card has no STREAM"),
-        ("vsnd = [['CARD', 'PCM']]", "line 1: vsnd/0 has no stream"),
+        ("vsnd = [['CARD', 'PCM']]", "line 1: PCM 0 has no STREAM"),
         ("vsnd = [ 'CARD' ]", """line 1: "'CARD'" where a list"""),
         ("vsnd = [ [ 3 ] ]", 'line 1: "3" where a text in quotes'),
         (f"vsnd = [ [ {STREAM} {STREAM} ] ]", "a comma or"),
