@@ -64,6 +64,8 @@ def test_a_hypervisor_without_descriptors_refuses_and_keeps_nothing(
     host: SimDomain,
     guest: SimDomain,
 ) -> None:
+    for domain in (host, guest):
+        domain.store.exists("data")  # who is answered has been let in
     opened = descriptors(hypervisor.pid)
     for room in range(1 if take is grant else 2):
         until(lambda: descriptors(hypervisor.pid) == opened)  # it has closed who asked for a report
