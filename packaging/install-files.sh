@@ -48,9 +48,11 @@ for place; do
         ;;
     backend)
         put packaging/systemd/system/xen-pv-audio-xenstore.service usr/lib/systemd/system
-        for example in packaging/policy/backend.toml packaging/xl/*.cfg packaging/driver-domain.sh; do
-            put "$example" usr/share/doc/xen-pv-audio/examples
-        done
+        while read -r examples; do
+            for example in $examples; do # where it is a pattern
+                put "$example" usr/share/doc/xen-pv-audio/examples
+            done
+        done < packaging/debian/xen-pv-audio-backend.examples
         chmod 755 "$root/usr/share/doc/xen-pv-audio/examples/driver-domain.sh"
         ;;
     esac
