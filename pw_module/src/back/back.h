@@ -105,8 +105,11 @@ struct xpa_back {
 
     /* What Python's thread and the data loop both touch. */
     struct {
-        _Atomic bool host_wakes; /* the host's device may have to be opened before it runs */
-        _Atomic(uint8_t *) retired_store; /* to be freed by Python's thread */
+        /* the host's device may have to be opened before it runs; stands for itself */
+        _Atomic bool host_wakes;
+        /* To be freed by Python's thread. Both take it by an exchange, which brings that the other
+         * is done with it. */
+        _Atomic(uint8_t *) retired_store;
     } shared;
     struct xpa_live_stats stats; /* the data loop writes, Python's thread reads */
 };

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "the data thread waits for no lock");
+
 struct xpa_queue {
     unsigned char *mem;
     uint32_t capacity; /* messages, a power of two */
@@ -54,7 +56,7 @@ static inline bool xpa_queue_push(struct xpa_queue *q, const void *m) {
     if (tail - head >= q->capacity)
         return false;
     memcpy(xpa_queue_slot(q, tail), m, q->message_bytes);
-    /* release: whoever sees the new tail sees the message */
+    /* release, pairs with pop's acquire: whoever sees the new tail sees the message */
     atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
     return true;
 }
@@ -69,13 +71,16 @@ static inline bool xpa_queue_pop(struct xpa_queue *q, void *m) {
     if (tail == head)
         return false;
     memcpy(m, xpa_queue_slot(q, head), q->message_bytes);
-    /* release: our reads of the slot are done before the producer may overwrite it */
+    /* release, pairs with push's acquire: our reads of the slot are done before the producer may
+     * overwrite it */
     atomic_store_explicit(&q->head, head + 1, memory_order_release);
     return true;
 }
 
 /* Either side: messages waiting; exact only while the other side is quiet. */
 static inline uint32_t xpa_queue_fill(struct xpa_queue *q) {
+    /* acquire, pairs with pop's release, and head before tail: whoever popped that far had seen a
+     * tail as far, so ours is no older and the difference never negative */
     uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
 
     return atomic_load_explicit(&q->tail, memory_order_acquire) - head;

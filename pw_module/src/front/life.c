@@ -354,7 +354,8 @@ int xpa_front_request(struct xpa_front *f, const uint8_t *request) {
 }
 
 void xpa_front_stats(struct xpa_front *f, struct xpa_stats *copy) {
-    /* after a notice was read: what the data loop wrote before it found that unread */
+    /* after a notice was read: what the data loop wrote before it found that unread; pairs with the
+     * fence in xpa_plane_noticed */
     atomic_thread_fence(memory_order_seq_cst);
     xpa_stats_copy(&f->stats, copy);
 }

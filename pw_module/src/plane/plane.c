@@ -103,17 +103,23 @@ uint32_t xpa_plane_notify(struct xpa_plane *plane, uint32_t kind, uint32_t strea
     if (!xpa_queue_push(&plane->shared.notices, &notice))
         atomic_fetch_add_explicit(&plane->shared.lost_notices, 1, memory_order_relaxed);
     wake(plane->notice_fd);
+    /* relaxed: this thread alone writes it */
     return atomic_load_explicit(&plane->shared.notices.tail, memory_order_relaxed);
 }
 
 bool xpa_plane_noticed(struct xpa_plane *plane, uint32_t ticket) {
-    /* what the caller wrote before is seen by whoever has not read the notice yet */
+    /* What the caller wrote before is seen by whoever has not read the notice yet. Dekker's pattern
+     * again: here figures are stored, then head is loaded; Python's thread stores head by popping,
+     * then loads figures, and has this fence between, too (xpa_front_stats). So head is the new one
+     * here, or the figures are there. */
     atomic_thread_fence(memory_order_seq_cst);
+    /* acquire, pairs with pop's release: who sends a notice next does so after the last was read */
     uint32_t head = atomic_load_explicit(&plane->shared.notices.head, memory_order_acquire);
     return (int32_t)(head - ticket) >= 0;
 }
 
 uint32_t xpa_plane_take_lost_notices(struct xpa_plane *plane) {
+    /* relaxed: a count that stands for itself */
     return atomic_exchange_explicit(&plane->shared.lost_notices, 0, memory_order_relaxed);
 }
 

@@ -1,6 +1,10 @@
 /* plane/stats.h - a stream's figures: the data loop writes them, Python's thread copies them.
  *
- * Each is atomic by itself; together they are of no one moment.
+ * Each is atomic by itself; together they are of no one moment. So the copy's loads are relaxed:
+ * each finds what was there when the figure was last heard of, or something newer. Heard of it is
+ * through the notices' queue, whose release and acquire put the figures that were written before a
+ * notice before the copy that is made for it; xpa_front_stats() says what holds where a notice is
+ * left out. A plain `=` or `++` on them orders more than anybody needs.
  */
 #ifndef XPA_PLANE_STATS_H
 #define XPA_PLANE_STATS_H
@@ -46,6 +50,7 @@ struct xpa_live_stats {
     XPA_STATS(XPA_LIVE_FIELD)
 };
 
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the data loop waits for no lock");
 _Static_assert(sizeof(struct xpa_stats) == 0 XPA_STATS(XPA_SUM_FIELD), "no figure is left out");
 
 static inline void xpa_stats_copy(struct xpa_live_stats *live, struct xpa_stats *copy) {

@@ -8,9 +8,19 @@
  * - Hold-off is Dekker's pattern: one side stores prod, then loads event; the other stores event,
  *   then loads prod; at least one must see the other's store, or a wake-up is lost. Only
  *   sequentially consistent accesses forbid a load to overtake the store before it (x86: a locked
- *   instruction, Arm: stlr then ldar). That is the xen_mb() of Xen's macros. Compilers turn
- *   these into real barriers of the inner shareable domain whatever the number of our own CPUs,
- *   which is what two domains on different CPUs need.
+ *   instruction, Arm: stlr then ldar; never ldapr, which may overtake a stlr). That is the xen_mb()
+ *   of Xen's macros, and pairs with it: a peer that has `dmb ish` there (Linux, Xen's own) keeps
+ *   its store before its load, we keep ours, and Armv8's stores reach all others at once, so one of
+ *   both sees the other's. Compilers turn these into real barriers of the inner shareable domain
+ *   whatever the number of our own CPUs, which is what two domains on different CPUs need.
+ * - The buffer's frames are plain memory: what the frontend copies in before a WRITE, and what the
+ *   backend copies in before it answers a READ, goes by the index of that request or response, and
+ *   a part of the buffer changes hands by nothing else.
+ * - An event channel is sent after the index: a system call, at whose end Xen's atomic pending bit
+ *   or the simulation's socket is a full barrier. Whoever wakes by it finds the index.
+ *
+ * What compilers make of this for Arm is looked at by tests/pw_module/arm64. No emulator shows what
+ * it is for: those on x86 keep x86's stricter order.
  *
  * Slots are moved in volatile 32-bit words, as Xen's RING_COPY_ does: each word of the shared page
  * is touched exactly once, so the compiler cannot fetch it again after a check (double fetch). Not
@@ -88,7 +98,8 @@ void xpa_front_ring_init(struct xpa_front_ring *r, void *page) {
 void xpa_front_ring_init_at(struct xpa_front_ring *r, void *page, uint32_t index) {
     struct xen_sndif_sring *s = sring(page);
 
-    /* plain stores: nobody else has the page before its grant reference is published */
+    /* plain stores: nobody else has the page before its grant reference is published, which takes
+     * system calls and XenStore's locks on both sides */
     memset(page, 0, PAGE_BYTES);
     s->req_prod = s->rsp_prod = index;
     s->req_event = s->rsp_event = index + 1;
@@ -114,15 +125,17 @@ bool xpa_front_ring_publish(struct xpa_front_ring *r) {
     struct xen_sndif_sring *s = sring(r->page);
     uint32_t old = r->req_prod_pub;
 
-    /* ordered store (a release too): the backend sees the requests before the index, and the index
-     * before we look at req_event */
+    /* ordered store: a release too, pairs with the acquire in xpa_back_ring_pop, so the requests
+     * are there before the index; then an ordered load, pairs with xpa_back_ring_rearm: we see its
+     * req_event or it sees our index */
     store_ordered(&s->req_prod, r->req_prod_pvt);
     r->req_prod_pub = r->req_prod_pvt;
     return event_passed(old, r->req_prod_pub, load_ordered(&s->req_event));
 }
 
 int xpa_front_ring_pop(struct xpa_front_ring *r, struct xensnd_resp *out) {
-    /* acquire: the response is whole before we copy it */
+    /* acquire, pairs with xpa_back_ring_publish: the response is whole before we copy it, and what
+     * a READ brought is in the buffer */
     uint32_t ready = load_acquire(&sring(r->page)->rsp_prod) - r->rsp_cons;
 
     if (ready > r->req_prod_pub - r->rsp_cons)
@@ -137,10 +150,12 @@ int xpa_front_ring_pop(struct xpa_front_ring *r, struct xensnd_resp *out) {
 bool xpa_front_ring_rearm(struct xpa_front_ring *r, uint32_t after) {
     struct xen_sndif_sring *s = sring(r->page);
 
-    /* any difference counts, an impossible one as well: pop will say -EPROTO */
+    /* Any difference counts, an impossible one as well: pop will say -EPROTO. Relaxed would do: it
+     * only spares us the store, and pop loads the index again. */
     if (load_acquire(&s->rsp_prod) != r->rsp_cons)
         return true;
-    /* ordered store, then ordered load: the backend sees rsp_event or we see its response */
+    /* ordered store, then ordered load, pairs with xpa_back_ring_publish: the backend sees
+     * rsp_event or we see its response */
     store_ordered(&s->rsp_event, r->rsp_cons + after);
     return load_ordered(&s->rsp_prod) != r->rsp_cons;
 }
@@ -157,7 +172,8 @@ uint32_t xpa_back_ring_unanswered(const struct xpa_back_ring *r) {
 }
 
 int xpa_back_ring_pop(struct xpa_back_ring *r, struct xensnd_req *out) {
-    /* acquire: the request is whole before we copy it */
+    /* acquire, pairs with xpa_front_ring_publish: the request is whole before we copy it, and what
+     * a WRITE names is in the buffer */
     uint32_t ready = load_acquire(&sring(r->page)->req_prod) - r->req_cons;
 
     /* One comparison says both: not beyond 32 unanswered (RING_REQUEST_PROD_OVERFLOW), and not
@@ -184,8 +200,9 @@ bool xpa_back_ring_publish(struct xpa_back_ring *r) {
     struct xen_sndif_sring *s = sring(r->page);
     uint32_t old = r->rsp_prod_pub;
 
-    /* as xpa_front_ring_publish. It also hands the slots back: the release half keeps our reads of
-     * the requests before the frontend's next request in the same slots. */
+    /* As xpa_front_ring_publish, with xpa_front_ring_pop and _rearm. It also hands back the slots,
+     * and of the buffer what a WRITE named: the release half keeps our reads of both before what
+     * the frontend writes there next, which it does after its acquire of this index. */
     store_ordered(&s->rsp_prod, r->rsp_prod_pvt);
     r->rsp_prod_pub = r->rsp_prod_pvt;
     return event_passed(old, r->rsp_prod_pub, load_ordered(&s->rsp_event));
@@ -194,9 +211,10 @@ bool xpa_back_ring_publish(struct xpa_back_ring *r) {
 bool xpa_back_ring_rearm(struct xpa_back_ring *r, uint32_t after) {
     struct xen_sndif_sring *s = sring(r->page);
 
-    if (load_acquire(&s->req_prod) != r->req_cons)
+    if (load_acquire(&s->req_prod) != r->req_cons) /* as in xpa_front_ring_rearm */
         return true;
-    /* ordered store, then ordered load: the frontend sees req_event or we see its request */
+    /* ordered store, then ordered load, pairs with xpa_front_ring_publish: the frontend sees
+     * req_event or we see its request */
     store_ordered(&s->req_event, r->req_cons + after);
     return load_ordered(&s->req_prod) != r->req_cons;
 }
@@ -210,7 +228,7 @@ void xpa_evt_ring_init_front(struct xpa_evt_ring *r, void *page) {
 }
 
 void xpa_evt_ring_init_front_at(struct xpa_evt_ring *r, void *page, uint32_t index) {
-    /* plain stores: not granted yet */
+    /* plain stores: not granted yet, as xpa_front_ring_init_at */
     memset(page, 0, PAGE_BYTES);
     event_page(page)->in_cons = event_page(page)->in_prod = index;
     *r = (struct xpa_evt_ring){.page = page, .in_prod = index, .in_cons = index};
@@ -222,6 +240,8 @@ void xpa_evt_ring_init_back(struct xpa_evt_ring *r, void *page) {
 
 void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t index) {
     *r = (struct xpa_evt_ring){.page = page, .in_prod = index, .in_cons = index};
+    /* pairs with the frontend's load in pop. No event goes before it: relaxed would do, but it must
+     * be a single store. */
     store_release(&event_page(page)->in_prod, index);
 }
 
@@ -230,7 +250,9 @@ int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt) {
 }
 
 int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, uint32_t count) {
-    /* acquire, pairs with ack: the frontend has finished reading the slots it gives back */
+    /* acquire, pairs with ack: the frontend has finished reading the slots it gives back. Linux has
+     * no release there (a barrier only behind it): on Arm it may still be reading the oldest of 63
+     * events when we overwrite it. That costs an honest guest at most that one position. */
     uint32_t unread = r->in_prod - load_acquire(&event_page(r->page)->in_cons);
     /* 2^32 is no multiple of 63: index 0 comes to lie on the slot of index 2^32-4, not of 2^32-63.
      * So the first 4 events after the wrap find their slots taken with only 4 events unread. */
@@ -244,17 +266,20 @@ int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, 
     for (uint32_t i = 0; i < count; i++)
         copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod + i), &evts[i]);
     r->in_prod += count;
-    /* release: the events are whole before the index says so */
+    /* release, pairs with the acquire in pop: the events are whole before the index says so. There
+     * is no event index to load after it: each success is notified. */
     store_release(&event_page(r->page)->in_prod, r->in_prod);
     return 0;
 }
 
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r) {
+    /* Cleared by the guest's kernel before it sends the event that makes us look: that event, read
+     * by a system call, puts this load after it. Nothing that we read later hangs on the byte. */
     return __atomic_load_n(&event_page(r->page)->reserved[0], __ATOMIC_ACQUIRE) != 0;
 }
 
 int xpa_evt_ring_pop(struct xpa_evt_ring *r, struct xensnd_evt *out) {
-    /* acquire: the event is whole before we copy it */
+    /* acquire, pairs with put: the event is whole before we copy it */
     uint32_t ready = load_acquire(&event_page(r->page)->in_prod) - r->in_cons;
 
     if (ready > XPA_EVT_RING_SLOTS)
@@ -267,6 +292,7 @@ int xpa_evt_ring_pop(struct xpa_evt_ring *r, struct xensnd_evt *out) {
 }
 
 void xpa_evt_ring_ack(struct xpa_evt_ring *r) {
-    /* release: our reads of the slots are done before the backend may overwrite them */
+    /* release, pairs with the acquire in put: our reads of the slots are done before the backend
+     * may overwrite them */
     store_release(&event_page(r->page)->in_cons, r->in_cons);
 }

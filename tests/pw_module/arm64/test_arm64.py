@@ -1,0 +1,214 @@
+"""The C plane on Arm (arm64): all of it cross-compiled as it is shipped, and the C tests' programs
+run by qemu as on such a machine. Not the two that are linked with PipeWire itself: its library for
+arm64 would take a foreign architecture in apt.
+
+What qemu cannot show is the order in which Arm's memory takes effect: on x86 it keeps x86's, which
+is stricter. So that each access is what xen/ring.c, base/queue.h and plane/plane.c argue with is
+read from the compiler's code.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from pw_module import test_c_core, test_c_streams
+from pw_module.ahead import Done, ahead
+from pw_module.test_c_core import CLOSING, SOURCES, TESTS, program_source
+from pw_module.test_c_streams import LINKED, PIPEWIRE
+
+COMPILER = "aarch64-linux-gnu-gcc"
+OBJDUMP = "aarch64-linux-gnu-objdump"
+EMULATORS = ("qemu-aarch64", "qemu-aarch64-static")
+LIMIT_SEC = 900
+LONGEST = "test_stream_kernel"  # half of all the work: it begins first
+# As build_native.py compiles it.
+CFLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+
+# program -> sources, functions that it stands in front of
+PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
+    **{name: (sources, []) for name, sources, _ in test_c_core.PROGRAMS},
+    **{name: what for name, what in test_c_streams.PROGRAMS.items() if name not in LINKED},
+}
+
+
+def tool(*names: str) -> str:
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    pytest.fail(f"{names[0]} is missing: run packaging/setup-debian.sh test")
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def compile_object(source: Path, target: Path, *flags: str, first: Path = SOURCES) -> Path:
+    """`first`: where headers of ours are looked for before the sources' own folder."""
+    places = [word for place in (first, SOURCES, TESTS / "rig") for word in ("-iquote", place)]
+    # Xen's headers are the same for all machines, and only in the place of this one's.
+    xen = ("-idirafter", "/usr/include")
+    run(tool(COMPILER), *CFLAGS, *flags, *places, *PIPEWIRE, *xen, "-c", source, "-o", target)
+    return target
+
+
+def object_of(folder: Path, source: str) -> Path:
+    return folder / f"{source.replace('/', '-')}.o"
+
+
+def run_program(name: str, parts: Sequence[Path], folder: Path) -> Done:
+    """Its own source, linked with these, run to its end. The limit only ends a hang."""
+    main = compile_object(program_source(name), folder / f"{name}.o")
+    program = folder / name
+    wraps = [f"-Wl,--wrap={function}" for function in PROGRAMS[name][1]]
+    run(tool(COMPILER), "-static", "-pthread", *wraps, main, *parts, "-lm", "-o", program)
+    command = [tool(*EMULATORS), str(program)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_SEC)
+
+
+def test_plane_compiles_for_arm64_and_its_programs_pass_there(tmp_path: Path) -> None:
+    sources = sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.glob("*/*.c"))
+    compiling: dict[str, Callable[[], Path]] = {
+        source: partial(compile_object, SOURCES / source, object_of(tmp_path, source))
+        for source in sources
+    }
+    with ahead(compiling) as objects:
+        for made in objects.values():
+            made.result()
+    running: dict[str, Callable[[], Done]] = {
+        name: partial(run_program, name, [object_of(tmp_path, s) for s in needed], tmp_path)
+        for name, (needed, _) in sorted(PROGRAMS.items(), key=lambda item: item[0] != LONGEST)
+    }
+    wrong = {}
+    with ahead(running) as programs:
+        for name, program in programs.items():
+            done = program.result()
+            closing = CLOSING.search(done.stdout)
+            print(f"{name}: {closing[0] if closing else 'no closing line'}")
+            if done.returncode or closing is None or int(closing[1]) == 0 or int(closing[2]):
+                wrong[name] = done.stdout[-2000:] + done.stderr[-2000:]
+    assert wrong == {}
+
+
+def test_a_program_that_fails_there_is_noticed(tmp_path: Path) -> None:
+    name, _, _, file, original, changed = test_c_core.TWINS["ring_request_without_overflow_check"]
+    twin = tmp_path / "twin.c"
+    twin.write_text((SOURCES / file).read_text().replace(original, changed))
+    done = run_program(name, [compile_object(twin, tmp_path / "twin.o")], tmp_path)
+    assert done.returncode == 1
+    assert (closing := CLOSING.search(done.stdout)) and int(closing[2]) > 0
+
+
+# -- memory order
+
+QUEUE = """#include "base/queue.h"
+bool push(struct xpa_queue *q, const void *m) { return xpa_queue_push(q, m); }
+bool pop(struct xpa_queue *q, void *m) { return xpa_queue_pop(q, m); }
+uint32_t fill(struct xpa_queue *q) { return xpa_queue_fill(q); }
+"""
+# Each an instruction, or one of several.
+Order = list[tuple[str, ...]]
+# A load with acquire may be ldapr, which a stlr before it does not hold back; with seq_cst, never.
+ACQUIRE: tuple[str, ...] = ("ldar", "ldapr")
+SEQ_CST: tuple[str, ...] = ("ldar",)
+RELEASE: tuple[str, ...] = ("stlr",)
+FENCE: tuple[str, ...] = ("dmb ish",)
+PUBLISH: Order = [RELEASE, SEQ_CST]
+REARM: Order = [ACQUIRE, RELEASE, SEQ_CST]
+WANTED: dict[str, dict[str, Order]] = {
+    "xen/ring.c": {
+        "xpa_front_ring_publish": PUBLISH,
+        "xpa_back_ring_publish": PUBLISH,
+        "xpa_front_ring_rearm": REARM,
+        "xpa_back_ring_rearm": REARM,
+        "xpa_front_ring_pop": [ACQUIRE],
+        "xpa_back_ring_pop": [ACQUIRE],
+        "xpa_evt_ring_put_all": [ACQUIRE, RELEASE],
+        "xpa_evt_ring_pop": [ACQUIRE],
+        "xpa_evt_ring_ack": [RELEASE],
+        "xpa_evt_ring_init_back_at": [RELEASE],
+    },
+    "plane/plane.c": {"xpa_plane_noticed": [FENCE, ACQUIRE]},
+    "front/life.c": {"xpa_front_stats": [FENCE]},
+    "queue.c": {"push": [ACQUIRE, RELEASE], "pop": [ACQUIRE, RELEASE], "fill": [ACQUIRE, ACQUIRE]},
+}
+FUNCTION = re.compile(r"^[0-9a-f]+ <(\w+)>:$\n((?:.+\n?)*)", re.MULTILINE)
+ORDERED = re.compile(r"\t(stlr|ldar|ldapr|dmb\tish)\b")
+
+
+def ordered_accesses(compiled: Path) -> dict[str, list[str]]:
+    """Of each function, the instructions that keep an order, as they come."""
+    listing = run(tool(OBJDUMP), "--disassemble", "--no-show-raw-insn", compiled)
+    return {
+        name: [word.replace("\t", " ") for word in ORDERED.findall(body)]
+        for name, body in FUNCTION.findall(listing)
+    }
+
+
+def missing(source: str, text: str, folder: Path, machine: str) -> list[str]:
+    """The functions of a source with this text that do not keep the order that is wanted."""
+    file = folder / Path(source).name
+    file.write_text(text)
+    flags = (f"-march={machine}", "-fno-partial-inlining", "-fno-ipa-cp")
+    found = ordered_accesses(compile_object(file, folder / "looked-at.o", *flags))
+
+    def fits(seen: list[str], wanted: Order) -> bool:
+        """A way that the compiler has split has the same at the end of each half."""
+        once = [word for word, _ in groupby(seen)]
+        kinds = [words for words, _ in groupby(wanted)]
+        return (
+            len(seen) >= len(wanted)
+            and len(once) == len(kinds)
+            and all(word in words for word, words in zip(once, kinds, strict=True))
+        )
+
+    return [name for name, wanted in WANTED[source].items() if not fits(found[name], wanted)]
+
+
+def text_of(source: str) -> str:
+    return QUEUE if source == "queue.c" else (SOURCES / source).read_text()
+
+
+# The oldest of arm64, and one that has ldapr.
+@pytest.mark.parametrize("machine", ["armv8-a", "armv8.3-a"])
+@pytest.mark.parametrize("source", WANTED)
+def test_accesses_keep_the_order_that_is_argued_with(
+    source: str, machine: str, tmp_path: Path
+) -> None:
+    assert missing(source, text_of(source), tmp_path, machine) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "original", "changed", "noticed"),
+    [
+        (
+            "xen/ring.c",
+            "__atomic_store_n(p, value, __ATOMIC_SEQ_CST)",
+            "__atomic_store_n(p, value, __ATOMIC_RELAXED)",
+            4,
+        ),
+        (
+            "xen/ring.c",
+            "__atomic_load_n(p, __ATOMIC_SEQ_CST)",
+            "__atomic_load_n(p, __ATOMIC_RELAXED)",
+            4,
+        ),
+        ("plane/plane.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
+        ("front/life.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
+    ],
+)
+def test_an_access_without_its_order_is_noticed(
+    source: str, original: str, changed: str, noticed: int, tmp_path: Path
+) -> None:
+    text = text_of(source)
+    assert text.count(original) == 1
+    assert len(missing(source, text.replace(original, changed), tmp_path, "armv8-a")) == noticed
