@@ -1,13 +1,11 @@
-"""The files in packaging/ against the program they are for: units, rules, examples, the manual."""
+"""The files in packaging/ against the program they are for: rules, examples, the manual."""
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import tomllib
 import xml.dom.minidom
@@ -17,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from xenpvaudio import usage
 from xenpvaudio.config import POLICY_KEYS, ROLES, DomainPolicy, load_policy
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
@@ -31,104 +28,7 @@ from xenpvaudio.toolstack.specification import parse_specification
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
-UNITS = sorted((PACKAGING / "systemd").rglob("*.service"))
 XL_FILES = sorted((PACKAGING / "xl").glob("*.cfg"))
-
-
-# -- systemd
-
-
-def unit(path: Path) -> configparser.ConfigParser:
-    """A unit file; of a key that is there more than once, the last."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(path.read_text(encoding="utf-8"))
-    return parser
-
-
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_unit_has_what_a_unit_needs(path: Path) -> None:
-    sections = unit(path)
-    assert sections.sections() == ["Unit", "Service", "Install"]
-    assert sections["Unit"]["Documentation"] == "man:xen-pv-audio(1)"
-    assert sections["Unit"]["ConditionPathExists"].startswith(("/dev/xen/", "/run/xenstored/"))
-    user = path.parent.name == "user"
-    wanted_by = "default.target" if user else "multi-user.target"
-    assert sections["Install"]["WantedBy"] == wanted_by
-
-
-@pytest.mark.parametrize("half", ["frontend", "backend"])
-def test_unit_of_a_half_runs_a_command_line_that_the_program_takes(half: str) -> None:
-    sections = unit(PACKAGING / "systemd" / "user" / f"xen-pv-audio-{half}.service")
-    program, *arguments = sections["Service"]["ExecStart"].split()
-    assert program == "xen-pv-audio"
-    parsed = usage.parser().parse_args(arguments)
-    assert (parsed.command, parsed.wait) == (half, True)
-    assert "pipewire.service" in sections["Unit"]["After"].split()
-
-
-def systemd_analyze() -> str:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.fail("systemd-analyze is missing: apt install systemd")
-    return program
-
-
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_unit_leaves_little_exposed(path: Path) -> None:
-    """By systemd's own count, from 0 to 10; 10 times that is its --threshold."""
-    most = 2.5
-    threshold = f"--threshold={most * 10:.0f}"
-    done = subprocess.run(
-        [systemd_analyze(), "security", "--offline=true", threshold, str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
-    assert found, done.stderr
-    assert done.returncode == 0 and float(found[1]) <= most, done.stdout
-
-
-@pytest.mark.parametrize("half", ["frontend", "backend"])
-def test_unit_of_a_half_leaves_it_what_a_real_time_data_loop_needs(half: str) -> None:
-    service = unit(PACKAGING / "systemd" / "user" / f"xen-pv-audio-{half}.service")["Service"]
-    assert "RestrictRealtime" not in service and "LimitRTPRIO" not in service
-    listed: set[str] = set()
-    groups = [service["SystemCallFilter"]]
-    while groups:
-        said = subprocess.run(
-            [systemd_analyze(), "syscall-filter", groups.pop()],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        words = {line.strip() for line in said.splitlines()[1:] if not line.strip().startswith("#")}
-        listed |= words
-        groups += [word for word in words if word.startswith("@")]
-    # itself by its user's limit; what rtkit asks for first; what it gives up at its start
-    assert {"sched_setscheduler", "prlimit64", "setrlimit", "capset", "prctl"} <= listed
-
-
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
-def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
-    program = systemd_analyze()
-    # It looks for the command in its own path, where nothing of ours is installed.
-    copy = tmp_path / path.name
-    text = path.read_text(encoding="utf-8")
-    copy.write_text(text.replace("ExecStart=xen-pv-audio ", f"ExecStart={sys.executable} "))
-    instance = ["--user"] if path.parent.name == "user" else []
-    done = subprocess.run(
-        [program, *instance, "verify", "--man=no", str(copy)],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    complaints = [line for line in done.stderr.splitlines() if path.name in line]
-    if done.returncode != 0 and not complaints:
-        pytest.skip(f"systemd-analyze cannot work here: {done.stderr.strip()}")
-    assert complaints == []
 
 
 # -- udev, modules

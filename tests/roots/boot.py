@@ -1,9 +1,11 @@
-"""The installed packages after a boot by systemd: a host where nobody logs in, and its backend.
+"""The installed packages after a boot by systemd: a host where nobody logs in, and its backends.
 
-The root is booted in a container of systemd-nspawn, with a simulated hypervisor as a service in
-place of Xen. Two users linger, of whom one is set up by packaging/driver-domain.sh, as its package
-installs it. A service of ours waits until their managers have started what they would, installs the
-packages over themselves, removes the backend's, writes down what it sees, and powers off.
+The root is booted in a container of systemd-nspawn, with simulated hypervisors as services in place
+of Xen. Two users linger, of whom one is set up by packaging/driver-domain.sh, as its package
+installs it. And there is a PipeWire of the whole system, with the system's backend beside it, and a
+recorded loudspeaker; a guest plays to that one (boot_guest.py). A service of ours waits until all
+has started that should, lets the guest play, installs the packages over themselves, removes the
+backend's, writes down what it sees, and powers off.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from aptroot import CannotRunError, run
+from roots.boot_guest import FIFO
 
 LISTENER, OTHER = "listener", "other"
 TOLD = "var/lib/xpa-boot.json"
@@ -45,6 +48,38 @@ After=simulated-xen.service
 ProtectKernelLogs=no
 Environment=XEN_PV_AUDIO_SIM=%t/xen:0
 """
+# The same beside the PipeWire of the whole system; the guest there is the same user, for the
+# simulation knows no rights.
+SYSTEM_HYPERVISOR = """[Unit]
+Description=Simulated Xen
+Before=xen-pv-audio-backend.service
+[Service]
+Type=exec
+User=xen-pv-audio
+RuntimeDirectory=xen-sim
+ExecStart=python3 -m xenpvaudio.xen.sim %t/xen-sim
+ExecStartPost=sh -c "until [ -S %t/xen-sim/dom0/xenstore ]; do sleep 0.1; done"
+"""
+SYSTEM_DROP_IN = """[Unit]
+ConditionPathExists=
+Requires=simulated-xen.service
+After=simulated-xen.service
+[Service]
+ProtectKernelLogs=no
+ReadWritePaths=%t/xen-sim
+Environment=XEN_PV_AUDIO_SIM=%t/xen-sim:0
+"""
+NO_KERNEL_LOG = "[Service]\nProtectKernelLogs=no\n"
+# As packaging/doc/install.md says it, of the files that the package brings.
+SYSTEM_FILES = "/usr/share/doc/xen-pv-audio-common/system-wide"
+SYSTEM_WIDE = f"""
+install -D -m 644 -t /etc/sysusers.d {SYSTEM_FILES}/pipewire.conf
+systemd-sysusers
+for file in pipewire.socket pipewire.service wireplumber.service; do
+    install -D -m 644 -t /etc/systemd/system {SYSTEM_FILES}/$file
+done
+for unit in pipewire wireplumber xen-pv-audio-backend; do systemctl enable $unit; done
+"""
 ASK = """[Unit]
 After=multi-user.target
 [Service]
@@ -60,6 +95,32 @@ def shown(user, unit, name):
                "systemctl", "--user", "show", "--value", "-p", name, unit]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
+def of_the_system(name):
+    command = ["systemctl", "show", "--value", "-p", name, "xen-pv-audio-backend"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+# What the guest says, and meanwhile what systemd and root are told of the backend.
+def play():
+    guest = subprocess.Popen(["runuser", "-u", "xen-pv-audio", "--", "env", "HOME=/tmp",
+                              "python3", "/usr/local/lib/xpa-guest.py"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    told = {"playing": "", "asked": "", "heard": {}}
+    while guest.poll() is None:
+        status = of_the_system("StatusText")
+        if " 1 stream running" in status and not told["asked"]:
+            told["playing"] = status
+            told["asked"] = subprocess.run(["xen-pv-audio", "status"], capture_output=True,
+                                           text=True, env=ROOTS).stdout
+        time.sleep(0.2)
+    out, said = guest.communicate()
+    try:
+        told["heard"] = json.loads(out)
+    except ValueError:
+        told["said"] = (out + said)[-2000:]
+    return told
+
+# A simulation's sockets are in its own folder.
+ROOTS = {"PATH": "/usr/bin:/bin", "XEN_PV_AUDIO_SIM": "/run/xen-sim:0"}
 NAMES = ("ActiveState", "ConditionResult", "StatusText", "Result", "UnitFileState")
 told = {}
 try:
@@ -72,6 +133,10 @@ try:
         time.sleep(0.5)
     for user in USERS:
         told[user] = {name: shown(user, "xen-pv-audio-backend", name) for name in NAMES}
+    deadline = time.monotonic() + LIMIT
+    while of_the_system("ActiveState") != "active" and time.monotonic() < deadline:
+        time.sleep(0.5)
+    told["system"] = {name: of_the_system(name) for name in NAMES} | play()
     before = shown(USERS[0], "xen-pv-audio-backend", "MainPID")
     done = subprocess.run(
         "dpkg --install /DEBS/*.deb", shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -91,8 +156,10 @@ try:
     ).stdout.count("tty")
     told["log"] = subprocess.run(
         ["journalctl", "--no-pager", "-o", "cat", "_SYSTEMD_USER_UNIT=xen-pv-audio-backend.service",
-         "+", "USER_UNIT=xen-pv-audio-backend.service"], capture_output=True, text=True
-    ).stdout[-2000:]
+         "+", "USER_UNIT=xen-pv-audio-backend.service",
+         "+", "_SYSTEMD_UNIT=xen-pv-audio-backend.service", "+", "_SYSTEMD_UNIT=pipewire.service",
+         "+", "_SYSTEMD_UNIT=wireplumber.service"], capture_output=True, text=True
+    ).stdout[-4000:]
 finally:
     with open("/FILE", "w") as file:
         json.dump(told, file)
@@ -115,6 +182,7 @@ def prepare(root: Path) -> None:
     drop_in = users / "xen-pv-audio-backend.service.d" / "simulated.conf"
     drop_in.parent.mkdir()
     drop_in.write_text(DROP_IN)
+    prepare_system(root)
     (root / "etc/systemd/system/xpa-boot.service").write_text(ASK)
     script = SCRIPT.replace("USERS", repr([LISTENER, OTHER])).replace("FILE", TOLD)
     script = script.replace("LIMIT", str(LIMIT_SEC // 2)).replace("DEBS", DEBS)
@@ -122,6 +190,27 @@ def prepare(root: Path) -> None:
     wants = root / "etc/systemd/system/graphical.target.wants"
     wants.mkdir(exist_ok=True)
     (wants / "xpa-boot.service").symlink_to("../xpa-boot.service")
+
+
+def prepare_system(root: Path) -> None:
+    """The same for a PipeWire of the whole system, whose loudspeaker writes to a FIFO."""
+    run("chroot", root, "sh", "-ec", SYSTEM_WIDE)
+    units = root / "etc/systemd/system"
+    (units / "simulated-xen.service").write_text(SYSTEM_HYPERVISOR)
+    for unit, text in (
+        ("xen-pv-audio-backend", SYSTEM_DROP_IN),
+        ("pipewire", NO_KERNEL_LOG),
+        ("wireplumber", NO_KERNEL_LOG),
+    ):
+        drop_in = units / f"{unit}.service.d" / "simulated.conf"
+        drop_in.parent.mkdir()
+        drop_in.write_text(text)
+    (root / "etc/tmpfiles.d/xpa-fifo.conf").write_text(f"p+ {FIFO} 0666 - - -\n")
+    settings = root / "etc/pipewire/pipewire.conf.d"
+    settings.mkdir(parents=True, exist_ok=True)
+    sink = f"from xenpvaudio.testbed.pwconf import pipe_sink; print(pipe_sink('{FIFO}'))"
+    (settings / "loudspeaker.conf").write_text(run("chroot", root, "python3", "-c", sink))
+    shutil.copy(Path(__file__).with_name("boot_guest.py"), root / "usr/local/lib/xpa-guest.py")
 
 
 def boot(root: Path) -> dict[str, Any]:

@@ -39,9 +39,10 @@ FOUND = ("libpipewire-0.3-0", "python3-cffi-backend", "init-system-helpers")
 PACKAGES = ("common", "frontend", "backend")
 OLD = "0.0.1"
 USER = "games"  # an ordinary one in that it may do nothing; Debian always has it
-# What apt, dpkg and passwd keep of their own work; and a user's files, which are no package's.
+# What apt, dpkg, passwd and systemd keep of their own; and a user's files, which are no package's.
 KEPT = re.compile(
-    r"(var/(log|cache|lib/(apt|dpkg))|tmp|proc|dev|sys|project)(/|$)|etc/g?(shadow|group)-$"
+    r"(var/(log|cache|lib/(apt|dpkg))|run/systemd|tmp|proc|dev|sys|project)(/|$)"
+    r"|etc/(g?(shadow|group)|passwd)-$"
 )
 
 
@@ -174,6 +175,10 @@ def after_install(place: Place) -> Iterator[str]:
         expect(is_enabled(place, half), f"the unit of the {half} is not enabled for users")
         unit = f"/usr/lib/systemd/user/xen-pv-audio-{half}.service"
         expect((found := complaints(place, unit)) == [], f"systemd: {found}")
+        state = place.run(f"systemctl is-enabled xen-pv-audio-{half} || true").strip()
+        expect(state == "disabled", f"the system's unit of the {half} is {state}")
+        unit = f"/lib/systemd/system/xen-pv-audio-{half}.service"
+        expect((found := complaints(place, unit)) == [], f"systemd: {found}")
     pulled = place.installed() & {"pulseaudio", "python3-pulsectl"}
     expect(not pulled, f"{pulled} was pulled in")
     version = place.run("xen-pv-audio --version", USER).strip()
@@ -229,13 +234,19 @@ def after_boot(root: Path) -> str:
     expect(told["sessions"] == 0, "somebody was logged in")
     expect(told[LISTENER] == common | running, f"the backend after the boot: {told}")
     expect(told[OTHER] == common | idle, f"of a user who may not: {told}")
+    system = told["system"]
+    expect(system["ActiveState"] == "active", f"the system's backend after the boot: {told}")
+    expect(system["heard"].get("bit_exact"), f"through the PipeWire of the system: {told}")
+    expect(system["asked"].startswith("backend"), f"root asked the system's backend: {told}")
+    expect("1 guest, 1 stream running" in system["playing"], f"its line while it played: {told}")
     said = told["dpkg"]
     expect(told["upgrade"] == {"status": 0, "runs on": True}, f"{told['upgrade']}: {said}")
     gone = {"status": 0, "ActiveState": "inactive"}
     expect(told["removal"] == gone, f"after the removal: {told['removal']}: {said}")
     return (
         "booted: nobody logs in, the backend of the user that driver-domain.sh was told runs, no "
-        "other user's does; an upgrade lets it run on, the removal ends it"
+        "other user's does; an upgrade lets it run on, the removal ends it; "
+        f"the system's plays {system['heard']['frames']} frames bit-exact"
     )
 
 

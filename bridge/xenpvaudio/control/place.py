@@ -10,6 +10,7 @@ from pathlib import Path
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
 HALVES = ("frontend", "backend")
+RUN = Path("/run")
 _PREFIX, _SUFFIX = "xen-pv-audio-", ".sock"
 
 
@@ -18,8 +19,8 @@ def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
     simulation = environ.get(SIM_VARIABLE, "").rpartition(":")[0]
     if simulation:
         return Path(simulation)
-    if os.geteuid() == 0 and os.path.isdir("/run"):
-        return Path("/run")
+    if os.geteuid() == 0 and RUN.is_dir():
+        return RUN
     return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
@@ -42,10 +43,11 @@ def state_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 def sockets(half: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """Those of this half that may be asked; that one lies there does not mean that it listens.
-    Root asks every user's."""
+    Root asks every user's, and the system unit's."""
     directories = [runtime_directory(environ)]
     domid = environ.get(SIM_VARIABLE, "").rpartition(":")[2] or "*"
     if os.geteuid() == 0 and not environ.get(SIM_VARIABLE):
-        directories += sorted(Path("/run/user").glob("[0-9]*"))
+        directories += sorted((RUN / "user").glob("[0-9]*"))
+        directories.append(RUN / f"{_PREFIX}{half}")  # RuntimeDirectory= of the system's unit
     for directory in directories:
         yield from sorted(directory.glob(f"{_PREFIX}{half}-{domid}{_SUFFIX}"))

@@ -85,6 +85,14 @@ def test_systemd_ends_a_half_whose_loop_is_stuck_and_no_other() -> None:
     assert told["after"] == {"backend": "watchdog", "frontend": "active"}
 
 
+def test_systemd_gives_up_a_half_that_never_starts() -> None:
+    done = run(place.USER, "interop.units.giving_up", "0.05")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["ActiveState"], told["ExecMainStatus"]) == ("failed", "226"), told
+    assert told["NRestarts"] == "60"
+
+
 def test_a_unit_that_forbids_what_is_needed_is_noticed() -> None:
     done = play("RestrictAddressFamilies=", "RestrictAddressFamilies=AF_INET")
     assert done.returncode != 0

@@ -206,9 +206,22 @@ def unit(command: str, place: Place) -> None:
     """The unit is among those that the lines before have installed."""
     name = command.split()[-1]
     scope = "user" if "--user" in command else "system"
-    file = f"packaging/systemd/{scope}/{name}.service"
+    folder = f"systemd/{scope}" if name.startswith("xen-") else "pipewire/system-wide"
+    file = f"packaging/{folder}/{name}.service"
     assert (ROOT / file).exists()
     assert f"sudo install -D -m 644 -t /etc/systemd/{scope} {file}" in COMMAND_LINES
+
+
+def not_for_users(command: str, place: Place) -> None:
+    """There are both units, of the users' managers and of the system's."""
+    name = f"{command.split()[-1]}.service"
+    assert (ROOT / "packaging/systemd/user" / name).exists()
+    assert (ROOT / "packaging/systemd/system" / name).exists()
+
+
+def users(command: str, place: Place) -> None:
+    """Those of files that the lines before have installed; made by tests/roots/boot.py."""
+    assert any("-t /etc/sysusers.d packaging/" in line for line in COMMAND_LINES)
 
 
 def group(command: str, place: Place) -> None:
@@ -331,6 +344,8 @@ COMMANDS: list[tuple[str, Callable[[str, Place], None]]] = [
     (r"sudo install -D -m 644 .*", install),
     (r"sudo (groupadd|usermod) .*", group),
     (r"(sudo systemctl|systemctl --user) enable [\w-]+", unit),
+    (r"sudo systemctl --global disable [\w-]+", not_for_users),
+    (r"sudo systemd-sysusers", users),
 ]
 
 

@@ -94,8 +94,9 @@ def test_build_dependencies_are_those_that_make_installs() -> None:
 
 def test_group_is_that_of_the_udev_rules() -> None:
     text = (PACKAGING / "sysusers.d" / "xen-pv-audio.conf").read_text(encoding="utf-8")
-    (line,) = (line for line in text.splitlines() if line and not line.startswith("#"))
-    assert line.split() == ["g", "xen-audio", "-"]
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    assert [words for words in lines if words[0] == "g"] == [["g", "xen-audio", "-"]]
+    assert ["m", "xen-pv-audio", "xen-audio"] in lines
     rules = (PACKAGING / "udev" / "70-xen-pv-audio.rules").read_text(encoding="utf-8")
     assert set(re.findall(r'GROUP="([^"]+)"', rules)) == {"xen-audio"}
 
@@ -106,8 +107,18 @@ def test_unit_is_notified_watched_and_for_members_of_the_group(half: str) -> Non
     unit = (folder / "user" / f"xen-pv-audio-{half}.service").read_text(encoding="utf-8")
     for line in ("Type=notify", "WatchdogSec=60", "ConditionGroup=xen-audio"):
         assert f"\n{line}\n" in unit, line
-    preset = folder / "user-preset" / f"90-xen-pv-audio-{half}.preset"
-    assert preset.read_text() == f"enable xen-pv-audio-{half}.service\n"
+    preset = f"90-xen-pv-audio-{half}.preset"
+    assert (folder / "user-preset" / preset).read_text() == f"enable xen-pv-audio-{half}.service\n"
+
+
+@pytest.mark.parametrize("half", ["frontend", "backend"])
+def test_nothing_enables_the_systems_unit_of_a_half(half: str) -> None:
+    preset = PACKAGING / "systemd" / "system-preset" / f"90-xen-pv-audio-{half}.preset"
+    assert preset.read_text() == f"disable xen-pv-audio-{half}.service\n"
+    name = f"xen-pv-audio-{half}"
+    line = f"dh_installsystemd --package={name} --name={name} $(ASLEEP)"
+    rules = (DEBIAN / "rules").read_text(encoding="utf-8")
+    assert line in rules and "\nASLEEP = --no-enable --no-start --no-stop-on-upgrade\n" in rules
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
