@@ -34,7 +34,8 @@ for place; do
     case $place in
     common)
         put packaging/man/xen-pv-audio.1 usr/share/man/man1
-        for document in README.md SECURITY.md packaging/doc packaging/systemd/no-user-namespaces.conf; do
+        for document in README.md SECURITY.md packaging/doc packaging/systemd/no-user-namespaces.conf \
+            packaging/pipewire/system-wide; do
             put "$document" usr/share/doc/xen-pv-audio
         done
         if "$python" -c 'import shtab' 2>/dev/null; then
@@ -46,8 +47,13 @@ for place; do
                 > "$shells/zsh/site-functions/_xen-pv-audio"
         fi
         ;;
+    frontend)
+        put packaging/systemd/system/xen-pv-audio-frontend.service usr/lib/systemd/system
+        ;;
     backend)
-        put packaging/systemd/system/xen-pv-audio-xenstore.service usr/lib/systemd/system
+        for unit in xenstore backend; do
+            put "packaging/systemd/system/xen-pv-audio-$unit.service" usr/lib/systemd/system
+        done
         while read -r examples; do
             for example in $examples; do # where it is a pattern
                 put "$example" usr/share/doc/xen-pv-audio/examples
@@ -58,7 +64,7 @@ for place; do
     esac
 done
 # Another copy of the program, in /usr/local, is not meant.
-for unit in "$root"/usr/lib/systemd/user/*.service; do
+for unit in "$root"/usr/lib/systemd/*/*.service; do
     [ ! -e "$unit" ] ||
         sed -i "s|^ExecStart=xen-pv-audio |ExecStart=${BINDIR:-/usr/bin}/xen-pv-audio |" "$unit"
 done

@@ -30,9 +30,13 @@ FILES:${PN} += "${nonarch_libdir}/modules-load.d ${nonarch_libdir}/sysusers.d \
     ${nonarch_libdir}/udev ${datadir}/bash-completion ${datadir}/zsh"
 FILES:${PN}-frontend = "${nonarch_libdir}/modprobe.d ${datadir}/pipewire \
     ${systemd_user_unitdir}/xen-pv-audio-frontend.service \
+    ${systemd_system_unitdir}/xen-pv-audio-frontend.service \
+    ${nonarch_libdir}/systemd/system-preset/90-xen-pv-audio-frontend.preset \
     ${nonarch_libdir}/systemd/user-preset/90-xen-pv-audio-frontend.preset"
 FILES:${PN}-backend = "${systemd_system_unitdir}/xen-pv-audio-xenstore.service \
     ${systemd_user_unitdir}/xen-pv-audio-backend.service \
+    ${systemd_system_unitdir}/xen-pv-audio-backend.service \
+    ${nonarch_libdir}/systemd/system-preset/90-xen-pv-audio-backend.preset \
     ${nonarch_libdir}/systemd/user-preset/90-xen-pv-audio-backend.preset \
     ${docdir}/xen-pv-audio/examples"
 
