@@ -23,7 +23,7 @@ PYTHON_ROOMS = {
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
     "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump",
-    "aec": "frontend control logs sndif testbed.graph_dump testbed.keeper",
+    "aec": "frontend control logs sndif testbed.graph_dump testbed.keeper testbed.pwconf",
     "service": "",
     "toolstack": "xen sndif logs",
     "top": "aec frontend backend engine testbed measure control service toolstack xen sndif config "

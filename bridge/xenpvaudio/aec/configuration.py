@@ -3,8 +3,9 @@ Pure. Its settings: PipeWire's document of module-echo-cancel."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+
+from xenpvaudio.testbed.pwconf import client, quote
 
 SINK, SOURCE = "xenpv_aec_sink", "xenpv_aec_source"
 TITLE = "Xen PV Audio (echo cancelled)"
@@ -29,18 +30,8 @@ def configuration(ends: Ends, play_delay_frames: int) -> str:
     """Passive streams: while no application uses the canceller, the card rests, and the host does
     not listen."""
     room_msec = _ROOM_MSEC + 1000 * play_delay_frames // RATE_HZ
-    title = json.dumps(TITLE)
-    return f"""\
-context.properties = {{ log.level = 1 }}
-context.spa-libs = {{
-  audio.convert.* = audioconvert/libspa-audioconvert
-  support.* = support/libspa-support
-}}
-context.modules = [
-  {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}
-  {{ name = libpipewire-module-protocol-native }}
-  {{ name = libpipewire-module-client-node }}
-  {{ name = libpipewire-module-adapter }}
+    title = quote(TITLE)
+    return client(f"""\
   {{ name = libpipewire-module-echo-cancel
     args = {{
       library.name = aec/libspa-aec-webrtc
@@ -51,17 +42,16 @@ context.modules = [
       audio.position = [ FL FR ]
       capture.props = {{
         node.name = xenpv_aec_capture
-        target.object = {json.dumps(ends.source)}
+        target.object = {quote(ends.source)}
         node.passive = true
       }}
       source.props = {{ node.name = {SOURCE} node.description = {title} }}
       sink.props = {{ node.name = {SINK} node.description = {title} }}
       playback.props = {{
         node.name = xenpv_aec_playback
-        target.object = {json.dumps(ends.sink)}
+        target.object = {quote(ends.sink)}
         node.passive = true
       }}
     }}
   }}
-]
-"""
+""")

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from xenpvaudio.engine.report import opened_report, stream_report
 from xenpvaudio.logs.quoting import printable
-from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.xenbus.states import XenbusState
 
 from .device import Frontend, FrontendDevice
@@ -27,8 +27,7 @@ STATES = {
 
 def _stream(stream: FrontendStream) -> dict[str, Any]:
     report: dict[str, Any] = {
-        "path": stream.config.path,
-        "direction": "capture" if stream.config.direction is Direction.CAPTURE else "playback",
+        **stream_report(stream.config),
         "state": "no backend" if stream.link is None else "suspended",
         "node": stream.node_name if stream.node is not None else "",
     }
@@ -37,25 +36,16 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         return report
     stats = stream.link.front.stats
     return report | {
+        **opened_report(opened, stats),
         "state": "running" if stats.running else "idle",
-        "format": opened.format.xenstore_name,
-        "rate_hz": opened.rate,
-        "channels": opened.channels,
-        "period_frames": opened.period_frames,
-        "buffer_frames": opened.buffer_frames,
         "quantum_frames": stats.quantum_frames,
         "drives": bool(stats.driving),
         "published_delay_frames": stats.published_frames,
         "lead_frames": stats.lead_frames,
-        "fill_frames": stats.delay_frames,
-        "host_delay_frames": round(stats.host_delay_frames, 1),
-        "clock_ppm": round(stats.ppm, 2),
         "event_way_usec": round(stats.transport_nsec / 1e3, 1),
         "callback_usec": round(stats.callback_nsec / 1e3, 1),
-        "waits": stats.rests,
         "xruns": stream.xruns.total,
         "last_xrun_sec": stream.xruns.last_ago_sec(asyncio.get_running_loop().time()),
-        "silence_frames": stats.silence_frames,
     }
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from xenpvaudio.errors import XenPvAudioError
 from xenpvaudio.sound.wav import read_wav, to_float32
-from xenpvaudio.testbed.pwconf import quote
+from xenpvaudio.testbed.pwconf import client, quote
 
 from .duplex import graph_nodes
 
@@ -52,17 +52,7 @@ def configuration(path: EchoPath) -> str:
     monitor = "stream.capture.sink = true" if path.monitor else ""
     # room for the delay beside PipeWire's usual 100 ms
     buffer_msec = 100 + path.play_delay_frames // 48
-    return f"""\
-context.properties = {{ log.level = 1 }}
-context.spa-libs = {{
-  audio.convert.* = audioconvert/libspa-audioconvert
-  support.* = support/libspa-support
-}}
-context.modules = [
-  {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}
-  {{ name = libpipewire-module-protocol-native }}
-  {{ name = libpipewire-module-client-node }}
-  {{ name = libpipewire-module-adapter }}
+    return client(f"""\
   {{ name = libpipewire-module-echo-cancel
     args = {{
       library.name = aec/libspa-aec-webrtc
@@ -99,8 +89,7 @@ context.modules = [
       playback.props = {{ node.name = aec_room_out node.autoconnect = false }}
     }}
   }}
-]
-"""
+""")
 
 
 class _Session:

@@ -1,6 +1,7 @@
-"""Configuration text for a private PipeWire session: clock limits, loudspeakers, no hardware.
+"""Configuration text for a private PipeWire session: clock limits, loudspeakers, no hardware; and
+for `pipewire -c`.
 
-Pure: each function returns a drop-in file's content in SPA-JSON, the language of PipeWire's files.
+Pure: each function returns a file's content in SPA-JSON, the language of PipeWire's files.
 What differs between PipeWire 0.3.65 and later, or WirePlumber 0.4 and 0.5, is written in both ways;
 each version ignores what it does not know.
 """
@@ -45,6 +46,23 @@ wireplumber.profiles = {
 def quote(text: str) -> str:
     """`text` as a string of SPA-JSON, the language of PipeWire's configuration."""
     return json.dumps(text)
+
+
+def client(modules: str) -> str:
+    """A file for `pipewire -c`: a client of the running PipeWire with these modules in it."""
+    return f"""\
+context.properties = {{ log.level = 1 }}
+context.spa-libs = {{
+  audio.convert.* = audioconvert/libspa-audioconvert
+  support.* = support/libspa-support
+}}
+context.modules = [
+  {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}
+  {{ name = libpipewire-module-protocol-native }}
+  {{ name = libpipewire-module-client-node }}
+  {{ name = libpipewire-module-adapter }}
+{modules}]
+"""
 
 
 def _position(channels: int) -> str:

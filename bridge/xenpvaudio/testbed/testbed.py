@@ -219,12 +219,27 @@ class Testbed:
         with (self.directory / f"{name or role}.log").open("ab") as log:
             return subprocess.Popen(
                 [*guard(), sys.executable, "-m", "xenpvaudio", role, *args],
-                env={**env, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
+                env={**env, **self.machine(domid)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for whoever owns the test bed
             )
+
+    def machine(self, domid: int) -> dict[str, str]:
+        """A process's place on the simulated machine, in its environment."""
+        return {SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"}
+
+    def environ(self, domid: int) -> dict[str, str]:
+        """For a command that a user of that domain gives: its PipeWire, and its place on the
+        simulated machine. Of the host, the first guest, or one that was added."""
+        sessions = {guest.domid: guest.session for guest in self.guests}
+        sessions[GUEST_DOMID] = self.guest
+        if domid == 0 and self.host is None:
+            return {**(self._host_environ or {}), **self.machine(domid)}
+        if domid == 0 and self.host is not None:
+            sessions[0] = self.host
+        return {**sessions[domid].env, **self.machine(domid)}
 
     def replace_backend_argument(self, word: str, text: str) -> None:
         """Before the start: for arguments that name something in `directory`."""

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from interop.command import command
 from interop.sound import eventually, noise, write_noise
 from xenpvaudio.aec.configuration import RATE_HZ, SINK, SOURCE
 from xenpvaudio.measure.duplex import published_delay_sec
 from xenpvaudio.testbed.graph_dump import metadata, parse_dump
+from xenpvaudio.testbed.testbed import GUEST_DOMID, Testbed, card_nodes, find_node
 from xenpvaudio.testbed.testbed import SINK as CARD_SINK
 from xenpvaudio.testbed.testbed import SOURCE as CARD_SOURCE
-from xenpvaudio.testbed.testbed import Testbed, card_nodes, find_node
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
 CANCELLER = Path("/usr/lib").glob("*/spa-0.2/aec/libspa-aec-webrtc.so")
@@ -43,16 +44,7 @@ def bed() -> Iterator[Testbed]:
 
 
 def aec(bed: Testbed, *words: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "xenpvaudio", "aec", *words],
-        env={**bed.guest.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout or done.stderr
+    return command(bed, GUEST_DOMID, "aec", *words, status=status)
 
 
 def state(bed: Testbed, status: int = 0) -> dict[str, Any]:

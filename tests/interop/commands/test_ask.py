@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from interop.command import command
 from interop.sound import MICROPHONE, eventually
 from xenpvaudio.testbed.testbed import SOURCE, Testbed, card_nodes, find_node
-from xenpvaudio.xen.connect import SIM_VARIABLE
 
 PROGRAMS = ("pipewire", "notify-send", "dunst", "dunstctl", "Xvfb")
 pytestmark = pytest.mark.skipif(
@@ -111,18 +110,6 @@ def listens(bed: Testbed) -> bool:
     return find_node(bed.host, CAPTURE) is not None
 
 
-def order(bed: Testbed, *words: str) -> str:
-    assert bed.host is not None
-    done = subprocess.run(
-        [sys.executable, "-m", "xenpvaudio", *words],
-        env={**bed.host.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
 def test_without_a_desktop_it_is_denied_in_one_line(bed: Testbed, tmp_path: Path) -> None:
     with recording(bed, tmp_path / "r.wav"):
         eventually(lambda: "nobody can be asked (notify-send: " in bed.log("backend"), "no line")
@@ -146,9 +133,9 @@ def test_each_button_does_what_it_reads(button: str, by: str, bed: Testbed, tmp_
         with recording(bed, tmp_path / "1.wav"):
             eventually(lambda: desktop.questions == 1, "no question")
             assert not listens(bed)
-            assert "denied by the policy, which asks" in order(bed, "mic", "list")
+            assert "denied by the policy, which asks" in command(bed, 0, "mic", "list")
             desktop.press(button)
-            eventually(lambda: by in order(bed, "mic", "list"), "the answer came to nothing")
+            eventually(lambda: by in command(bed, 0, "mic", "list"), "the answer came to nothing")
             if button != "Deny":
                 eventually(lambda: listens(bed), "allowed, and it does not listen")
             assert listens(bed) == (button != "Deny")
@@ -166,6 +153,6 @@ def test_an_order_takes_the_question_off_the_screen(bed: Testbed, tmp_path: Path
     desktop = Desktop(bed, tmp_path)
     with desktop.shown(), recording(bed, tmp_path / "1.wav"):
         eventually(lambda: desktop.questions == 1, "no question")
-        order(bed, "mic", "allow", GUEST)
+        command(bed, 0, "mic", "allow", GUEST)
         eventually(lambda: desktop.questions == 0, "the question stays")
         eventually(lambda: listens(bed), "it does not listen")

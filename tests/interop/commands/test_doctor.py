@@ -17,7 +17,6 @@ from xenpvaudio.control.finding import Finding, Level
 from xenpvaudio.control.machine import Machine
 from xenpvaudio.testbed.session import PipeWireSession
 from xenpvaudio.testbed.testbed import GUEST_DOMID, Testbed, card_nodes
-from xenpvaudio.xen.connect import SIM_VARIABLE
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
@@ -42,20 +41,15 @@ def doctor(env: Mapping[str, str], *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def of_domain(bed: Testbed, session: PipeWireSession, domid: int) -> dict[str, str]:
-    return {**session.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{domid}"}
-
-
 def test_nothing_is_wrong_in_a_guest_that_works(bed: Testbed) -> None:
-    status, out = doctor(of_domain(bed, bed.guest, GUEST_DOMID))
+    status, out = doctor(bed.environ(GUEST_DOMID))
     assert (status, "WRONG" in out) == (0, False), out
     assert "xenpv_sink" in out
     assert "Connected" in out
 
 
 def test_nothing_is_wrong_on_a_host_that_works(bed: Testbed) -> None:
-    assert bed.host is not None
-    status, out = doctor(of_domain(bed, bed.host, 0), "--json")
+    status, out = doctor(bed.environ(0), "--json")
     found = json.loads(out)
     assert status == 0, out
     assert {finding["level"] for finding in found} == {"ok"}
@@ -65,14 +59,14 @@ def test_nothing_is_wrong_on_a_host_that_works(bed: Testbed) -> None:
 def test_a_frontend_that_is_gone_is_missed(bed: Testbed) -> None:
     """Beside the same card, in a PipeWire that has no device of ours."""
     assert bed.host is not None
-    status, out = doctor(of_domain(bed, bed.host, GUEST_DOMID))
+    status, out = doctor({**bed.environ(GUEST_DOMID), **bed.host.env})
     assert status == 1
     assert "there is no device Xen PV Audio in PipeWire" in out
     assert "-> systemctl --user restart xen-pv-audio-frontend" in out
 
 
 def test_no_pipewire_is_one_finding_with_its_command(bed: Testbed, tmp_path: Path) -> None:
-    env = of_domain(bed, bed.guest, GUEST_DOMID) | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    env = bed.environ(GUEST_DOMID) | {"XDG_RUNTIME_DIR": str(tmp_path)}
     env.pop("PIPEWIRE_RUNTIME_DIR", None)
     env.pop("PIPEWIRE_REMOTE", None)
     status, out = doctor(env)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from interop.command import command
 from interop.sound import MICROPHONE, RATE, Recording, eventually, noise, write_noise
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes, find_node
-from xenpvaudio.xen.connect import SIM_VARIABLE
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
@@ -31,25 +31,13 @@ def bed() -> Iterator[Testbed]:
 
 
 def order(bed: Testbed, *arguments: str, status: int = 0) -> str:
-    assert bed.host is not None
-    done = subprocess.run(
-        [sys.executable, "-m", "xenpvaudio", *arguments],
-        env={**bed.host.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:0"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout or done.stderr
+    return command(bed, 0, *arguments, status=status)
 
 
 def backend_connected(bed: Testbed) -> bool:
-    assert bed.host is not None
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "status"],
-        env={**bed.host.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:0"},
+        env=bed.environ(0),
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,6 @@ import pytest
 
 from xenpvaudio.control.query import choices
 from xenpvaudio.testbed.testbed import GUEST_DOMID, SINK, Testbed, card_nodes
-from xenpvaudio.xen.connect import SIM_VARIABLE
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
@@ -28,10 +27,10 @@ def bed() -> Iterator[Testbed]:
         yield bed
 
 
-def query(bed: Testbed, env: Mapping[str, str], domid: int, *arguments: str) -> tuple[int, str]:
+def query(env: Mapping[str, str], *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "query", *arguments],
-        env={**env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{domid}"},
+        env=dict(env),
         capture_output=True,
         text=True,
         check=False,
@@ -41,8 +40,8 @@ def query(bed: Testbed, env: Mapping[str, str], domid: int, *arguments: str) -> 
     return done.returncode, done.stdout
 
 
-def streams(bed: Testbed, env: Mapping[str, str], domid: int) -> list[dict[str, Any]]:
-    status, out = query(bed, env, domid, "--json")
+def streams(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    status, out = query(env, "--json")
     assert status == 0
     (card,) = json.loads(out)
     assert card["name"] == "Xen PV Audio"
@@ -51,7 +50,7 @@ def streams(bed: Testbed, env: Mapping[str, str], domid: int) -> list[dict[str, 
 
 
 def test_a_guest_hears_what_is_configured_and_what_came_of_it(bed: Testbed) -> None:
-    playback, capture = streams(bed, bed.guest.env, GUEST_DOMID)
+    playback, capture = streams(bed.environ(GUEST_DOMID))
     assert (playback["kind"], capture["kind"]) == ("playback", "capture")
     assert playback["configured"]["rates"] == ["44100", "48000"]
     assert playback["configured"]["channels"] == ["1"]
@@ -71,10 +70,10 @@ def test_an_open_stream_says_with_what(bed: Testbed) -> None:
         player.stdin.write(bytes(4 * 48000))
         player.stdin.flush()
         end = time.monotonic() + 20
-        while not (now := streams(bed, bed.guest.env, GUEST_DOMID)[0]["now"]):
+        while not (now := streams(bed.environ(GUEST_DOMID))[0]["now"]):
             assert time.monotonic() < end, "never open"
             time.sleep(0.1)
-        status, out = query(bed, bed.guest.env, GUEST_DOMID)
+        status, out = query(bed.environ(GUEST_DOMID))
         player.kill()
     assert now["channels"] == "1"
     assert int(now["buffer_frames"]) >= int(now["period_frames"]) > 0
@@ -83,15 +82,14 @@ def test_an_open_stream_says_with_what(bed: Testbed) -> None:
 
 
 def test_without_a_pipewire_what_is_configured_is_told(bed: Testbed, tmp_path: Any) -> None:
-    env = {**bed.guest.env, "XDG_RUNTIME_DIR": str(tmp_path)}
-    playback, _ = streams(bed, env, GUEST_DOMID)
+    env = bed.environ(GUEST_DOMID) | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    playback, _ = streams(env)
     assert playback["configured"]["formats"]
     assert playback["negotiated"] == {}
 
 
 def test_a_host_lists_its_guests_cards(bed: Testbed) -> None:
-    assert bed.host is not None
-    status, out = query(bed, bed.host.env, 0)
+    status, out = query(bed.environ(0))
     assert status == 0
     assert out.startswith("/local/domain/1/device/vsnd/0  Xen PV Audio\n")
     assert "    configured  " in out
@@ -101,7 +99,7 @@ def test_a_card_that_cannot_be_read_is_status_1_and_names_the_node(bed: Testbed)
     assert bed.toolstack is not None
     bed.toolstack.create_domain(7, "odd")
     bed.toolstack.attach_vsnd(7, 0, {**card_nodes(), "channels-max": "many"})
-    status, out = query(bed, bed.guest.env, 7)
+    status, out = query(bed.guest.env | bed.machine(7))
     bed.toolstack.destroy_domain(7)
     assert status == 1
     assert 'device/vsnd/0/channels-max = "many"' in out

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,10 +35,10 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
             player.kill()
 
 
-def status(bed: Testbed, env: Mapping[str, str], domid: int, *arguments: str) -> str:
+def status(bed: Testbed, domid: int, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "status", *arguments],
-        env={**env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{domid}", "COLUMNS": "200"},
+        env={**bed.environ(domid), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -48,8 +48,8 @@ def status(bed: Testbed, env: Mapping[str, str], domid: int, *arguments: str) ->
     return done.stdout
 
 
-def card(bed: Testbed, env: Mapping[str, str], domid: int) -> dict[str, Any]:
-    (half,) = json.loads(status(bed, env, domid, "--json"))
+def card(bed: Testbed, domid: int) -> dict[str, Any]:
+    (half,) = json.loads(status(bed, domid, "--json"))
     assert half["domain"] == domid
     assert half["half"] == ("frontend" if domid else "backend")
     assert half["pipewire"] is True
@@ -58,7 +58,7 @@ def card(bed: Testbed, env: Mapping[str, str], domid: int) -> dict[str, Any]:
 
 
 def test_a_guest_is_told_what_its_node_says(bed: Testbed) -> None:
-    found = card(bed, bed.guest.env, GUEST_DOMID)
+    found = card(bed, GUEST_DOMID)
     assert found["state"] == "connected"
     assert found["name"] == "Xen PV Audio"
     playback, capture = found["streams"]
@@ -75,7 +75,7 @@ def test_a_guest_is_told_what_its_node_says(bed: Testbed) -> None:
 
 def test_a_host_is_told_of_each_guest(bed: Testbed) -> None:
     assert bed.host is not None
-    found = card(bed, bed.host.env, 0)
+    found = card(bed, 0)
     assert (found["peer_domain"], found["peer_name"]) == (GUEST_DOMID, "demo-guest")
     assert found["microphone"] is True and found["muted"] is False
     playback, capture = found["streams"]
@@ -83,12 +83,12 @@ def test_a_host_is_told_of_each_guest(bed: Testbed) -> None:
     assert playback["volume_db"] == [0, 0]
     assert 0 < playback["fill_frames"] <= playback["buffer_frames"]
     assert capture["state"] == "closed"
-    later = card(bed, bed.host.env, 0)["streams"][0]
+    later = card(bed, 0)["streams"][0]
     assert later["position_frames"] > playback["position_frames"]
 
 
 def test_people_read_who_plays_and_how_late_it_is(bed: Testbed) -> None:
-    text = status(bed, bed.guest.env, GUEST_DOMID)
+    text = status(bed, GUEST_DOMID)
     assert "frontend of domain 1: PipeWire is there, 1 card" in text
     assert "vsnd/0 Xen PV Audio, by domain 0: connected" in text
     (line,) = [line for line in text.splitlines() if "0/0 playback" in line]
@@ -96,7 +96,7 @@ def test_people_read_who_plays_and_how_late_it_is(bed: Testbed) -> None:
     assert re.search(r"\d+\.\d ms published, host \d+\.\d ms, fill \d+\.\d ms", line)
     assert "pw-play" in line
     assert bed.host is not None
-    text = status(bed, bed.host.env, 0)
+    text = status(bed, 0)
     assert "vsnd/0, for domain 1 (demo-guest): connected; microphone allowed" in text
 
 
@@ -105,7 +105,7 @@ def test_without_rich_the_same_lines_are_plain(bed: Testbed) -> None:
     hidden += "s.find_spec = lambda name: None; s.run_status()"
     done = subprocess.run(
         [sys.executable, "-c", hidden],
-        env={**bed.guest.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST_DOMID}"},
+        env=bed.environ(GUEST_DOMID),
         capture_output=True,
         text=True,
         check=True,
@@ -114,7 +114,7 @@ def test_without_rich_the_same_lines_are_plain(bed: Testbed) -> None:
 
 
 def test_metrics_are_openmetrics_text(bed: Testbed) -> None:
-    lines = status(bed, bed.guest.env, GUEST_DOMID, "--metrics").splitlines()
+    lines = status(bed, GUEST_DOMID, "--metrics").splitlines()
     assert lines[-1] == "# EOF"
     labels = 'half="frontend",peer="0",card="vsnd/0",stream="0/0",direction="playback"'
     figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -132,7 +132,7 @@ def test_metrics_are_openmetrics_text(bed: Testbed) -> None:
 def test_watch_goes_on_until_it_is_interrupted(bed: Testbed) -> None:
     watcher = subprocess.Popen(
         [sys.executable, "-m", "xenpvaudio", "status", "--watch"],
-        env={**bed.guest.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST_DOMID}"},
+        env=bed.environ(GUEST_DOMID),
         stdout=subprocess.PIPE,
         text=True,
     )

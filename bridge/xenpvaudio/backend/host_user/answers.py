@@ -10,9 +10,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from xenpvaudio.engine.report import opened_report, stream_report
 from xenpvaudio.errors import ConfigError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable, quote
-from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.xenbus.states import XenbusState
 
 from ..backend import Backend
@@ -35,8 +35,7 @@ EVERYBODY = "all"
 
 def _stream(stream: BackendStream) -> dict[str, Any]:
     report: dict[str, Any] = {
-        "path": stream.config.path,
-        "direction": "capture" if stream.config.direction is Direction.CAPTURE else "playback",
+        **stream_report(stream.config),
         "state": "closed",
         "host": stream.output_kind,
     }
@@ -45,21 +44,12 @@ def _stream(stream: BackendStream) -> dict[str, Any]:
         return report
     stats = stream.back.stats
     return report | {
+        **opened_report(opened, stats),
         "state": "running" if stream.running else "open",
-        "format": opened.format.xenstore_name,
-        "rate_hz": opened.rate,
-        "channels": opened.channels,
-        "period_frames": opened.period_frames,
-        "buffer_frames": opened.buffer_frames,
-        "fill_frames": stats.delay_frames,
-        "host_delay_frames": round(stats.host_delay_frames, 1),
-        "clock_ppm": round(stats.ppm, 2),
         "position_frames": stats.position_frames,
         "xruns": stats.xruns,
-        "silence_frames": stats.silence_frames,
         "volume_db": [steps / 1000 for steps in stream.mixer.steps],
         "muted": [*stream.mixer.muted],
-        "waits": stats.rests,
     }
 
 

@@ -1,0 +1,34 @@
+"""What both halves report of a stream. Plain values, units in their names; each half adds its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xenpvaudio.sndif.card import StreamConfig
+from xenpvaudio.sndif.codes import Direction
+from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio_native.plane import Stats
+
+
+def stream_report(config: StreamConfig) -> dict[str, str]:
+    """Whether or not it is open."""
+    return {
+        "path": config.path,
+        "direction": "capture" if config.direction is Direction.CAPTURE else "playback",
+    }
+
+
+def opened_report(opened: Config, stats: Stats) -> dict[str, Any]:
+    """While it is open. Without "xruns": a guest's go on over connections."""
+    return {
+        "format": opened.format.xenstore_name,
+        "rate_hz": opened.rate,
+        "channels": opened.channels,
+        "period_frames": opened.period_frames,
+        "buffer_frames": opened.buffer_frames,
+        "fill_frames": stats.delay_frames,
+        "host_delay_frames": round(stats.host_delay_frames, 1),
+        "clock_ppm": round(stats.ppm, 2),
+        "waits": stats.rests,
+        "silence_frames": stats.silence_frames,
+    }
