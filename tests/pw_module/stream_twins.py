@@ -41,6 +41,10 @@ TWINS = {
     "virtual_device_makes_up_for_hours": (
         "test_pw_chance", "back/vdev.c", "    skip_what_is_too_late(v, now);\n", "",
     ),
+    "virtual_device_keeps_its_phase_over_a_suspend": (
+        "test_stream_pair", "back/vdev.c",
+        "        xpa_clock_shift(&b->stream.clock);", "        (void)b;",
+    ),
     "seconds_are_too_late": (
         "test_stream_pair", "back/vdev.c", "NSEC = 10000000000;", "NSEC = 1000000000;",
     ),

@@ -127,6 +127,12 @@ static void capture_tick(struct xpa_vdev *v, uint64_t nsec, uint64_t device_fram
     xpa_back_mark(b, nsec, b->stream.host_frames);
 }
 
+/* Positions go on from where they are: the time between was nobody's. */
+static void shift(struct xpa_back *b) {
+    if (b)
+        xpa_clock_shift(&b->stream.clock);
+}
+
 /* The machine was suspended, or we were stopped, while the clock went on: a card would have played
  * nothing either. To make up for hours would be a minute of work, and nobody else's turn. */
 static void skip_what_is_too_late(struct xpa_vdev *v, uint64_t now_nsec) {
@@ -134,6 +140,8 @@ static void skip_what_is_too_late(struct xpa_vdev *v, uint64_t now_nsec) {
         return;
     double tick = v->quantum_frames * v->nsec_per_frame;
     v->state.ticks = (uint64_t)((double)(now_nsec - v->state.origin_nsec) / tick);
+    shift(v->state.play);
+    shift(v->state.capture);
     if (v->loopback && v->state.frame_bytes > 0)
         forget_history(v);
 }

@@ -40,8 +40,6 @@ static void test_delay_is_true_at_any_drift(void) {
             }
 }
 
-/* Writer and host stand still at random, for longer than the lead: silence is heard, nothing is
- * lost or doubled, and the delay is true again with the next position. */
 /* A machine that stood still for less than the guest has in its buffer: the guest's clock went on.
  */
 static void test_a_device_that_stood_still_makes_up_for_seconds(void) {
@@ -58,6 +56,47 @@ static void test_a_device_that_stood_still_makes_up_for_seconds(void) {
     pair_free(p);
 }
 
+/* For longer than a device makes up for: the machine was suspended, and its clock went on. What the
+ * device had taken is heard; positions go on from there, and the delay is true with the first. */
+static void test_a_device_that_stood_still_for_long_goes_on_where_it_was(void) {
+    enum { QUANTUM = 1024, LEAD = RATE / 2 };
+    struct pair *p = pair_new(QUANTUM, 50, 0, 0, 1.0);
+    struct xpa_back *b;
+    play_open(p, RATE, 480, 480, LEAD, 1);
+    b = p->play.back;
+    run_and_drain_taps(p, 20 * SIM_MSEC);
+    play_start(p, 480);
+    run_and_drain_taps(p, 2 * SIM_SEC); /* the clocks learn the drift */
+    p->play.check_position = true;
+    run_and_drain_taps(p, SIM_SEC);
+    for (int i = 0; i < 3; i++) {
+        uint64_t before = b->stream.host_frames, positions = p->play.positions;
+        sim_now += 30 * SIM_SEC + (uint64_t)i * 7 * SIM_MSEC;
+        for (int ms = 1; ms <= 400; ms++) {
+            run_and_drain_taps(p, SIM_MSEC);
+            if (b->stream.host_frames == before)
+                continue; /* it has not ticked yet */
+            double heard = truth(p), position = xpa_back_position(b, sim_now);
+            CHECK(fabs(position - heard) < 1.1, "%d ms later: position %f, heard %f", ms, position,
+                  heard);
+        }
+        CHECK(b->stream.host_frames - before < RATE, "%llu frames were made up for",
+              (unsigned long long)(b->stream.host_frames - before));
+        CHECK(p->play.positions - positions >= 400 * RATE / 1000 / 480 - 3, "%llu positions",
+              (unsigned long long)(p->play.positions - positions));
+        run_and_drain_taps(p, SIM_SEC);
+    }
+    p->play.check_prediction = true;
+    run_and_drain_taps(p, SIM_SEC);
+    CHECK(p->play.worst_prediction_frames < 3, "prediction off by %f frames",
+          p->play.worst_prediction_frames);
+    CHECK_EQ(p->play.starved, 0);
+    check_played(p);
+    pair_free(p);
+}
+
+/* Writer and host stand still at random, for longer than the lead: silence is heard, nothing is
+ * lost or doubled, and the delay is true again with the next position. */
 static void test_stalls_lose_nothing_and_keep_the_delay_true(void) {
     uint64_t seed = 17;
     for (int round = 0; round < 12; round++) {
@@ -181,6 +220,7 @@ static void test_loopback_returns_nothing_of_another_format(void) {
 int main(void) {
     test_delay_is_true_at_any_drift();
     test_a_device_that_stood_still_makes_up_for_seconds();
+    test_a_device_that_stood_still_for_long_goes_on_where_it_was();
     test_stalls_lose_nothing_and_keep_the_delay_true();
     test_restarts_keep_every_frame();
     test_loopback_returns_after_delay_plus_quantum();
