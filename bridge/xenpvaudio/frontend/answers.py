@@ -44,6 +44,7 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         "lead_frames": stats.lead_frames,
         "event_way_usec": round(stats.transport_nsec / 1e3, 1),
         "callback_usec": round(stats.callback_nsec / 1e3, 1),
+        "dropped_frames": stats.dropped_frames,
         "xruns": stream.xruns.total,
         "last_xrun_sec": stream.xruns.last_ago_sec(asyncio.get_running_loop().time()),
     }
