@@ -63,6 +63,11 @@ async def _serve(role: str, body: Body) -> None:
     lock = InstanceLock(role, domain.domid)
     # It reconnects by itself, and every watch then fires anew.
     domain.store.on_lost = lambda error: log.error("%s: waiting for it to come back", error)
+    domain.store.on_slow = lambda answers, seconds: log.warning(
+        "XenStore is slow: it took %.1f s for %d answers, and cards connect so much later",
+        seconds,
+        answers,
+    )
     running = await body(domain)
     control = ControlServer(socket_path(role, domain.domid), running.answers)
     await control.start()
@@ -101,6 +106,7 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         text = runtime_directory() / f"xen-pv-audio-aec-{domain.domid}.conf"
         canceller = Canceller(partial(ends_of, frontend), state_file("aec.json"), text)
         canceller.run()
+        engine.watch_session_manager(lambda _event: canceller.renew())
 
         async def stop() -> None:
             await canceller.stop()

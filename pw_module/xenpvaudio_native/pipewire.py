@@ -26,6 +26,7 @@ class PwEventKind(IntEnum):
     STATE = lib.XPA_PW_EVENT_STATE
     VOLUME = lib.XPA_PW_EVENT_VOLUME
     CARD = lib.XPA_PW_EVENT_CARD
+    MANAGER = lib.XPA_PW_EVENT_MANAGER
 
 
 class StreamState(IntEnum):
@@ -120,6 +121,10 @@ class Pipewire:
     def disconnect(self) -> None:
         """After freeing every node and stream of this connection."""
         lib.xpa_pw_disconnect(self.handle)
+
+    def answers(self) -> bool:
+        """Whether the daemon has answered what the call before asked; if so, asks again."""
+        return bool(lib.xpa_pw_answers(self.handle))
 
     def fileno(self) -> int:
         return int(lib.xpa_pw_fd(self.handle))

@@ -226,6 +226,8 @@ def store_trouble(role: str, **what: object) -> Broken:
         slow = "store_delay_sec" in what
         if slow:
             yield
+            if role == "backend":  # until then its state is what the killed one has left
+                eventually(lambda: place.store_state(BACK) != "4", place.state)
             machine_states(place)
         else:
             time.sleep(1.5)

@@ -50,7 +50,7 @@ class Recovery:
             yield "the node is another one"
         if fault.node and not self.applications_lived:
             yield "an application has ended"
-        if fault.goes_on and self.played_sec is not None:
+        if fault.goes_on and fault.node and self.played_sec is not None:
             yield "sound stopped"
         if self.click > 1.0:
             yield f"a click, {self.click:.2f} times as loud as the signal"
@@ -123,7 +123,7 @@ def measure(place: Place, name: str) -> Recovery:
         broke = [ear.frames, 0]
         place.start_applications()
     times: list[float | None] = [None, None]
-    if fault.goes_on:
+    if fault.goes_on and fault.node:
         if not sounds(ear, broke[0]):
             place.wait_sound()
             times[0] = time.monotonic() - mended

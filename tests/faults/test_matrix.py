@@ -14,7 +14,7 @@ import pytest
 
 from witness import runs_that_count
 
-from .matrix import DAILY
+from .matrix import DAILY, FAULTS
 from .place import Place
 from .recovery import HEAD, line, measure
 from .rounds import POLICY, leaks
@@ -68,6 +68,12 @@ def test_a_fault_is_survived(places: Places, name: str) -> None:
 
     (found,) = runs_that_count(run, lambda found: not found, 1, 3, STALL_NSEC)
     assert not found
+
+
+def test_each_fault_is_told_or_it_is_said_why_nobody_can() -> None:
+    for name, fault in FAULTS.items():
+        told, untold = bool(fault.log and fault.words), bool(fault.unsaid)
+        assert told != untold, name
 
 
 def test_rounds_of_connecting_leave_nothing() -> None:

@@ -74,7 +74,7 @@ NODE = [
     "node/graph.c",
     "node/lead.c",
 ]
-CONNECTION = ["pipewire/core.c", "pipewire/library.c"]
+CONNECTION = ["pipewire/core.c", "pipewire/events.c", "pipewire/library.c"]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of

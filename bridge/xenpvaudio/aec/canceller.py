@@ -72,6 +72,11 @@ class Canceller:
         if self._work is None:
             self._text.unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Another process takes its place at the next look, and is another device for a session
+        manager that would not link this one."""
+        self._between = None
+
     def answer(self, question: Mapping[str, Any], user: int) -> dict[str, Any]:
         """{"order": "enable", "disable" or "status", "before": {...}}. `before`: whatever disable
         is to give back, as it was before the first enable."""

@@ -297,5 +297,9 @@ class BackendDevice(XenbusDevice):
         )
 
     def _failed(self, error: XenPvAudioError) -> None:
-        self.log.warning("%s", error)
-        self.feed(Local.GONE if isinstance(error, PeerGoneError) else Local.ERROR)
+        if isinstance(error, PeerGoneError):
+            self.log.warning("%s: waiting for another one", error)
+            self.feed(Local.GONE)
+        else:
+            self.log.warning("%s: its card is closed, and offered again", error)
+            self.feed(Local.ERROR)

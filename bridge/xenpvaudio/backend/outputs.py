@@ -247,6 +247,7 @@ class _PipewirePort:
 
     def set_active(self, active: bool) -> None:
         self._active = active
+        self._engine.need_pipewire(self._id, active)
         if self._host is not None:
             self._host.set_active(active)
             self._seen(streaming=self._streaming)

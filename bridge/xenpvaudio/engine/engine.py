@@ -19,6 +19,8 @@ from xenpvaudio.errors import UnavailableError, XenPvAudioError, internal_error
 from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Budget, Notice, Plane
 
+from .heartbeat import Heartbeat
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -65,8 +67,10 @@ class Engine:
         self._notice_owners: dict[int, _Owner[Notice]] = {}
         self._event_owners: dict[int, _Owner[PwEvent]] = {}
         self._pipewire_watchers: list[Callable[[bool], None]] = []
+        self._manager_watchers: list[Callable[[PwEvent], None]] = []
         self._budgets: WeakValueDictionary[int, Budget] = WeakValueDictionary()
         self._reconnecting: asyncio.TimerHandle | None = None
+        self._heartbeat = Heartbeat(self._pipewire_answers, log)
         self._loop = asyncio.get_running_loop()
         if application_name is None:
             self.plane.start_thread()
@@ -99,6 +103,7 @@ class Engine:
     def forget(self, any_id: int) -> None:
         self._notice_owners.pop(any_id, None)
         self._event_owners.pop(any_id, None)
+        self._heartbeat.need(any_id, False)
 
     def hand(self, notice: Notice) -> None:
         """To its owner, who may have put it off."""
@@ -113,6 +118,11 @@ class Engine:
 
     def unwatch_pipewire(self, watcher: Callable[[bool], None]) -> None:
         self._pipewire_watchers.remove(watcher)
+
+    def watch_session_manager(self, watcher: Callable[[PwEvent], None]) -> None:
+        """Called when one has started anew that links no device whose ports it finds made: make
+        devices anew then."""
+        self._manager_watchers.append(watcher)
 
     def connect_pipewire(self) -> None:
         """Raises UnavailableError if no daemon answers."""
@@ -141,6 +151,19 @@ class Engine:
         self.pipewire.disconnect()
         self._reconnecting = self._loop.call_later(RECONNECT_SEC, self.keep_pipewire)
 
+    def need_pipewire(self, any_id: int, needed: bool) -> None:
+        """Whether that stream or node has sound to pass: meanwhile a PipeWire that does not answer
+        is told of."""
+        self._heartbeat.need(any_id, needed)
+
+    def _pipewire_answers(self) -> bool:
+        """One that is gone has been told of."""
+        return self.pipewire is None or not self.pipewire_up or self.pipewire.answers()
+
+    def _manager_started(self, event: PwEvent) -> None:
+        for watcher in tuple(self._manager_watchers):
+            _Owner(watcher, log_failure, "a session manager's return").serve(event)
+
     def _tell_watchers(self, up: bool) -> None:
         for watcher in tuple(self._pipewire_watchers):
             _Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
@@ -154,6 +177,8 @@ class Engine:
         for event in self.pipewire.dispatch():
             if event.kind is PwEventKind.LOST:
                 self._lost(event.text)
+            elif event.kind is PwEventKind.MANAGER:
+                self._manager_started(event)
             elif owner := self._event_owners.get(event.id):
                 owner.serve(event)
 
@@ -172,6 +197,7 @@ class Engine:
 
     def close(self) -> None:
         """After every stream is detached and every node freed."""
+        self._heartbeat.stop()
         if self._reconnecting:
             self._reconnecting.cancel()
         self._loop.remove_reader(self.plane.fileno())

@@ -1,4 +1,4 @@
-"""What both halves report of a stream. Plain values, units in their names; each half adds its own."""
+"""What both halves report of a stream; each adds its own. Plain values, units in their names."""
 
 from __future__ import annotations
 

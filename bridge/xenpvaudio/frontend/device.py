@@ -24,6 +24,7 @@ from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.discovery import Discovery
 from xenpvaudio.xenbus.nodes import parse_domid, read_nodes, read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
+from xenpvaudio_native.pipewire import PwEvent
 
 from .card import TITLE, SoundCard, title
 from .link import FrontLink
@@ -188,7 +189,7 @@ class FrontendDevice(XenbusDevice):
             return
         if self._complaint_of_stream != str(error):
             self._complaint_of_stream = str(error)
-            self.log.warning("%s", error)
+            self.log.warning("%s: connecting anew", error)
         now = self._loop.time()
         self._recovery_sec = max(now, self._recovery_sec + RETRY_SEC)
         self._recovery = self._loop.call_later(self._recovery_sec - now, self.feed, Local.ERROR)
@@ -263,6 +264,7 @@ class Frontend:
         self._ticker: asyncio.TimerHandle | None = None
         self._still = StandStill(TICK_SEC)
         engine.watch_pipewire(self._pipewire_changed)
+        engine.watch_session_manager(self._manager_started)
 
     def run(self) -> None:
         self._discovery.run()
@@ -298,6 +300,14 @@ class Frontend:
     def _pipewire_changed(self, up: bool) -> None:
         for device in self.devices.values():
             device.pipewire_changed(up)
+
+    def _manager_started(self, _event: PwEvent) -> None:
+        log.info(
+            "WirePlumber has started anew and would link nothing to sink and source as it finds "
+            "them: they are made anew for it"
+        )
+        self._pipewire_changed(False)
+        self._pipewire_changed(True)
 
     def _tick(self) -> None:
         for device in self.devices.values():

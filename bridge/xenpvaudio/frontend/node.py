@@ -335,6 +335,7 @@ class FrontendStream:
     def tick(self) -> None:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""
         stats = None
+        self._engine.need_pipewire(self.id, self.opened is not None)
         if self.link is not None:
             self.link.check()
         if self.link is not None and self.opened is not None:

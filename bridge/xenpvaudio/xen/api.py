@@ -22,6 +22,7 @@ PAGE_BYTES = 4096
 T = TypeVar("T")
 Names: TypeAlias = list[str]
 LostCallback: TypeAlias = Callable[["XenStoreError"], None]
+SlowCallback: TypeAlias = Callable[[int, float], None]
 WatchCallback: TypeAlias = Callable[[str], None]
 
 
@@ -142,6 +143,8 @@ class Watch(Protocol):
 class XenStore(Nodes, Protocol):
     on_lost: LostCallback | None
     """Told once for each time the connection breaks."""
+    on_slow: SlowCallback | None
+    """Told now and then while answers are waited for: how many, and seconds for them together."""
 
     @property
     def domid(self) -> int: ...

@@ -47,16 +47,18 @@ WRITE_REQUESTS = 4  # a transaction's
 _ATTEMPTS = (Action.CONNECT, Action.PUBLISH)
 # What ended a connection, for people. Errors, and a guest that died, were told when found.
 _ENDED = {
-    XenbusState.UNKNOWN: "the other end is gone from XenStore",
-    XenbusState.INITIALISING: "the other end has started anew",
-    XenbusState.INIT_WAIT: "the other end has started anew",
-    XenbusState.RECONFIGURING: "the other end starts anew",
-    XenbusState.CLOSING: "the other end closes the connection",
-    XenbusState.CLOSED: "the other end has closed the connection",
-    Local.CHANGED: "the other end has started anew",
-    Local.REMOVED: "removed from XenStore",
-    Local.OFFLINE: "unplugged",
+    XenbusState.UNKNOWN: "the other end is gone from XenStore: waiting for it to return",
+    XenbusState.INITIALISING: "the other end has started anew: connecting again",
+    XenbusState.INIT_WAIT: "the other end has started anew: connecting again",
+    XenbusState.RECONFIGURING: "the other end starts anew: waiting for it",
+    XenbusState.CLOSING: "the other end closes the connection: waiting for it to return",
+    XenbusState.CLOSED: "the other end has closed the connection: waiting for it to return",
+    Local.CHANGED: "the other end has started anew: connecting again",
+    Local.REMOVED: "removed from XenStore: the card is gone",
+    Local.OFFLINE: "unplugged: the card is gone",
 }
+# How a device is found that nobody serves, and whoever served it has closed it.
+_AT_REST = (XenbusState.UNKNOWN, XenbusState.INITIALISING, XenbusState.CLOSED)
 
 
 class XenbusDevice(ABC):
@@ -101,11 +103,26 @@ class XenbusDevice(ABC):
         self.feed(Local.START)
         self._task = asyncio.create_task(self._work(), name=self.where)
         try:
+            self._tell_of_predecessor()
             self._own_watch = self.store.watch(f"{self.directory}/{STATE}", self._own_changed)
             self._watch_peer()
         except XenStoreError as error:
             log.error("%s: %s", self.where, error)
             self.feed(Local.REMOVED)  # and found again
+
+    def _tell_of_predecessor(self) -> None:
+        """In the log, if whoever served the device before has left it as it was: there was a gap
+        then for which nobody else is to blame."""
+        try:
+            left = parse_state(self.store.get(f"{self.directory}/{STATE}"))
+        except PeerProtocolError:
+            return  # nonsense: our own state is written over it
+        if left not in _AT_REST:
+            self.log.info(
+                "%s: left in state %s by a program that was killed: connecting anew",
+                self.where,
+                left.name.replace("_", "").lower(),
+            )
 
     def feed(self, event: Local) -> None:
         """One that is due already is not due twice."""

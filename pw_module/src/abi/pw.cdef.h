@@ -13,6 +13,8 @@ enum {
     XPA_PW_EVENT_STATE = 3,  /* node or host: a[0] pw_stream_state, text: error */
     XPA_PW_EVENT_VOLUME = 4, /* host: somebody changed volume or mute, see xpa_pw_host_volumes */
     XPA_PW_EVENT_CARD = 5,   /* card: see xpa_card_read */
+    /* A session manager has started anew that links no node whose ports it finds made. */
+    XPA_PW_EVENT_MANAGER = 6,
 };
 
 struct xpa_pw_event {
@@ -46,6 +48,8 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
 int xpa_pw_connect(struct xpa_pw *pw);
 void xpa_pw_disconnect(struct xpa_pw *pw);
 void xpa_pw_free(struct xpa_pw *pw);
+/* Whether the daemon has answered the question before (at first: true), and then asks again. */
+int xpa_pw_answers(struct xpa_pw *pw);
 int xpa_pw_fd(struct xpa_pw *pw);
 void xpa_pw_clear_fd(struct xpa_pw *pw);
 int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event);

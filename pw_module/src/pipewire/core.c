@@ -2,7 +2,6 @@
 #include "pipewire/core.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -93,42 +92,6 @@ struct pw_properties *xpa_pw_properties(const char *const *keys, const char *con
     return properties;
 }
 
-void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
-                 const char *text) {
-    if (pw->locked.event_count == pw->locked.event_room) {
-        uint32_t room = pw->locked.event_room ? 2 * pw->locked.event_room : 64;
-        struct xpa_pw_event *more = realloc(pw->locked.events, room * sizeof *more);
-        if (!more)
-            return;
-        pw->locked.events = more;
-        pw->locked.event_room = room;
-    }
-    struct xpa_pw_event *event = &pw->locked.events[pw->locked.event_count++];
-    *event = (struct xpa_pw_event){.kind = kind, .id = id, .a = {a0, a1, a2}};
-    if (text)
-        snprintf(event->text, sizeof event->text, "%s", text);
-    uint64_t one = 1;
-    ssize_t written = write(pw->event_fd, &one, sizeof one);
-    (void)written; /* EAGAIN: it is readable already */
-}
-
-int xpa_pw_next_event(struct xpa_pw *pw, struct xpa_pw_event *event) {
-    XPA_PW_LOCKED(pw);
-    if (pw->locked.event_count == 0)
-        return 0;
-    *event = pw->locked.events[0];
-    memmove(&pw->locked.events[0], &pw->locked.events[1], --pw->locked.event_count * sizeof *event);
-    return 1;
-}
-
-void xpa_pw_forget(struct xpa_pw *pw, uint32_t id) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < pw->locked.event_count; i++)
-        if (pw->locked.events[i].id != id)
-            pw->locked.events[kept++] = pw->locked.events[i];
-    pw->locked.event_count = kept;
-}
-
 static void on_core_error(void *data, uint32_t id, int seq, int result, const char *message) {
     struct xpa_pw *pw = data;
     (void)seq;
@@ -136,7 +99,28 @@ static void on_core_error(void *data, uint32_t id, int seq, int result, const ch
         xpa_pw_post(pw, XPA_PW_EVENT_LOST, 0, result, 0, 0, message);
 }
 
-static const struct pw_core_events CORE_EVENTS = {PW_VERSION_CORE_EVENTS, .error = on_core_error};
+static void on_core_done(void *data, uint32_t id, int seq) {
+    struct xpa_pw *pw = data;
+    if (id == PW_ID_CORE && seq == pw->locked.asked_seq)
+        pw->locked.asked = false;
+}
+
+static const struct pw_core_events CORE_EVENTS = {
+    PW_VERSION_CORE_EVENTS,
+    .done = on_core_done,
+    .error = on_core_error,
+};
+
+int xpa_pw_answers(struct xpa_pw *pw) {
+    XPA_PW_LOCKED(pw);
+    if (pw->locked.asked)
+        return 0;
+    if (pw->locked.core) {
+        pw->locked.asked_seq = pw_core_sync(pw->locked.core, PW_ID_CORE, 0);
+        pw->locked.asked = pw->locked.asked_seq >= 0;
+    }
+    return 1;
+}
 
 static void on_plane(void *data, int fd, uint32_t mask) {
     struct xpa_pw *pw = data;
@@ -221,6 +205,7 @@ void xpa_pw_disconnect(struct xpa_pw *pw) {
     spa_hook_remove(&pw->locked.core_listener);
     pw_core_disconnect(pw->locked.core);
     pw->locked.core = NULL;
+    pw->locked.asked = false;
 }
 
 void xpa_pw_free(struct xpa_pw *pw) {

@@ -27,8 +27,13 @@ struct xpa_pw {
     struct {
         struct pw_core *core;
         struct spa_hook core_listener;
+        bool asked; /* a question that is not answered yet, and its number */
+        int asked_seq;
         struct pw_registry *registry;
         struct spa_hook registry_listener;
+        struct pw_proxy *manager; /* see pipewire/manager.c */
+        struct spa_hook manager_listener;
+        bool manager_seen, manager_known;
         struct spa_list leaving; /* see pipewire/leaving.c */
         struct spa_source *leaving_event, *leaving_timer;
         struct xpa_pw_event *events; /* a growing ring */
@@ -63,6 +68,10 @@ void xpa_pw_forget(struct xpa_pw *pw, uint32_t id);
 /* From now on `links_nsec` is kept, until the connection ends. With the lock. */
 void xpa_pw_watch_links(struct xpa_pw *pw);
 void xpa_pw_unwatch_links(struct xpa_pw *pw);
+
+/* An object of the graph: the session manager that made it may be another one. With the lock. */
+void xpa_pw_manager_global(struct xpa_pw *pw, const char *type, const struct spa_dict *properties);
+void xpa_pw_manager_forget(struct xpa_pw *pw);
 
 /* Ends a stream that has no listener any more, now or a little later. With the lock. */
 void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream);

@@ -12,9 +12,10 @@ static void note(struct xpa_pw *pw) {
 
 static void on_global(void *data, uint32_t id, uint32_t permissions, const char *type,
                       uint32_t version, const struct spa_dict *properties) {
-    (void)id, (void)permissions, (void)version, (void)properties;
+    (void)id, (void)permissions, (void)version;
     if (spa_streq(type, PW_TYPE_INTERFACE_Link))
         note(data);
+    xpa_pw_manager_global(data, type, properties);
 }
 
 /* Of what kind it was is not said. */
@@ -38,6 +39,7 @@ void xpa_pw_watch_links(struct xpa_pw *pw) {
 void xpa_pw_unwatch_links(struct xpa_pw *pw) {
     if (!pw->locked.registry)
         return;
+    xpa_pw_manager_forget(pw);
     spa_hook_remove(&pw->locked.registry_listener);
     pw_proxy_destroy((struct pw_proxy *)pw->locked.registry);
     pw->locked.registry = NULL;

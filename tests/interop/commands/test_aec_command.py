@@ -136,6 +136,25 @@ def test_it_comes_back_with_its_process_and_with_the_frontend(bed: Testbed) -> N
     eventually(lambda: not processes(bed), "it outlives its frontend")
 
 
+def test_a_session_manager_that_starts_anew_links_what_is_played_into_it(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    """WirePlumber before 0.5 does so with devices only that it has not found there."""
+    aec(bed, "enable")
+    eventually(lambda: there(bed), "it is not there")
+    os.kill(bed.guest.pids()["wireplumber"], signal.SIGKILL)
+    bed.guest.restart("wireplumber")
+    file = write_noise(tmp_path / "noise.wav", noise(RATE, 2) * 60, 2)
+    with bed.guest.popen(["pw-play", "--target", SINK, str(file)]) as player:
+        try:
+            eventually(
+                lambda: (bed.node(CARD_SINK) or {}).get("xenpv.state") == "running",
+                "nothing plays into the card",
+            )
+        finally:
+            player.kill()
+
+
 def test_without_a_frontend_it_says_what_to_start(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "aec", "status"],

@@ -21,6 +21,7 @@ from xenpvaudio.xen.api import (
     ConflictError,
     LostCallback,
     Names,
+    SlowCallback,
     StoreGoneError,
     T,
     Txn,
@@ -29,6 +30,7 @@ from xenpvaudio.xen.api import (
     XenStoreError,
 )
 
+from .waits import Waits
 from .xs_link import CONNECT_ERRORS, Link, Op, UnixLink, XenbusLink
 from .xs_requests import Requests, number, path_bytes, text
 
@@ -114,7 +116,8 @@ class PyxsStore:
     """api.XenStore over a connection made by `connect` (a pyxs PacketConnection).
 
     `call_soon`: default, the running asyncio loop's call_soon_threadsafe at the time of watch().
-    `on_lost` is posted the same way, or called from the link's thread if no loop was ever known.
+    `on_lost` and `on_slow` are posted the same way, or called from the thread that finds it if no
+    loop was ever known.
     """
 
     def __init__(
@@ -127,6 +130,8 @@ class PyxsStore:
         timeout_sec: float = TIMEOUT_SEC,
     ) -> None:
         self.on_lost: LostCallback | None = None
+        self.on_slow: SlowCallback | None = None
+        self._waits = Waits()
         self._connect = connect
         self._reconnect = reconnect
         self._call_soon = call_soon
@@ -261,6 +266,7 @@ class PyxsStore:
 
     def _new_link(self) -> Link:
         link = Link(self._connect(), self._on_event, self._on_death)
+        link.on_answer = self._answered
         try:
             link.start()
         except CONNECT_ERRORS:
@@ -306,13 +312,20 @@ class PyxsStore:
             except XenStoreError as error:
                 self._report(error)
 
+    def _answered(self, waited_sec: float) -> None:
+        slow = self._waits.add(time.monotonic(), waited_sec)
+        if slow is not None and self.on_slow is not None:
+            self._tell(self.on_slow, *slow)
+
     def _report(self, error: XenStoreError) -> None:
-        if self.on_lost is None:
-            return
+        if self.on_lost is not None:
+            self._tell(self.on_lost, error)
+
+    def _tell(self, whom: Callable[..., None], *what: object) -> None:
         if self._call_soon is not None:
-            post(self._call_soon, self.on_lost, error)
+            post(self._call_soon, whom, *what)
         else:
-            self.on_lost(error)
+            whom(*what)
 
 
 def open_socket(

@@ -19,6 +19,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -126,6 +127,8 @@ class Link(Router):  # type: ignore[misc]
         self._on_death = on_death
         self._ids = itertools.count(first_request_id)
         self._answers: dict[int, _Answer] = {}
+        self.on_answer: Callable[[float], None] | None = None
+        """Told how many seconds each answer was waited for, those included that never came."""
         self.failure: Exception | None = None
         """Why the link is dead; None while it lives."""
         self._ending = False
@@ -148,7 +151,11 @@ class Link(Router):  # type: ignore[misc]
                 del self._answers[request_id]
                 self._die(error)
                 self._raise_if_dead()
-        if not answer.ready.wait(timeout_sec):
+        began_sec = time.monotonic()
+        answered = answer.ready.wait(timeout_sec)
+        if self.on_answer is not None:
+            self.on_answer(time.monotonic() - began_sec)
+        if not answered:
             with self.send_lock:
                 self._answers.pop(request_id, None)
             raise StoreGoneError(f"XenStore gave no answer within {timeout_sec:g} s")
