@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from typing import Any
 
 from xenpvaudio.errors import UnavailableError
@@ -24,6 +24,14 @@ class Profile(IntFlag):
     INPUT = lib.XPA_PROFILE_INPUT
 
 
+class Available(IntEnum):
+    """Whether something can be heard by a route: abi/card.cdef.h, XPA_AVAILABLE_*."""
+
+    UNKNOWN = lib.XPA_AVAILABLE_UNKNOWN
+    NO = lib.XPA_AVAILABLE_NO
+    YES = lib.XPA_AVAILABLE_YES
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A node's way to the ear. `volumes`: linear, one a channel, 1 to MAX_CHANNELS of them; `name`
@@ -35,6 +43,7 @@ class Route:
     volumes: tuple[float, ...]
     mute: bool = False
     latency_offset_nsec: int = 0
+    available: Available = Available.YES
 
     @property
     def profile(self) -> Profile:
@@ -105,11 +114,16 @@ class GuestCard:
             tuple(r.volumes[i] for i in range(r.channels)),
             bool(r.mute),
             r.latency_offset_nsec,
+            Available(r.available),
         )
 
     def set_channels(self, index: int, channels: int) -> None:
         """Of a route's volume; those that are new are as loud as the others."""
         lib.xpa_card_set_channels(self.handle, index, channels)
+
+    def set_available(self, index: int, available: Available) -> None:
+        """Of a route; clients are told at once."""
+        lib.xpa_card_set_available(self.handle, index, available)
 
     def free(self) -> None:
         """After the nodes that have its id."""
@@ -120,6 +134,7 @@ class GuestCard:
 
 def _fill(c_route: Any, route: Route) -> None:
     c_route.capture = route.capture
+    c_route.available = route.available
     c_route.name = _cut(route.name, len(c_route.name))
     c_route.description = _cut(route.description, len(c_route.description))
     c_route.channels = len(route.volumes)

@@ -105,6 +105,7 @@ class Stats:
     events: int
     events_skipped: int
     xruns: int
+    last_xrun_nsec: int
     silence_frames: int
     cycles: int
     deferred: int
@@ -114,6 +115,7 @@ class Stats:
     delay_frames: int
     lead_frames: int
     published_frames: int
+    true_frames: float
     quantum_frames: int
     quantum_rate: int
     callback_nsec: int
@@ -121,6 +123,7 @@ class Stats:
     host_delay_frames: float
     host_delay_max_frames: float
     transport_nsec: int
+    jitter_nsec: int
     rests: int
     running: int
     driving: int

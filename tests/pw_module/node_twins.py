@@ -67,6 +67,10 @@ NODE_TWINS = {
         "test_pw_cycle", "node/lead.c",
         "    n->lead.surplus_frames += less;", "",
     ),
+    "node_counts_a_cycles_own_frames_as_ahead_of_it": (
+        "test_pw_cycle", "node/lead.c",
+        "(double)f->stream.written_frames - there", "(double)f->stream.written_frames + frames",
+    ),
     "node_shrinks_the_lead_under_a_follower": (
         "test_pw_cycle", "node/lead.c",
         "n->lead.surplus_frames == 0 || is_followed(n)", "n->lead.surplus_frames == 0",

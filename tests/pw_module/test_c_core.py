@@ -57,6 +57,7 @@ PROGRAMS = [
     ("test_front_threads", FRONT, THREAD),
     ("test_clock", ["time/clock.c"], MEMORY),
     ("test_converter", ["time/converter.c"], MEMORY),
+    ("test_jitter", [], MEMORY),
     ("test_margin", ["time/margin.c"], MEMORY),
     ("test_overdue", ["time/overdue.c"], MEMORY),
 ]
@@ -112,6 +113,10 @@ def test_c_program_passes(name: str, sources: list[str], sanitizer: str, tmp_pat
 # (program, sources, sanitizer, file, what is changed, into what). Each text occurs exactly once,
 # so that an edit of the source cannot silently switch a twin off.
 TWINS = {
+    "jitter_counts_what_all_are_late_by": (
+        "test_jitter", [], "", "base/jitter.h",
+        "late_nsec - j->mean_nsec;", "late_nsec;",
+    ),
     "clock_phase_correction_inverted": (
         "test_clock", ["time/clock.c"], "", "time/clock.c",
         "c->ref_phase += gain_phase * error;", "c->ref_phase -= gain_phase * error;",

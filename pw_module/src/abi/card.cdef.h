@@ -13,9 +13,17 @@ enum {
     XPA_PROFILE_DUPLEX = 3,
 };
 
+/* Whether something can be heard by a route: SPA_PARAM_AVAILABILITY_*. */
+enum {
+    XPA_AVAILABLE_UNKNOWN = 0,
+    XPA_AVAILABLE_NO = 1,
+    XPA_AVAILABLE_YES = 2,
+};
+
 /* Route n is that of the node with "card.profile.device" n. */
 struct xpa_card_route {
     int32_t capture;
+    uint32_t available;
     char name[64], description[192];
     uint32_t channels; /* at most 64, as in volumes */
     float volumes[64]; /* linear */
@@ -39,4 +47,6 @@ struct xpa_card *xpa_card_new(struct xpa_pw *pw, uint32_t id, const char *const 
 void xpa_card_read(struct xpa_card *card, struct xpa_card_state *state);
 void xpa_card_read_route(struct xpa_card *card, uint32_t index, struct xpa_card_route *route);
 void xpa_card_set_channels(struct xpa_card *card, uint32_t index, uint32_t channels);
+/* Clients are told at once. */
+void xpa_card_set_available(struct xpa_card *card, uint32_t index, uint32_t available);
 void xpa_card_free(struct xpa_card *card);

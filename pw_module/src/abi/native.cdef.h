@@ -53,6 +53,7 @@ struct xpa_stats {
     uint64_t events;
     uint64_t events_skipped; /* the event page was full */
     uint64_t xruns;          /* times that silence was inserted because data came too late */
+    uint64_t last_xrun_nsec; /* when the last one was, CLOCK_MONOTONIC; 0: there was none */
     uint64_t silence_frames;
     uint64_t cycles;   /* graph cycles driven or followed, or host cycles */
     uint64_t deferred; /* cycles held back because the one before was not finished */
@@ -62,6 +63,7 @@ struct xpa_stats {
     int64_t delay_frames;      /* written - heard */
     uint64_t lead_frames;      /* frontend: written ahead of the position when a cycle starts */
     uint64_t published_frames; /* frontend: the delay that applications are told */
+    double true_frames;        /* frontend: the delay that the last cycle really had */
     uint64_t quantum_frames;
     uint64_t quantum_rate;
     uint64_t callback_nsec; /* thread CPU time of the last audio callback */
@@ -69,6 +71,7 @@ struct xpa_stats {
     double host_delay_frames;
     double host_delay_max_frames;
     uint64_t transport_nsec; /* frontend: an event's way to us, estimated */
+    uint64_t jitter_nsec;    /* how unevenly events arrive (frontend), or the host's cycles do */
     uint64_t rests; /* times that the peer had to wait, having asked for too much at once */
     uint32_t running;
     uint32_t driving;

@@ -26,6 +26,7 @@
 #include "xen/ring.h"
 #include "xen/sndif.h"
 #include "base/budget.h"
+#include "base/jitter.h"
 #include "base/tap.h"
 #include "time/timeline.h"
 
@@ -59,6 +60,7 @@ struct xpa_back_stream {
     uint16_t first_event_id;     /* what link.event_id was at OPEN */
     struct xpa_timeline timeline;
     struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
+    struct xpa_jitter jitter;   /* of the host's marks */
     uint64_t hold_nsec;         /* capture: how far the position stays behind the microphone */
     uint32_t hold_frames;       /* the same */
     uint64_t delay_window_nsec; /* start of the window of host_delay_max */

@@ -137,7 +137,8 @@ uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
         bool begins = xpa_timeline_gap(&s->timeline, s->host_frames + n, frames - n);
         if (s->running && !s->paused && s->timeline.valid) {
             b->stats.silence_frames += frames - n;
-            b->stats.xruns += begins; /* once when the guest's data ends, not every cycle after */
+            if (begins) /* once when the guest's data ends, not every cycle after */
+                xpa_stats_xrun(&b->stats, xpa_now_nsec());
         }
     }
     s->host_frames += frames;
@@ -152,7 +153,7 @@ void xpa_back_missed(struct xpa_back *b, uint32_t frames) {
     xpa_timeline_gap(&s->timeline, s->host_frames, frames);
     s->host_frames += frames;
     if (s->running && s->timeline.valid)
-        b->stats.xruns++;
+        xpa_stats_xrun(&b->stats, xpa_now_nsec());
 }
 
 void xpa_back_pull_nothing(struct xpa_back *b, void *target, uint32_t frames) {

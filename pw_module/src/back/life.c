@@ -178,6 +178,7 @@ static void do_open(const struct xpa_command *command) {
     free(o); /* the one allocation that changes hands: before a guest hears anything of it */
     xpa_clock_init(&b->stream.clock, &(struct xpa_clock_config){.rate = c.rate});
     b->stats.delay_frames = 0;
+    b->stats.jitter_nsec = 0;
     b->stats.written_frames = b->stats.position_frames = 0;
     b->stats.host_delay_max_frames = 0;
 }

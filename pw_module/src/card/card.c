@@ -279,6 +279,14 @@ void xpa_card_set_channels(struct xpa_card *card, uint32_t index, uint32_t chann
     renewed(card, XPA_CARD_ROUTE, XPA_CARD_ROUTE);
 }
 
+void xpa_card_set_available(struct xpa_card *card, uint32_t index, uint32_t available) {
+    XPA_PW_LOCKED(card->pw);
+    if (card->routes[index].available == available)
+        return;
+    card->routes[index].available = available;
+    renewed(card, XPA_CARD_ENUM_ROUTE, XPA_CARD_ROUTE);
+}
+
 void xpa_card_free(struct xpa_card *card) {
     if (!card)
         return;

@@ -10,6 +10,11 @@
 
 #include "card/card.h"
 
+_Static_assert((int)XPA_AVAILABLE_UNKNOWN == (int)SPA_PARAM_AVAILABILITY_unknown &&
+                   (int)XPA_AVAILABLE_NO == (int)SPA_PARAM_AVAILABILITY_no &&
+                   (int)XPA_AVAILABLE_YES == (int)SPA_PARAM_AVAILABILITY_yes,
+               "the same numbers");
+
 /* Mixers take names like these apart to pair outputs with inputs. */
 static const struct {
     const char *name, *description;
@@ -127,7 +132,7 @@ static struct spa_pod *route_param(const struct xpa_card *card, struct spa_pod_b
                         SPA_PARAM_ROUTE_name, SPA_POD_String(route->name),
                         SPA_PARAM_ROUTE_description, SPA_POD_String(route->description),
                         SPA_PARAM_ROUTE_priority, SPA_POD_Int(100), SPA_PARAM_ROUTE_available,
-                        SPA_POD_Id(SPA_PARAM_AVAILABILITY_yes), 0);
+                        SPA_POD_Id(route->available), 0);
     add_info(b, route->capture);
     add_profiles(card, b, xpa_card_direction(route));
     spa_pod_builder_add(b, SPA_PARAM_ROUTE_devices,

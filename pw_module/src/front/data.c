@@ -69,7 +69,7 @@ static void skip_unread(struct xpa_front *f, uint64_t end_frames) {
         end_frames > s->config.buffer_frames ? end_frames - s->config.buffer_frames : 0;
     if (s->read_frames >= oldest)
         return;
-    f->stats.xruns++;
+    xpa_stats_xrun(&f->stats, xpa_now_nsec());
     f->stats.dropped_frames += oldest - s->read_frames;
     s->read_frames = oldest;
 }

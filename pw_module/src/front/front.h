@@ -16,6 +16,7 @@
 #define XPA_FRONT_FRONT_H
 
 #include "base/budget.h"
+#include "base/jitter.h"
 #include "time/clock.h"
 #include "time/margin.h"
 #include "plane/plane.h"
@@ -62,7 +63,8 @@ struct xpa_front_stream {
     uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
-    bool timed; /* the clock runs in the backend's time, not in ours */
+    bool timed;               /* the clock runs in the backend's time, not in ours */
+    struct xpa_jitter jitter; /* of the events' arrival */
 };
 
 struct xpa_front {

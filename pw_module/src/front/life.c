@@ -245,6 +245,9 @@ static void do_open(const struct xpa_command *command) {
     s->position_frames = 0;
     s->stopping = s->started = false;
     s->host_frames = s->host_frames_max = 0;
+    s->jitter = (struct xpa_jitter){0};
+    f->stats.true_frames = 0;
+    f->stats.jitter_nsec = 0;
     f->lead.offset_frames = f->lead.resampler_frames = 0;
     f->stats.lead_frames = f->stats.published_frames = f->lead.frames;
     xpa_front_time_init(f, false); /* the first event shows what the backend says */

@@ -91,7 +91,7 @@ static void resume_from_drain(struct xpa_pw_node *n) {
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     if (f->stream.starved && !n->state.was_starved && !n->state.draining) {
-        f->stats.xruns++;
+        xpa_stats_xrun(&f->stats, now_nsec);
         xpa_lead_grow(n, now_nsec);
     }
     n->state.was_starved = f->stream.starved;
@@ -165,6 +165,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, ui
         f->stats.dropped_frames += frames - room;
         frames = room;
     }
+    xpa_lead_measure(n, frames);
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
     if (n->io.position && (n->state.driving || n->follow.synced)) {
         double late_nsec = (double)(int64_t)(now_nsec - n->io.position->clock.nsec);
@@ -194,11 +195,12 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uin
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
         xpa_lead_used(n, (double)f->lead.margin.frames - left, now_nsec);
+        xpa_lead_measure(n, frames);
         xpa_front_get(f, data->data, frames);
     } else {
         give_silence(&n->state.format, data->data, frames, frame_bytes);
         if (xpa_node_usable(n) && n->state.running && (n->state.driving || n->follow.synced)) {
-            f->stats.xruns++;
+            xpa_stats_xrun(&f->stats, now_nsec);
             f->stats.silence_frames += frames;
             xpa_lead_grow(n, now_nsec);
         }

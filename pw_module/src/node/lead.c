@@ -136,3 +136,14 @@ void xpa_lead_tell(struct xpa_front *f) {
         f->lead.ticket = xpa_plane_notify(f->plane, XPA_NOTICE_LATENCY, f->id, 0, NULL);
     f->lead.unread = true;
 }
+
+void xpa_lead_measure(const struct xpa_pw_node *n, uint32_t frames) {
+    struct xpa_front *f = n->state.front;
+    if (!n->io.position || !f->stream.positioned || !xpa_front_time_locked(f))
+        return;
+    double there = xpa_front_position_at(f, n->io.position->clock.nsec);
+    double delay = f->direction == XPA_PLAYBACK
+                       ? (double)f->stream.written_frames - there
+                       : there - (double)(f->stream.read_frames + frames) + host_age(f);
+    f->stats.true_frames = delay + f->lead.resampler_frames;
+}

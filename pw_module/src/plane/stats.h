@@ -21,6 +21,7 @@
     FIELD(uint64_t, events)                                                                        \
     FIELD(uint64_t, events_skipped)                                                                \
     FIELD(uint64_t, xruns)                                                                         \
+    FIELD(uint64_t, last_xrun_nsec)                                                                \
     FIELD(uint64_t, silence_frames)                                                                \
     FIELD(uint64_t, cycles)                                                                        \
     FIELD(uint64_t, deferred)                                                                      \
@@ -30,6 +31,7 @@
     FIELD(int64_t, delay_frames)                                                                   \
     FIELD(uint64_t, lead_frames)                                                                   \
     FIELD(uint64_t, published_frames)                                                              \
+    FIELD(double, true_frames)                                                                     \
     FIELD(uint64_t, quantum_frames)                                                                \
     FIELD(uint64_t, quantum_rate)                                                                  \
     FIELD(uint64_t, callback_nsec)                                                                 \
@@ -37,6 +39,7 @@
     FIELD(double, host_delay_frames)                                                               \
     FIELD(double, host_delay_max_frames)                                                           \
     FIELD(uint64_t, transport_nsec)                                                                \
+    FIELD(uint64_t, jitter_nsec)                                                                   \
     FIELD(uint64_t, rests)                                                                         \
     FIELD(uint32_t, running)                                                                       \
     FIELD(uint32_t, driving)
@@ -55,6 +58,12 @@ _Static_assert(sizeof(struct xpa_stats) == 0 XPA_STATS(XPA_SUM_FIELD), "no figur
 
 static inline void xpa_stats_copy(struct xpa_live_stats *live, struct xpa_stats *copy) {
     XPA_STATS(XPA_COPY_FIELD)
+}
+
+/* Somebody's data came too late. */
+static inline void xpa_stats_xrun(struct xpa_live_stats *live, uint64_t now_nsec) {
+    live->xruns++;
+    live->last_xrun_nsec = now_nsec;
 }
 
 #endif

@@ -263,6 +263,38 @@ static void test_cleared_byte_ends_a_stream_that_is_watched(void) {
     test_cleared_byte(false, true, false);
 }
 
+/* Half of what every second one is later by. */
+static void test_jitter_is_how_unevenly_the_host_runs(void) {
+    static const int directions[] = {XPA_PLAYBACK, XPA_CAPTURE};
+    for (int i = 0; i < 2; i++) {
+        struct rig *r = rig_open(directions[i]);
+        rig_host_start(r, 256, 3 * SIM_MSEC, 100);
+        CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+        sim_run(r->plane, 5000 * SIM_MSEC);
+        CHECK(r->back->stats.jitter_nsec < 1000, "%llu ns",
+              (unsigned long long)r->back->stats.jitter_nsec);
+        r->uneven_nsec = 200000;
+        sim_run(r->plane, 15000 * SIM_MSEC);
+        double usec = (double)r->back->stats.jitter_nsec / 1e3;
+        CHECK(fabs(usec - 100) < 10, "%f us", usec);
+        rig_free(r);
+    }
+}
+
+static void test_the_last_xrun_has_its_time(void) {
+    struct rig *r = rig_open(XPA_PLAYBACK);
+    rig_host_start(r, 48, 0, 0);
+    CHECK_EQ(rig_write(r, 0, 1, 480), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    CHECK_EQ(r->back->stats.last_xrun_nsec, 0);
+    uint64_t before = sim_now;
+    sim_run(r->plane, 100 * SIM_MSEC);
+    CHECK_EQ(r->back->stats.xruns, 1);
+    uint64_t at = r->back->stats.last_xrun_nsec - before;
+    CHECK(at >= 10 * SIM_MSEC && at <= 13 * SIM_MSEC, "after %llu ns", (unsigned long long)at);
+    rig_free(r);
+}
+
 int main(void) {
     test_transfers_are_checked();
     test_full_fifo_is_no_space();
@@ -303,5 +335,7 @@ int main(void) {
     test_host_awake_since_open_starts_at_once_and_exactly();
     test_start_is_answered_though_the_host_never_wakes();
     test_close_while_start_waits_answers_and_goes_on();
+    test_jitter_is_how_unevenly_the_host_runs();
+    test_the_last_xrun_has_its_time();
     return check_close();
 }

@@ -220,6 +220,24 @@ static void test_the_age_of_captured_frames_steps(void) {
     }
 }
 
+/* An exponential, cut at four times its mean, deviates by 0.92 of that; what all are late by, and
+ * the drift of the clocks, are none of it. */
+static void test_jitter_is_how_unevenly_events_arrive(void) {
+    for (int says_when = 0; says_when < 2; says_when++) {
+        struct world w;
+        world_init(&w, says_when);
+        w.late_msec = 0.2;
+        w.drift_ppm = 20;
+        run(&w, 0, 30, 30);
+        double usec = (double)w.play.stats.jitter_nsec / 1e3;
+        CHECK(fabs(usec - 184) < 40, "%f us", usec);
+        w.late_msec = 0;
+        run(&w, 30, 60, 60);
+        usec = (double)w.play.stats.jitter_nsec / 1e3;
+        CHECK(usec < 10, "%f us though all take the same way", usec);
+    }
+}
+
 /* Streams of one backend share what they learn; of two, never: their clocks have nothing in common.
  */
 static void test_each_backend_has_its_own_clock(void) {
@@ -245,5 +263,6 @@ int main(void) {
     test_a_suspended_guest_goes_on();
     test_garbage_in_the_bytes();
     test_the_age_of_captured_frames_steps();
+    test_jitter_is_how_unevenly_events_arrive();
     return check_close();
 }

@@ -121,6 +121,8 @@ static void test_a_lead_that_grew_comes_back_unheard(void) {
         sim_run(w->plane, 5 * SIM_MSEC);
         CHECK(before - w->front->lead.frames <= 4, "%u at once", before - w->front->lead.frames);
         CHECK_EQ(w->front->lead.published_frames, w->front->lead.frames);
+        double untrue = w->front->stats.true_frames - w->front->lead.published_frames;
+        CHECK(fabs(untrue) < 8, "what is told is %f frames off", untrue); /* two steps */
         steps += before != w->front->lead.frames;
         double late = (double)(w->position.clock.nsec - nsec) * RATE / 1e9 -
                       (double)(w->position.clock.position - position);
@@ -182,6 +184,8 @@ static void test_a_follower_does_not_hear_how_long_the_host_holds(void) {
             resyncs = w->front->stats.resyncs;
         } else if (i > 100) {
             CHECK_EQ(w->front->stream.read_frames, read + QUANTUM);
+            CHECK(fabs(w->front->stats.true_frames - told) < 2, "%f frames, told %u",
+                  w->front->stats.true_frames, told);
             CHECK_EQ(w->front->stats.resyncs, resyncs);
         }
         read = w->front->stream.read_frames;

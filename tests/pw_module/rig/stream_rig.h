@@ -37,6 +37,7 @@ struct rig {
     struct sim_actor tick;
     uint32_t quantum_frames;
     uint64_t latency_nsec, origin_nsec, ticks;
+    uint64_t uneven_nsec; /* every second cycle is said to be so much later than it is */
     double nsec_per_frame;
     int32_t *log;
     uint64_t log_frames;
@@ -91,6 +92,7 @@ static inline void rig_tick(struct sim_actor *actor) {
     struct rig *r = actor->data;
     struct xpa_back *b = r->back;
     uint64_t nsec = rig_frame_nsec(r, (double)(r->ticks * r->quantum_frames));
+    uint64_t uneven_nsec = r->ticks % 2 ? r->uneven_nsec : 0;
     r->ticks++;
     actor->at_nsec = rig_frame_nsec(r, (double)(r->ticks * r->quantum_frames));
     xpa_back_collect(b, sim_now);
@@ -104,12 +106,12 @@ static inline void rig_tick(struct sim_actor *actor) {
     r->log_frames += r->quantum_frames;
     if (r->direction == XPA_PLAYBACK) {
         xpa_back_pull(b, r->log + before, r->quantum_frames);
-        xpa_back_mark(b, nsec + r->latency_nsec, before);
+        xpa_back_mark(b, nsec + r->latency_nsec + uneven_nsec, before);
     } else { /* handed over when the last of them is `latency` old */
         for (uint32_t i = 0; i < r->quantum_frames; i++)
             r->log[before + i] = ++r->next_captured;
         xpa_back_push(b, r->log + before, r->quantum_frames, r->latency_nsec);
-        xpa_back_mark(b, nsec - r->latency_nsec, r->log_frames);
+        xpa_back_mark(b, nsec - r->latency_nsec + uneven_nsec, r->log_frames);
     }
 }
 
