@@ -123,7 +123,7 @@ def _query(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from .control.status import run_status
+    from .control.status.command import run_status
 
     return run_status(as_json=arguments.json, as_metrics=arguments.metrics, watch=arguments.watch)
 

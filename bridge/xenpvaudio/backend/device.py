@@ -161,11 +161,24 @@ class BackendDevice(XenbusDevice):
             if stream.running:
                 self._started(stream.config)
 
+    def silence(self, muted: bool) -> None:
+        """The host's user orders it: also streams that the host's mixer has otherwise by now."""
+        for stream in self.streams.values():
+            stream.silence(muted)
+
+    @property
+    def budgets_met(self) -> dict[str, int]:
+        """Of the whole guest, by the policy's keys."""
+        return self._guest.budgets_met
+
+    def denied(self, stream: StreamConfig) -> bool:
+        """Whether it gets silence instead of the microphone."""
+        capture = stream.direction is Direction.CAPTURE
+        return self._spec(capture=capture) != self.policy.output
+
     def _started(self, stream: StreamConfig) -> None:
         """What a capture stream gets instead of the microphone is not asked about."""
-        capture = stream.direction is Direction.CAPTURE
-        denied = self._spec(capture=capture) != self.policy.output
-        if denied and self.policy.ask_microphone:
+        if self.denied(stream) and self.policy.ask_microphone:
             who = Asker(self.key, self._frontend_id, self.domain_name, self.has_uuid)
             self._consent.wanted(who)
 
@@ -179,8 +192,12 @@ class BackendDevice(XenbusDevice):
         """ConfigError if it is none, or more than the policy allows."""
         card = parse_card(nodes, where=self.peer)
         count = sum(1 for _ in card.streams)
-        self._usage.check_card(self._devid, count, self.policy, self.peer)
-        check_card(card, self.policy, self.peer)
+        try:
+            self._usage.check_card(self._devid, count, self.policy, self.peer)
+            check_card(card, self.policy, self.peer)
+        except ConfigError as error:
+            self._usage.note(error)
+            raise
         return card
 
     async def _connect(self) -> None:

@@ -25,6 +25,15 @@ class Guest:
         self.opens = OpenPace()
         self.budget = engine.budget(domid)
 
+    @property
+    def budgets_met(self) -> dict[str, int]:
+        """How often it wanted more than the policy lets it have, by the policy's keys."""
+        paces = {
+            "max-opens-per-sec": self.opens.waits,
+            "max-xenstore-per-sec": self.pace.holds,
+        }
+        return {key: count for key, count in (self.usage.met | paces).items() if count}
+
     def hold_to(self, policy: DomainPolicy) -> None:
         """From now on that is what holds for it."""
         self.pace.limit(policy.max_xenstore_burst, policy.max_xenstore_per_sec)

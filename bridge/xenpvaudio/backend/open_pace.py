@@ -16,6 +16,8 @@ class OpenPace:
 
     def __init__(self) -> None:
         self._due_sec = float("-inf")
+        self.waits = 0
+        """How many had to wait."""
         defaults = DomainPolicy()
         self.limit(defaults.max_opens_burst, defaults.max_opens_per_sec)
 
@@ -26,4 +28,6 @@ class OpenPace:
     def wait_sec(self, now_sec: float) -> float:
         """How long the OPEN that came now has to wait; asked once for each."""
         self._due_sec = max(self._due_sec, now_sec - self._burst_sec) + self._interval_sec
-        return max(0.0, self._due_sec - now_sec)
+        wait_sec = max(0.0, self._due_sec - now_sec)
+        self.waits += wait_sec > 0
+        return wait_sec

@@ -48,8 +48,13 @@ class Identity:
 
 
 class Port(Protocol):
-    """The host side of one open stream."""
+    """The host side of one open stream. `muted`: as it is on the host, whoever did it; None where
+    there is nothing to mute, or not yet. `complaint`: why there is no sound, in words."""
 
+    @property
+    def muted(self) -> bool | None: ...
+    @property
+    def complaint(self) -> str: ...
     def set_active(self, active: bool) -> None: ...
     def apply(self, mixer: Mixer) -> None:
         """Sets volumes and mute on the host."""
@@ -125,7 +130,8 @@ class _PipewirePort:
         self._id = engine.new_id()
         self._host: HostNode | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._complaint = ""
+        self.complaint = ""
+        self.muted: bool | None = None
         # First what can fail: a port that nobody got must not be connected when PipeWire returns,
         # since its stream may be freed by then.
         if engine.pipewire_up:
@@ -177,6 +183,7 @@ class _PipewirePort:
 
     def _disconnect(self) -> None:
         self._end_patience()
+        self.muted = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -194,8 +201,8 @@ class _PipewirePort:
         if self._host is None:
             return
         if event.kind is PwEventKind.VOLUME:
-            linear, muted = self._host.volumes()
-            if not muted and len(linear) == self._config.channels:
+            linear, self.muted = self._host.volumes()
+            if not self.muted and len(linear) == self._config.channels:
                 self._mixer.host_changed(linear)
         elif event.kind is PwEventKind.STATE and not event.lost_node:
             self._seen(streaming=event.streaming)
@@ -208,7 +215,7 @@ class _PipewirePort:
         """Whether a device takes its sound now, or gives it some."""
         self._streaming = streaming
         if streaming:
-            self._complaint = ""
+            self.complaint = ""
             self._unlinked_sec = UNLINKED_SEC
         if streaming or not self._active:
             self._end_patience()
@@ -228,8 +235,8 @@ class _PipewirePort:
 
     def _complain(self, why: str) -> None:
         """Once, until sound flows again: a host without a device has every node refused."""
-        if why != self._complaint:
-            self._complaint = why
+        if why != self.complaint:
+            self.complaint = why
             self._identity.log.warning(
                 "%s %s: %s", self._identity.domain, self._identity.stream, why
             )
@@ -346,6 +353,9 @@ class VirtualOutput:
 
 
 class _VirtualPort:
+    muted = None
+    complaint = ""
+
     def __init__(
         self,
         device: VirtualDevice,

@@ -28,25 +28,26 @@ from xenpvaudio.sndif.hwparams import Config
 HOST_RATE = 48000
 
 
-def _too_much(what: str, number: int, limit: int, key: str) -> ConfigError:
-    return ConfigError(
-        f"{what} {number} is more than the policy allows, {limit}",
-        hint=f"raise {key} in the policy file",
-    )
+class CeilingError(ConfigError):
+    """A guest wants more than the policy lets it have; `key`: the policy's."""
+
+    def __init__(self, message: str, key: str, change: str = "raise") -> None:
+        super().__init__(message, hint=f"{change} {key} in the policy file")
+        self.key = key
 
 
-def _too_little(what: str, number: int, limit: int, key: str) -> ConfigError:
-    return ConfigError(
-        f"{what} {number} is less than the policy allows, {limit}",
-        hint=f"lower {key} in the policy file",
-    )
+def _too_much(what: str, number: int, limit: int, key: str) -> CeilingError:
+    return CeilingError(f"{what} {number} is more than the policy allows, {limit}", key)
+
+
+def _too_little(what: str, number: int, limit: int, key: str) -> CeilingError:
+    return CeilingError(f"{what} {number} is less than the policy allows, {limit}", key, "lower")
 
 
 def check_card(card: Card, policy: DomainPolicy, where: str) -> None:
     """ConfigError for the first stream that could ask for more than it may have."""
     for stream in card.streams:
-        rates = stream.rates
-        rate = rates.max if isinstance(rates, Interval) else max(rates)
+        rate = highest_rate(stream)
         name = f"{where}/{stream.path}:"
         if rate > policy.max_rate:
             raise _too_much(f"{name} sample rate", rate, policy.max_rate, "max-rate")
@@ -106,6 +107,18 @@ def tick_frames(wanted_frames: int, rate: int, policy: DomainPolicy) -> int:
     return max(wanted_frames, as_long_frames, -(-rate // policy.max_events_per_sec))
 
 
+def highest_rate(stream: StreamConfig) -> int:
+    """That its card allows."""
+    return stream.rates.max if isinstance(stream.rates, Interval) else max(stream.rates)
+
+
+def most_need_frames(stream: StreamConfig) -> int:
+    """What a host may be said to need: never more than half of what the guest's buffer can be, for
+    a stream that may crackle beats none."""
+    sample_bytes = max((fmt.sample_bytes or 1 for fmt in stream.formats), default=1)
+    return max(1, stream.buffer_bytes // (stream.channels.max * sample_bytes) // 2)
+
+
 def limited_buffer_bytes(stream: StreamConfig, policy: DomainPolicy) -> int:
     """What queries of this stream are answered by."""
     return min(stream.buffer_bytes, policy.max_buffer_bytes)
@@ -123,6 +136,12 @@ class Usage:
     memory_bytes: dict[object, int] = field(default_factory=dict)  # of each open stream
     events_per_sec: dict[object, int] = field(default_factory=dict)  # likewise
     samples_per_sec: dict[object, int] = field(default_factory=dict)
+    met: dict[str, int] = field(default_factory=dict)  # ceilings by their keys, and how often
+
+    def note(self, error: ConfigError) -> None:
+        """Something was refused."""
+        if isinstance(error, CeilingError):
+            self.met[error.key] = self.met.get(error.key, 0) + 1
 
     def check_card(self, devid: str, streams: int, policy: DomainPolicy, where: str) -> None:
         """ConfigError if this guest has cards or streams enough without this one."""
@@ -132,9 +151,9 @@ class Usage:
         total = streams + sum(others)
         if total > policy.max_streams:
             beside = f" ({total} with its other cards)" if others else ""
-            raise ConfigError(
+            raise CeilingError(
                 f"{where} has {streams} streams{beside}, policy allows {policy.max_streams}",
-                hint="raise max-streams in the policy file",
+                "max-streams",
             )
 
     def add_memory(

@@ -37,7 +37,7 @@ from .buffers import read_page, write_buffer
 from .guest import Guest
 from .mixing import StreamMixer
 from .outputs import Identity, Output, Port
-from .policy import check_open, limited_buffer_bytes
+from .policy import check_open, highest_rate, limited_buffer_bytes, most_need_frames
 from .recorder import Recorder
 from .rings import Rings, Transport
 
@@ -85,13 +85,14 @@ class BackendStream:
         self.config = replace(
             self._card_config, buffer_bytes=limited_buffer_bytes(config, self._policy)
         )
-        self._output = output
+        self.output = output
         self._identity = identity
         self.where = where
         self._record = record
         self._on_error = on_error
         self._on_start = on_start
         self.opened: Config | None = None
+        self.last_error = ""  # of an OPEN, in words; empty since there was a good one
         self.running = False  # between the guest's START and its STOP
         self._port: Port | None = None
         self._recorder: Recorder | None = None
@@ -135,9 +136,7 @@ class BackendStream:
         await self._detached.wait()
         self._engine.forget(self.id)
         if rests := self.back.stats.rests:
-            log.info(
-                "%s: had to wait %d times: the guest asked for too much at once", self.where, rests
-            )
+            log.info("%s: had to wait %d times: it asked for too much", self.where, rests)
         self.back.free()
         self._rings.close()
 
@@ -180,9 +179,9 @@ class BackendStream:
             self._policy = policy
             limited = limited_buffer_bytes(self._card_config, policy)
             self.config = replace(self._card_config, buffer_bytes=limited)
-        if output is self._output:
+        if output is self.output:
             return
-        self._output = output
+        self.output = output
         if self.opened is None:
             return
         self._close_port()
@@ -191,8 +190,12 @@ class BackendStream:
             self._stay_awake()
 
     @property
-    def output_kind(self) -> str:
-        return self._output.kind
+    def port(self) -> Port | None:
+        return self._port
+
+    def silence(self, muted: bool) -> None:
+        """The host's user orders it, whatever the host's mixer has by now."""
+        self._mixing.silence(muted)
 
     def _triggered(self, running: bool) -> None:
         self.running = running
@@ -258,41 +261,39 @@ class BackendStream:
     def _need_frames(self, rate: int) -> int:
         """The shortest buffer that covers what the host takes ahead: as measured while a stream
         runs, as the output estimates before."""
-        rates = self.config.rates
-        highest = max(rates) if isinstance(rates, tuple) else rates.max
-        rate = min(rate, highest)
+        rate = min(rate, highest_rate(self.config))
         measured = self.back.stats.host_delay_max_frames if self.opened else 0.0
-        need = round(measured) or self._output.need_frames(rate)
-        frame_bytes = self.config.channels.max * max(
-            (fmt.sample_bytes or 1 for fmt in self.config.formats), default=1
-        )
-        # never more than the guest's buffer can be: a stream that may crackle beats none
-        return min(need, max(1, self.config.buffer_bytes // frame_bytes // 2))
+        need = round(measured) or self.output.need_frames(rate)
+        return min(need, most_need_frames(self.config))
 
     def _open(self, request: packets.OpenRequest) -> Status:
         status = stream_rules.validate_open(request, self._card_config)
         if status is not Status.OK:
-            self._log.warning("%s: OPEN refused: %s", self.where, request)
-            return status
+            return self._refused(request, status)
         config = stream_rules.opened_config(request)
         try:
             check_open(config, self._policy)
         except ConfigError as error:
-            self._log.warning("%s: OPEN refused: %s", self.where, error)
-            return Status.EINVAL
+            return self._refused(error, Status.EINVAL)
         self._close_stream()
         try:
-            device_bytes = self._output.memory_bytes(config.rate)
+            device_bytes = self.output.memory_bytes(config.rate)
             capture = self.config.direction is Direction.CAPTURE
             self._usage.add_memory(self, config, device_bytes, self._policy, capture)
             self._usage.add_load(self, config, self._policy)
         except ConfigError as error:
             self._usage.drop(self)
-            self._log.warning("%s: OPEN refused: %s", self.where, error)
-            return Status.ENOMEM
+            return self._refused(error, Status.ENOMEM)
         status = self._open_checked(request, config)
         if status is not Status.OK:
             self._usage.drop(self)
+        return status
+
+    def _refused(self, why: object, status: Status, level: int = logging.WARNING) -> Status:
+        self.last_error = f"OPEN refused: {why}"
+        self._log.log(level, "%s: %s", self.where, self.last_error)
+        if isinstance(why, ConfigError):
+            self._usage.note(why)
         return status
 
     def _open_checked(self, request: packets.OpenRequest, config: Config) -> Status:
@@ -306,17 +307,14 @@ class BackendStream:
             playback = self.config.direction is Direction.PLAYBACK
             buffer = self._domain.grants.map(self._frontend_id, refs, read_only=playback)
         except (PeerGoneError, PeerProtocolError) as error:
-            self._log.warning("%s: OPEN refused: %s", self.where, error)
-            return Status.EINVAL
+            return self._refused(error, Status.EINVAL)
         except GrantLimitError as error:
-            self._log.error("%s: %s", self.where, error)
-            return Status.ENOMEM
+            return self._refused(error, Status.ENOMEM, logging.ERROR)
         try:
             self.back.open(stream_format(config, buffer.address))
         except UnavailableError as error:
-            self._log.error("%s: OPEN refused: %s", self.where, error)
             buffer.close()
-            return Status.ENOMEM
+            return self._refused(error, Status.ENOMEM, logging.ERROR)
         self._start_stream(config, buffer)
         return Status.OK
 
@@ -324,6 +322,7 @@ class BackendStream:
         """The data loop has the stream: its host side, and its recording."""
         self._buffer = buffer
         self.opened = config
+        self.last_error = ""
         self._mixing.begin(config.channels)
         self._open_port(config)
         if self._record is not None:
@@ -343,9 +342,10 @@ class BackendStream:
 
     def _open_port(self, config: Config) -> None:
         try:
-            self._port = self._output.open(self.back, config, self._identity, self.mixer)
+            self._port = self.output.open(self.back, config, self._identity, self.mixer)
         except XenPvAudioError as error:
-            self._log.error("%s: no host stream: %s", self.where, error)
+            self.last_error = f"no host stream: {error}"
+            self._log.error("%s: %s", self.where, self.last_error)
         else:
             self._port.set_active(True)
             self._rest_after(UNUSED_SEC)

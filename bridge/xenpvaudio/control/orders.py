@@ -1,9 +1,15 @@
-"""The commands mic, mute and unmute: the host's user orders, the running backend carries out."""
+"""The commands mic, mute and unmute: the host's user orders, the running backend carries out.
+
+What is told of a guest that is silenced, or no longer, is how its streams really are in the host's
+mixer, a moment later.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from xenpvaudio.errors import ConfigError
@@ -23,6 +29,34 @@ def _order(machine: Machine, guest: str, *, always: bool, **what: bool) -> list[
     ]
 
 
+# PipeWire tells of what was set within milliseconds.
+SETTLE_SEC = 2.0
+LOOK_SEC = 0.05
+
+
+def _cards(machine: Machine) -> Iterator[dict[str, Any]]:
+    for half in ask_all({"ask": "status"}, machine.environ, "backend"):
+        yield from half["cards"]
+
+
+def _otherwise(machine: Machine, names: list[str], muted: bool) -> dict[str, list[str]]:
+    """Streams that the host's mixer has otherwise than ordered, in words, by their guest."""
+    deadline_sec = time.monotonic() + SETTLE_SEC
+    while True:
+        odd: dict[str, list[str]] = {}
+        for card in _cards(machine):
+            for stream in card["streams"]:
+                runs = stream["state"] == "running" and card["peer_name"] in names
+                if runs and stream["muted_on_host"] is (not muted):
+                    by = " by the guest itself" if all(stream["muted"]) else ""
+                    text = "is still heard" if muted else f"is still muted{by}"
+                    where = f"{card['card']}/{stream['path']}"
+                    odd.setdefault(card["peer_name"], []).append(f"{where} {text}")
+        if not odd or time.monotonic() >= deadline_sec:
+            return odd
+        time.sleep(LOOK_SEC)
+
+
 def run_order(
     guest: str,
     *,
@@ -32,7 +66,8 @@ def run_order(
     machine: Machine | None = None,
     out: TextIO | None = None,
 ) -> int:
-    """`guest`: name, number, UUID or "all". What it holds for is printed."""
+    """`guest`: name, number, UUID or "all". What it holds for is printed; 1 if one who is to be
+    silent is still heard."""
     machine, out = machine or Machine(), out or sys.stdout
     words, what = [], {}
     if microphone is not None:
@@ -45,11 +80,13 @@ def run_order(
         raise ConfigError("nothing is ordered")
     names = _order(machine, guest, always=always, **what)
     lasting = ", from now on" if always else ", until the backend is restarted"
+    odd = {} if muted is None else _otherwise(machine, names, muted)
     for name in names:
-        print(printable(f"{name}: {', '.join(words)}{lasting}"), file=out)
+        told = "; ".join([", ".join(words) + lasting, *odd.get(name, ())])
+        print(printable(f"{name}: {told}"), file=out)
     if not names:
         print("no guest has a card here", file=out)
-    return 0
+    return 1 if muted and odd else 0
 
 
 def run_mic_list(
@@ -69,8 +106,7 @@ def run_mic_list(
                 for stream in card["streams"]
             ),
         }
-        for half in ask_all({"ask": "status"}, machine.environ, "backend")
-        for card in half["cards"]
+        for card in _cards(machine)
     ]
     if as_json:
         print(json.dumps(guests, indent=2), file=out)

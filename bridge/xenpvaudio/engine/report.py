@@ -29,6 +29,7 @@ def opened_report(opened: Config, stats: Stats) -> dict[str, Any]:
         "fill_frames": stats.delay_frames,
         "host_delay_frames": round(stats.host_delay_frames, 1),
         "clock_ppm": round(stats.ppm, 2),
+        "jitter_usec": round(stats.jitter_nsec / 1e3, 1),
         "waits": stats.rests,
         "silence_frames": stats.silence_frames,
     }

@@ -1,5 +1,5 @@
 """What a guest's user may ask a running frontend: the answers of its control socket. Plain values,
-units in their names."""
+units in their names; what each says is in the manual page, STATUS AS JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from xenpvaudio.engine.report import opened_report, stream_report
 from xenpvaudio.logs.quoting import printable
+from xenpvaudio.sndif.volume import STEPS_PER_DB, to_steps
 from xenpvaudio.xenbus.states import XenbusState
 
 from .device import Frontend, FrontendDevice
@@ -25,11 +26,22 @@ STATES = {
 }
 
 
+def _closed(stream: FrontendStream) -> str:
+    """The state of a stream that is not open."""
+    if stream.link is None:
+        return "no backend"
+    return "off by the card's profile" if stream.off else "suspended"
+
+
 def _stream(stream: FrontendStream) -> dict[str, Any]:
+    route = stream.route
     report: dict[str, Any] = {
         **stream_report(stream.config),
-        "state": "no backend" if stream.link is None else "suspended",
+        "state": _closed(stream),
         "node": stream.node_name if stream.node is not None else "",
+        "volume_db": [to_steps(linear) / STEPS_PER_DB for linear in route.volumes],
+        "muted": [route.mute] * len(route.volumes),
+        "last_error": printable(stream.last_error),
     }
     opened = stream.opened
     if opened is None or stream.link is None:
@@ -41,6 +53,7 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         "quantum_frames": stats.quantum_frames,
         "drives": bool(stats.driving),
         "published_delay_frames": stats.published_frames,
+        "true_delay_frames": round(stats.true_frames, 1),
         "lead_frames": stats.lead_frames,
         "event_way_usec": round(stats.transport_nsec / 1e3, 1),
         "callback_usec": round(stats.callback_nsec / 1e3, 1),
@@ -57,6 +70,7 @@ def _card(device: FrontendDevice) -> dict[str, Any]:
         "peer_domain": device.backend_id,
         "state": STATES.get(device.state, device.state.name.lower()),
         "streams": [_stream(stream) for stream in device.streams()],
+        "budgets_met": device.budgets_met,
         "last_error": printable(device.last_error),
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine, log_failure
@@ -121,6 +122,10 @@ class SoundCard:
     def route(self, config: StreamConfig) -> Route:
         return self._routes[self._streams.index(config)]
 
+    def off(self, config: StreamConfig) -> bool:
+        """Whether the profile has left the stream out."""
+        return not self.route(config).profile & self._profile
+
     def properties(self, config: StreamConfig) -> dict[str, str]:
         """Of the stream's node."""
         route = self.route(config)
@@ -220,11 +225,4 @@ class SoundCard:
 
 def _with_channels(route: Route, channels: int) -> Route:
     volumes: Sequence[float] = [route.volumes[i % len(route.volumes)] for i in range(channels)]
-    return Route(
-        route.capture,
-        route.name,
-        route.description,
-        tuple(volumes),
-        route.mute,
-        route.latency_offset_nsec,
-    )
+    return replace(route, volumes=tuple(volumes))

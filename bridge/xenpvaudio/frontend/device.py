@@ -148,7 +148,7 @@ class FrontendDevice(XenbusDevice):
                     stream.where,
                     position_ext=self._position_ext,
                     liveness_ext=self._liveness_ext,
-                    on_broken=self._failed,
+                    on_broken=stream.failed,
                     on_latency=stream.latency_changed,
                 )
                 self._links[config.path] = link
@@ -241,6 +241,11 @@ class FrontendDevice(XenbusDevice):
 
     def streams(self) -> list[FrontendStream]:
         return list(self._streams.values())
+
+    @property
+    def budgets_met(self) -> dict[str, int]:
+        """Of the backend's, by name: how often it was held off."""
+        return {"xenstore": self._pace.holds} if self._pace.holds else {}
 
     @property
     def backend_id(self) -> int:

@@ -29,10 +29,12 @@ from xenpvaudio.sndif.hwparams import (
     from_stream_config,
     refine,
 )
+from xenpvaudio_native.card import Route
 from xenpvaudio_native.pipewire import GuestNode, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Stats, margin_frames
 
 from .card import SoundCard
+from .figures import live, negotiated
 from .link import FrontLink
 from .offer import make_offer
 from .xruns import Xruns
@@ -93,6 +95,8 @@ class FrontendStream:
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
         self.xruns = Xruns()
+        self.last_error = ""
+        """In words; empty since sound could flow again."""
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -150,10 +154,15 @@ class FrontendStream:
                 self._wake.clear()
                 await self._settle(link)
         except XenPvAudioError as error:
-            self._on_error(error)
+            self.failed(error)
         except Exception as error:
             self._log.debug("%s", self.where, exc_info=True)
-            self._on_error(internal_error(self.where, error))
+            self.failed(internal_error(self.where, error))
+
+    def failed(self, error: XenPvAudioError) -> None:
+        """The stream cannot go on as it is."""
+        self.last_error = str(error)
+        self._on_error(error)
 
     async def _settle(self, link: FrontLink) -> None:
         """Brings the stream to what is wanted now."""
@@ -170,6 +179,7 @@ class FrontendStream:
         if wanted is None:
             return
         self.opened = await self._open(link, wanted)
+        self.last_error = ""
         self._on_opened()
 
     def _stays(self, opened: Config, wanted: Wanted | None) -> bool:
@@ -261,7 +271,7 @@ class FrontendStream:
             config.buffer_frames,
         )
         if self.node is not None:
-            self.node.set_properties(self._negotiated(config))
+            self.node.set_properties(negotiated(config))
             self.node.set_latency(lead_frames, config.rate)
         return config
 
@@ -317,16 +327,6 @@ class FrontendStream:
         self._set_route()
         self._wake.set()
 
-    def _negotiated(self, config: Config) -> dict[str, str]:
-        return {
-            "xenpv.format": config.format.xenstore_name,
-            "xenpv.rate": str(config.rate),
-            "xenpv.channels": str(config.channels),
-            "xenpv.period-frames": str(config.period_frames),
-            "xenpv.buffer-frames": str(config.buffer_frames),
-            "node.max-latency": f"{config.buffer_frames // 2}/{config.rate}",
-        }
-
     def latency_changed(self, lead_frames: int) -> None:
         """The data loop needs another lead: the published delay follows."""
         if self.node is not None and self.opened is not None:
@@ -345,27 +345,26 @@ class FrontendStream:
             self.node.set_properties(self._live(stats))
 
     def _count_xruns(self, stats: Stats) -> None:
-        self.xruns.seen(stats.xruns, asyncio.get_running_loop().time())
+        self.xruns.seen(stats.xruns, stats.last_xrun_nsec)
 
     @property
     def node_name(self) -> str:
         return self._properties.get("node.name", "")
 
+    @property
+    def off(self) -> bool:
+        """Its card's profile leaves it out."""
+        return self._card.off(self.config)
+
+    @property
+    def route(self) -> Route:
+        """With the volume, as the card has it."""
+        return self._card.route(self.config)
+
     def _live(self, stats: Stats | None) -> dict[str, str]:
         if stats is None or self.opened is None or self._wanted is None:
             return {"xenpv.state": "no backend" if self.link is None else "suspended"}
-        rate = self.opened.rate
-        return {
-            "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate:.3f}",
-            "xenpv.lead-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
-            "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
-            "xenpv.clock-ppm": f"{stats.ppm:.2f}",
-            "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
-            "xenpv.callback-us": f"{stats.callback_nsec / 1000:.1f}",
-            "xenpv.xruns": str(self.xruns.total),
-            "xenpv.state": "running" if stats.running else "idle",
-            "xenpv.driver": "yes" if stats.driving else "no",
-        }
+        return live(stats, self.opened.rate, self.xruns.total)
 
     def _make_node_again(self) -> None:
         self._node_retry = None
@@ -374,13 +373,14 @@ class FrontendStream:
 
     def _event(self, event: PwEvent) -> None:
         if event.lost_node and self.node is not None and self._node_retry is None:
+            self.last_error = event.loss
             if event.loss != self._node_complaint:  # once, until sound flows again
                 self._node_complaint = event.loss
                 self._log.warning("%s: %s", self.where, event.loss)
             loop = asyncio.get_running_loop()
             self._node_retry = loop.call_later(NODE_RETRY_SEC, self._make_node_again)
         if event.streaming:
-            self._node_complaint = ""
+            self._node_complaint = self.last_error = ""
         if event.kind is not PwEventKind.FORMAT:
             return
         number, rate, channels = event.args

@@ -8,16 +8,16 @@ class Xruns:
     def __init__(self) -> None:
         self._before = 0
         self._now = 0
-        self._last_sec: float | None = None
+        self._last_nsec = 0
 
     @property
     def total(self) -> int:
         return self._before + self._now
 
-    def seen(self, xruns: int, now_sec: float) -> None:
-        """The connection of now counts so many."""
+    def seen(self, xruns: int, last_nsec: int) -> None:
+        """The connection of now counts so many, the last one at that time (CLOCK_MONOTONIC)."""
         if xruns > self._now:
-            self._last_sec = now_sec
+            self._last_nsec = last_nsec
         self._now = xruns
 
     def connection_ended(self) -> None:
@@ -26,4 +26,4 @@ class Xruns:
 
     def last_ago_sec(self, now_sec: float) -> float | None:
         """None if there was none."""
-        return None if self._last_sec is None else round(now_sec - self._last_sec, 1)
+        return round(now_sec - self._last_nsec / 1e9, 1) if self._last_nsec else None

@@ -28,6 +28,8 @@ class Pace:
         self._left = float(BURST_REQUESTS)
         self._quiet_since_sec = 0.0
         self._hold_sec = FIRST_HOLD_SEC
+        self.holds = 0
+        """How often it was held off."""
 
     def limit(self, burst_requests: int, per_sec: int) -> None:
         """What it has spent, it has spent."""
@@ -50,5 +52,6 @@ class Pace:
         self._left -= requests
         if self._left < 0 and self._quiet_since_sec <= now_sec:
             self._left = 0.0
+            self.holds += 1
             self._quiet_since_sec = now_sec + self._hold_sec  # being held is not being quiet
             self._hold_sec = min(2 * self._hold_sec, LONGEST_HOLD_SEC)

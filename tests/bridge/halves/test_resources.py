@@ -30,7 +30,7 @@ def test_a_backend_stream_that_finds_no_descriptor_keeps_nothing(tmp_path: Path)
                         1,
                         like.config,
                         (pages[0].refs[0], offered[0].port, pages[1].refs[0], offered[1].port),
-                        like._output,
+                        like.output,
                         Identity("work", "vsnd/0 0/9", False),
                         where="a stream that is refused",
                         position_ext=True,

@@ -1,18 +1,21 @@
 """What the host's user may ask a running backend, and order it: the answers of its control socket.
 
-A report is plain values, units in their names. Whatever a guest chose in it is a number, or went
-through printable().
+A report is plain values, units in their names; what each says is in the manual page, STATUS AS
+JSON. Whatever a guest chose in it is a number, or went through printable().
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from xenpvaudio.engine.report import opened_report, stream_report
 from xenpvaudio.errors import ConfigError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable, quote
+from xenpvaudio.sndif.codes import Direction
+from xenpvaudio.sndif.volume import STEPS_PER_DB
 from xenpvaudio.xenbus.states import XenbusState
 
 from ..backend import Backend
@@ -33,12 +36,20 @@ STATES = {
 EVERYBODY = "all"
 
 
-def _stream(stream: BackendStream) -> dict[str, Any]:
+def _last_error(stream: BackendStream) -> str:
+    return stream.last_error or (stream.port.complaint if stream.port else "")
+
+
+def _stream(device: BackendDevice, stream: BackendStream) -> dict[str, Any]:
+    capture = stream.config.direction is Direction.CAPTURE
     report: dict[str, Any] = {
         **stream_report(stream.config),
         "state": "closed",
-        "host": stream.output_kind,
+        "host": stream.output.kind,
+        "last_error": printable(_last_error(stream)),
     }
+    if capture:
+        report["microphone"] = "denied" if device.denied(stream.config) else "allowed"
     opened = stream.opened
     if opened is None:
         return report
@@ -48,9 +59,16 @@ def _stream(stream: BackendStream) -> dict[str, Any]:
         "state": "running" if stream.running else "open",
         "position_frames": stats.position_frames,
         "xruns": stats.xruns,
-        "volume_db": [steps / 1000 for steps in stream.mixer.steps],
+        "last_xrun_sec": _ago_sec(stats.last_xrun_nsec),
+        "volume_db": [steps / STEPS_PER_DB for steps in stream.mixer.steps],
         "muted": [*stream.mixer.muted],
+        "muted_on_host": stream.port.muted if stream.port else None,
     }
+
+
+def _ago_sec(nsec: int) -> float | None:
+    """0: never."""
+    return round(time.monotonic() - nsec / 1e9, 1) if nsec else None
 
 
 def _card(device: BackendDevice, domid: int, devid: str, orders: Orders) -> dict[str, Any]:
@@ -68,7 +86,8 @@ def _card(device: BackendDevice, domid: int, devid: str, orders: Orders) -> dict
             "muted": ordered.muted,
             "lasting": orders.lasting(device.key) == ordered,
         },
-        "streams": [_stream(stream) for stream in device.streams.values()],
+        "streams": [_stream(device, stream) for stream in device.streams.values()],
+        "budgets_met": device.budgets_met,
         "last_error": printable(device.last_error),
     }
 
@@ -121,6 +140,8 @@ class BackendAnswers:
         for device in devices:
             try:
                 device.hold_to()
+                if order.muted is not None:
+                    device.silence(order.muted)
             except XenPvAudioError as error:  # the others' turn first
                 failed = error
             if device.domain_name not in told:

@@ -21,12 +21,16 @@ class Device:
         self.key, self.has_uuid = key_of(domid, uuid), uuid is not None
         self.domain_name = name
         self.held = 0
+        self.silenced: bool | None = None
         self._fails = fails
 
     def hold_to(self) -> None:
         self.held += 1
         if self._fails:
             raise UnavailableError("this backend runs without PipeWire")
+
+    def silence(self, muted: bool) -> None:
+        self.silenced = muted
 
 
 def answers(devices: dict[int, Device], orders: Orders | None = None) -> BackendAnswers:
@@ -42,6 +46,7 @@ def test_a_number_is_not_the_name_of_another() -> None:
     assert asked.order({"guest": "5", "microphone": True}, 0) == {"guests": ["work"]}
     assert asked.order({"guest": UUID.upper(), "microphone": True}, 0) == {"guests": ["play"]}
     assert asked.order({"guest": "work", "muted": True}, 0) == {"guests": ["work"]}
+    assert [device.silenced for device in devices.values()] == [True, None, None]
     assert [device.held for device in devices.values()] == [2, 0, 1]
     assert asked.order({"guest": "all", "muted": True}, 0) == {"guests": ["work", "5", "play"]}
 
