@@ -45,6 +45,7 @@ class FrontendSettings:
     quantum_frames: int = 1024
     lead_frames: int = 0  # 0: as much as the host needs
     pulse_delay: bool = False  # tell PulseAudio's clients the true delay, at the price of others
+    keep_silent_microphone: bool = False  # available in mixers also while the host gives none
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="tell the delay for PulseAudio clients, which read half a quantum too little",
     )
+    frontend.add_argument(
+        "--keep-silent-microphone",
+        action="store_true",
+        default=None,
+        help="show the microphone as plugged in also while the host gives none, and it is silent",
+    )
 
     backend = commands.add_parser(
         "backend", help="in dom0 or a driver domain: play and capture for the guests"

@@ -22,6 +22,7 @@ from xenpvaudio.sndif.codes import (
     ALIVE_BYTE,
     FEATURE_LIVENESS_EXT,
     FEATURE_POSITION_EXT,
+    UNAVAILABLE_STREAMS,
     Direction,
 )
 from xenpvaudio.toolstack.specification import parse_specification
@@ -232,6 +233,12 @@ def test_liveness_extension_is_described_where_it_is() -> None:
     assert f'{FEATURE_LIVENESS_EXT} = "1"' in text
     rows = re.findall(r"^ \* \| +alive +\|.*\| (\d+)$", text, re.MULTILINE)
     assert [int(end) - 4 for end in rows] == [ALIVE_BYTE]
+
+
+def test_availability_extension_is_described_where_it_is() -> None:
+    text = (PACKAGING / "doc" / "availability-extension.md").read_text(encoding="utf-8")
+    assert f"`backend/vsnd/<domid>/<devid>/{UNAVAILABLE_STREAMS}`" in text
+    assert f" * {UNAVAILABLE_STREAMS}\n" in text
 
 
 @pytest.mark.parametrize("picture", ["path.svg", "rooms.svg", "status.svg"])

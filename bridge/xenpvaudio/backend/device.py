@@ -18,6 +18,7 @@ from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_i
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xenbus import states, versions
+from xenpvaudio.xenbus.availability import AvailabilityNode
 from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.nodes import most_nodes, read_nodes, read_tree, write_nodes
@@ -81,6 +82,7 @@ class BackendDevice(XenbusDevice):
         self._position_ext = position_ext
         self._transports: dict[str, Transport] = {}
         self._card_unseen = False
+        self._availability = AvailabilityNode(self.store, self.directory, self.log)
         self._outputs: dict[OutputSpec, Output] = {}
         self.streams: dict[str, BackendStream] = {}
         self._backoff = Backoff(states.CLOSING_HOLD_NSEC / 1e9)
@@ -155,6 +157,7 @@ class BackendDevice(XenbusDevice):
         for stream in self.streams.values():
             capture = stream.config.direction is Direction.CAPTURE
             stream.hold_to(self.policy, self._output(self._spec(capture=capture)))
+        self._tell_available()
         if not self.policy.ask_microphone:
             self._consent.withdraw(self.key)
         for stream in self.streams.values():
@@ -175,6 +178,13 @@ class BackendDevice(XenbusDevice):
         """Whether it gets silence instead of the microphone."""
         capture = stream.direction is Direction.CAPTURE
         return self._spec(capture=capture) != self.policy.output
+
+    def _tell_available(self) -> None:
+        """A microphone that must be used to be asked for stays there."""
+        asks = self.policy.ask_microphone
+        streams = {path: stream.config for path, stream in self.streams.items()}
+        if streams:
+            self._availability.tell(p for p, s in streams.items() if self.denied(s) and not asks)
 
     def _started(self, stream: StreamConfig) -> None:
         """What a capture stream gets instead of the microphone is not asked about."""
@@ -226,6 +236,7 @@ class BackendDevice(XenbusDevice):
             await self._disconnect()
             raise
         self._transports = transports
+        self._tell_available()
 
     async def _compare(self) -> None:
         """Reads no more than tells whether the guest has other rings."""
@@ -242,6 +253,7 @@ class BackendDevice(XenbusDevice):
     async def _disconnect(self) -> None:
         streams, self.streams = self.streams, {}
         self._transports = {}
+        self._availability.forget()
         now = asyncio.get_running_loop().time()
         self._backoff.ended(now)
         self._reoffers.ended(now)

@@ -9,8 +9,10 @@ from typing import Any
 
 from xenpvaudio.engine.report import opened_report, stream_report
 from xenpvaudio.logs.quoting import printable
+from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.sndif.volume import STEPS_PER_DB, to_steps
 from xenpvaudio.xenbus.states import XenbusState
+from xenpvaudio_native.card import Available
 
 from .device import Frontend, FrontendDevice
 from .node import FrontendStream
@@ -26,6 +28,13 @@ STATES = {
 }
 
 
+MICROPHONE = {
+    Available.YES: "allowed",
+    Available.NO: "denied",
+    Available.UNKNOWN: "unknown",
+}
+
+
 def _closed(stream: FrontendStream) -> str:
     """The state of a stream that is not open."""
     if stream.link is None:
@@ -33,7 +42,8 @@ def _closed(stream: FrontendStream) -> str:
     return "off by the card's profile" if stream.off else "suspended"
 
 
-def _stream(stream: FrontendStream) -> dict[str, Any]:
+def _stream(device: FrontendDevice, stream: FrontendStream) -> dict[str, Any]:
+    capture = stream.config.direction is Direction.CAPTURE
     route = stream.route
     report: dict[str, Any] = {
         **stream_report(stream.config),
@@ -43,6 +53,8 @@ def _stream(stream: FrontendStream) -> dict[str, Any]:
         "muted": [route.mute] * len(route.volumes),
         "last_error": printable(stream.last_error),
     }
+    if capture:
+        report["microphone"] = MICROPHONE[device.available(stream.config)]
     opened = stream.opened
     if opened is None or stream.link is None:
         return report
@@ -69,7 +81,7 @@ def _card(device: FrontendDevice) -> dict[str, Any]:
         "name": printable(device.name),
         "peer_domain": device.backend_id,
         "state": STATES.get(device.state, device.state.name.lower()),
-        "streams": [_stream(stream) for stream in device.streams()],
+        "streams": [_stream(device, stream) for stream in device.streams()],
         "budgets_met": device.budgets_met,
         "last_error": printable(device.last_error),
     }

@@ -19,7 +19,7 @@ from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.card import Card, StreamConfig
 from xenpvaudio.sndif.codes import Direction
-from xenpvaudio_native.card import CardState, GuestCard, Profile, Route
+from xenpvaudio_native.card import Available, CardState, GuestCard, Profile, Route
 from xenpvaudio_native.pipewire import PwEvent
 
 TITLE = "Xen PV Audio"
@@ -58,7 +58,8 @@ def _route(card: Card, config: StreamConfig, channels: int) -> Route:
         words.append(f"({property_text(pcm)})")
     if len(alike) > 1:
         name += f"-{config.device_index}.{config.index}"
-    return Route(capture, name, " ".join(words), (1.0,) * channels)
+    available = Available.UNKNOWN if capture else Available.YES
+    return Route(capture, name, " ".join(words), (1.0,) * channels, available=available)
 
 
 class SoundCard:
@@ -125,6 +126,13 @@ class SoundCard:
     def off(self, config: StreamConfig) -> bool:
         """Whether the profile has left the stream out."""
         return not self.route(config).profile & self._profile
+
+    def set_available(self, config: StreamConfig, available: Available) -> None:
+        """Clients are told at once, while they record, too."""
+        index = self._streams.index(config)
+        self._routes[index] = replace(self._routes[index], available=available)
+        if self._card is not None:
+            self._card.set_available(index, available)
 
     def properties(self, config: StreamConfig) -> dict[str, str]:
         """Of the stream's node."""

@@ -19,11 +19,13 @@ from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
 from xenpvaudio.xen.api import Domain, Txn, XenStoreError
 from xenpvaudio.xenbus import states, versions
+from xenpvaudio.xenbus.availability import AvailabilityWatch
 from xenpvaudio.xenbus.backoff import Backoff
 from xenpvaudio.xenbus.device import XenbusDevice
 from xenpvaudio.xenbus.discovery import Discovery
 from xenpvaudio.xenbus.nodes import parse_domid, read_nodes, read_tree
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
+from xenpvaudio_native.card import Available
 from xenpvaudio_native.pipewire import PwEvent
 
 from .card import TITLE, SoundCard, title
@@ -69,6 +71,7 @@ class FrontendDevice(XenbusDevice):
         self._recovery: asyncio.TimerHandle | None = None
         self._recovery_sec = 0.0
         self._retries = Backoff(RETRY_SEC)
+        self._availability = AvailabilityWatch(store, self.peer, self._tell_available, self.log)
         self._streams: dict[str, FrontendStream] = {}
         self._links: dict[str, FrontLink] = {}
 
@@ -92,6 +95,8 @@ class FrontendDevice(XenbusDevice):
             self._retries.connected(self._loop.time())
             for path, link in self._links.items():
                 self._streams[path].start(link)
+            self._availability.start()
+            self._tell_available()
         elif action is Action.DETACH:
             await self._detach()
         elif action is Action.UNREGISTER:
@@ -169,7 +174,22 @@ class FrontendDevice(XenbusDevice):
 
         self.store.transact(write)
 
+    def available(self, config: StreamConfig) -> Available:
+        """What the backend says of a stream that records."""
+        unavailable = self._availability.unavailable
+        if unavailable is None:
+            return Available.UNKNOWN
+        return Available.NO if config.path in unavailable else Available.YES
+
+    def _tell_available(self) -> None:
+        if self._sound_card is None or self._settings.keep_silent_microphone:
+            return
+        for stream in self._streams.values():
+            if stream.config.direction is Direction.CAPTURE:
+                self._sound_card.set_available(stream.config, self.available(stream.config))
+
     async def _detach(self) -> None:
+        self._availability.stop()
         if self._recovery is not None:
             self._recovery.cancel()
             self._recovery = None

@@ -2,7 +2,7 @@
 
 Every number and string is read from Xen's public headers through the compiler
 (`xenpvaudio_native.header`); the only things stated here are what the headers do not say: how many
-bytes a sample takes, libxl's spelling of the float formats, and our position extension.
+bytes a sample takes, libxl's spelling of the float formats, and our extensions.
 The packets that carry these words are in sndif/packets.py.
 """
 
@@ -29,6 +29,8 @@ FEATURE_POSITION_EXT = "feature-position-ext"
 # The same for the liveness extension: this byte of each event page is 1 while the frontend lives.
 FEATURE_LIVENESS_EXT = "feature-liveness-ext"
 ALIVE_BYTE = offset("xensnd_event_page", "reserved")
+# The availability extension: in the backend's directory, paths of streams that get nothing now.
+UNAVAILABLE_STREAMS = "unavailable-streams"
 
 
 class Operation(IntEnum):

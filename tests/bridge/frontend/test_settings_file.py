@@ -22,6 +22,8 @@ def path(tmp_path: Path) -> Path:
 def test_what_the_file_does_not_say_is_the_default(path: Path) -> None:
     path.write_text("quantum-frames = 256\nlead-frames = 0\npulse-delay = true\n")
     assert load_settings(path) == FrontendSettings(quantum_frames=256, pulse_delay=True)
+    path.write_text("keep-silent-microphone = true\n")
+    assert load_settings(path) == FrontendSettings(keep_silent_microphone=True)
 
 
 def test_options_count_before_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

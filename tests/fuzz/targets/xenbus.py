@@ -59,6 +59,7 @@ OTHERS = (
     "frontend-id",
     "online",
     "versions",
+    "unavailable-streams",
     "hotplug-status",
     "backend",
     "backend-id",

@@ -86,6 +86,7 @@ def test_a_guest_is_told_what_its_node_says(bed: Testbed) -> None:
     assert playback["quantum_frames"] == 1024
     assert (playback["volume_db"], playback["muted"]) == ([0, 0], [False, False])
     assert (playback["last_error"], found["budgets_met"]) == ("", {})
+    assert capture["microphone"] == "allowed"
 
 
 def test_the_true_delay_is_what_is_told(bed: Testbed) -> None:
