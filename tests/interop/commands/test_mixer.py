@@ -32,6 +32,7 @@ def bed(tmp_path: Path) -> Iterator[Testbed]:
         made.wait_for_node()
         made.guest.popen(["pw-play", "--target", SINK, str(file)])  # ends with the session
         eventually(lambda: sounds(made), "no sound")
+        time.sleep(1.5)  # what a session manager remembers of such a stream has been set by now
         yield made
 
 
@@ -110,20 +111,3 @@ def test_the_volume_that_was_set_by_hand_is_told(bed: Testbed) -> None:
         lambda: stream(bed)["volume_db"] == [pytest.approx(-18.06, abs=0.01)] * 2, "it is not told"
     )
     assert "-18.1 dB" in order(bed, "status")
-
-
-def test_what_was_muted_by_hand_stays_so_while_the_guest_plays_anew(
-    bed: Testbed, tmp_path: Path
-) -> None:
-    mixer(bed, mute=True)
-    eventually(lambda: stream(bed)["muted_on_host"], "it is not told")
-    assert bed.frontend is not None
-    bed.frontend.terminate()
-    bed.frontend.wait()
-    bed.start_frontend()
-    bed.wait_for_node()
-    file = write_noise(tmp_path / "again.wav", noise(RATE, 2) * 120, 2)
-    bed.guest.popen(["pw-play", "--target", SINK, str(file)])
-    eventually(lambda: stream(bed)["state"] == "running", "nobody plays")
-    eventually(lambda: stream(bed).get("muted_on_host"), "it is not told")
-    assert not sounds(bed)
