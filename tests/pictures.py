@@ -20,9 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interop.sound import eventually
-from xenpvaudio.control.applications import applications
 from xenpvaudio.control.client import ask_all
-from xenpvaudio.control.status import picture
+from xenpvaudio.control.status.applications import applications
+from xenpvaudio.control.status.command import picture
+from xenpvaudio.control.status.lines import WIDTH as COLUMNS
+from xenpvaudio.control.status.lines import lines
 from xenpvaudio.errors import UnavailableError, XenPvAudioError
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import write_wav
@@ -37,7 +39,6 @@ WIDTH = 500
 SCREEN = f"{WIDTH}x400x24"
 COLOURS = 128
 DRAWN_SEC = 3.0
-COLUMNS = 172
 MOST_BYTES = 100_000
 SPEECH_SEC = 60
 
@@ -62,7 +63,7 @@ def screen() -> Iterator[str]:
         server.wait()
 
 
-def mixer(bed: Testbed, display: str, tab: int, lines: int, target: Path) -> None:
+def mixer(bed: Testbed, display: str, tab: int, height: int, target: Path) -> None:
     """pavucontrol's window with that tab."""
     env = {**bed.guest.env, "DISPLAY": display, "GDK_BACKEND": "x11", "NO_AT_BRIDGE": "1"}
     # without a window manager a window is as large as it wants to be
@@ -71,7 +72,7 @@ def mixer(bed: Testbed, display: str, tab: int, lines: int, target: Path) -> Non
         try:
             eventually(lambda: TITLE in windows(env), "pavucontrol shows no window")
             time.sleep(DRAWN_SEC)
-            grab = ["import", "-window", "root", "-crop", f"{WIDTH}x{lines}+0+0"]
+            grab = ["import", "-window", "root", "-crop", f"{WIDTH}x{height}+0+0"]
             grab += ["+repage", "-strip", "+dither", "-colors", str(COLOURS)]
             subprocess.run([*grab, f"png8:{target}"], env=env, check=True)
         finally:
@@ -90,7 +91,7 @@ def status(env: Mapping[str, str], target: Path) -> None:
     from rich.console import Console
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(picture(ask_all({"ask": "status"}, env), applications(env)))
+    console.print(picture(lines(ask_all({"ask": "status"}, env), applications(env))))
     drawn = console.export_svg(title="xen-pv-audio status")
     target.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
 
@@ -112,8 +113,8 @@ def draw(folder: Path) -> list[Path]:
         bed.guest.popen(["pw-record", "--target", SOURCE, str(bed.directory / "recorded.wav")])
         for name in (SINK, SOURCE):
             eventually(lambda name=name: running(bed, name), f"{name} does not run")
-        for word, (tab, lines) in TABS.items():
-            mixer(bed, display, tab, lines, drawn[word])
+        for word, (tab, height) in TABS.items():
+            mixer(bed, display, tab, height, drawn[word])
         guest = {SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST_DOMID}"}
         status({**bed.guest.env, **guest}, drawn_status)
     return [*drawn.values(), drawn_status]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any, TextIO
@@ -29,7 +30,8 @@ def _asked(machine: Machine) -> list[Report]:
     return ask_all({"ask": "status"}, machine.environ)
 
 
-def _picture(shown: list[Line]) -> Any:
+def picture(shown: Iterable[Line]) -> Any:
+    """For rich to draw."""
     from rich.console import Group
     from rich.text import Text
 
@@ -71,7 +73,7 @@ def _show(machine: Machine, halves: list[Report], out: TextIO, *, watch: bool) -
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
 
     def shown() -> Any:
-        return _picture(list(lines(halves, applications(machine.environ), width)))
+        return picture(lines(halves, applications(machine.environ), width))
 
     if not watch:
         console.print(shown(), soft_wrap=True)
