@@ -15,7 +15,13 @@ from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
-from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
+from xenpvaudio.sndif.codes import (
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    FEATURE_VOLUME_EXT,
+    Direction,
+    Key,
+)
 from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.backoff import Backoff
@@ -109,7 +115,8 @@ class BackendDevice(XenbusDevice):
 
     def _offer(self) -> None:
         self._card_unseen = True
-        offered = {Key.VERSIONS: versions.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
+        offered = {Key.VERSIONS: versions.OFFERED_VERSIONS}
+        offered |= {FEATURE_LIVENESS_EXT: "1", FEATURE_VOLUME_EXT: "1"}
         if self._position_ext:
             offered[FEATURE_POSITION_EXT] = "1"
         if not write_nodes(self.store, self.directory, offered):
@@ -269,6 +276,7 @@ class BackendDevice(XenbusDevice):
             where=f"{self.where}/{config.path}",
             position_ext=self._position_ext and nodes.get(FEATURE_POSITION_EXT) == "1",
             liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
+            volume_ext=nodes.get(FEATURE_VOLUME_EXT) == "1",
             record=None if capture else self._recording(config.path),
             on_error=self._failed,
             on_start=self._started,

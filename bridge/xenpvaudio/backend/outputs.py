@@ -33,6 +33,8 @@ HOST_QUANTUM_FRAMES = 1024
 # most. Then it is made anew: WirePlumber 0.4 links no stream that it finds when it starts.
 UNLINKED_SEC = 3.0
 MOST_UNLINKED_SEC = 60.0
+# A session manager gives a stream the volume that it remembers within so long.
+RESTORE_SEC = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,18 @@ class Identity:
     log: logging.Logger | PeerLog = log
 
 
+OnVolume = Callable[[list[float], bool, bool], None]
+"""Told of a host stream's linear volumes, its mute, and whether it has just been made."""
+
+
+def nobody(_volumes: list[float], _mute: bool, _fresh: bool) -> None:
+    """Who is not interested."""
+
+
 class Port(Protocol):
-    """The host side of one open stream."""
+    """The host side of one open stream. `mixes`: it is as loud as its mixer says."""
+
+    mixes: bool
 
     def set_active(self, active: bool) -> None: ...
     def apply(self, mixer: Mixer) -> None:
@@ -72,7 +84,12 @@ class Output(Protocol):
         """What is allocated for a stream at this rate, at the most."""
 
     def open(
-        self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
+        self,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        on_volume: OnVolume = nobody,
     ) -> Port: ...
     def close(self) -> None: ...
 
@@ -95,14 +112,23 @@ class PipewireOutput:
     def need_frames(self, rate: int) -> int:
         return HOST_QUANTUM_FRAMES * rate // HOST_RATE
 
-    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
-        return _PipewirePort(self._engine, stream, config, identity, mixer, self._policy)
+    def open(
+        self,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        on_volume: OnVolume = nobody,
+    ) -> Port:
+        return _PipewirePort(self._engine, stream, config, identity, mixer, on_volume, self._policy)
 
     def close(self) -> None:
         pass
 
 
 class _PipewirePort:
+    mixes = True
+
     def __init__(
         self,
         engine: Engine,
@@ -110,9 +136,12 @@ class _PipewirePort:
         config: Config,
         identity: Identity,
         mixer: Mixer,
+        on_volume: OnVolume,
         policy: DomainPolicy,
     ) -> None:
         self._engine = engine
+        self._on_volume = on_volume
+        self._made_sec = 0.0
         self._policy = policy
         self._stream = stream
         self._config = config
@@ -171,6 +200,7 @@ class _PipewirePort:
             self._config.format.sample_bytes or 0,
             self._properties(),
         )
+        self._made_sec = asyncio.get_running_loop().time()
         self._host.set_active(self._active)
         self.apply(self._mixer)
         self._seen(streaming=False)
@@ -194,9 +224,8 @@ class _PipewirePort:
         if self._host is None:
             return
         if event.kind is PwEventKind.VOLUME:
-            linear, muted = self._host.volumes()
-            if not muted and len(linear) == self._config.channels:
-                self._mixer.host_changed(linear)
+            age_sec = asyncio.get_running_loop().time() - self._made_sec
+            self._on_volume(*self._host.volumes(), age_sec < RESTORE_SEC)
         elif event.kind is PwEventKind.STATE and not event.lost_node:
             self._seen(streaming=event.streaming)
         elif event.lost_node and self._retry is None:
@@ -254,8 +283,7 @@ class _PipewirePort:
     def apply(self, mixer: Mixer) -> None:
         self._mixer = mixer
         if self._host is not None:
-            self._host.set_volumes(mixer.amplitudes())
-            self._host.set_mute(mixer.all_muted)
+            self._host.set_volumes(*mixer.taken())
 
     def close(self) -> None:
         self._engine.unwatch_pipewire(self._pipewire_changed)
@@ -312,7 +340,14 @@ class VirtualOutput:
             )
         return self._devices[rate, index]
 
-    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+    def open(
+        self,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        on_volume: OnVolume = nobody,
+    ) -> Port:
         index = 0
         while (place := (config.rate, index, identity.capture)) in self._taken:
             index += 1
@@ -325,6 +360,7 @@ class VirtualOutput:
             figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
             stream.inject_faults(*(round(seconds * 1e9) for seconds in figures))
         return _VirtualPort(
+            spec.kind != "loopback",
             device,
             stream,
             lambda: self._taken.discard(place),
@@ -347,11 +383,13 @@ class VirtualOutput:
 class _VirtualPort:
     def __init__(
         self,
+        mixes: bool,
         device: VirtualDevice,
         stream: BackStream,
         leave: Callable[[], None],
         free: Callable[[], None],
     ) -> None:
+        self.mixes = mixes
         self._device = device
         self._stream = stream
         self._leave = leave
@@ -361,7 +399,7 @@ class _VirtualPort:
         """Its clock runs while the stream is open."""
 
     def apply(self, mixer: Mixer) -> None:
-        """Nobody listens: the guest reads back what it set."""
+        """Nobody listens, and the guest reads back what it set; or it mixes nothing."""
 
     def close(self) -> None:
         self._device.disconnect(self._stream)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine, log_failure
@@ -20,6 +21,8 @@ from xenpvaudio.sndif.card import Card, StreamConfig
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio_native.card import CardState, GuestCard, Profile, Route
 from xenpvaudio_native.pipewire import PwEvent
+
+from .volume import for_channels
 
 TITLE = "Xen PV Audio"
 API = {"device.api": "xenpv", "device.bus": "xen"}
@@ -135,6 +138,23 @@ class SoundCard:
             "card.profile.device": str(self._streams.index(config)),
         }
 
+    def set_volume(
+        self, config: StreamConfig, volumes: Sequence[float] | None, mute: bool | None
+    ) -> None:
+        """The host did: linear volumes and mute, each if it is not None. The members are told, as
+        when a client does it."""
+        index = self._streams.index(config)
+        route = self._routes[index]
+        if mute is None:
+            mute = route.mute
+        told = for_channels(volumes or route.volumes, len(route.volumes))
+        if self._card is not None:
+            self._card.set_volumes(index, told, mute)
+        elif (*told,) != route.volumes or mute != route.mute:
+            self._routes[index] = replace(route, volumes=(*told,), mute=mute)
+            for member in self._members:
+                member.card_changed()
+
     # -- its life
 
     @property
@@ -219,12 +239,5 @@ class SoundCard:
 
 
 def _with_channels(route: Route, channels: int) -> Route:
-    volumes: Sequence[float] = [route.volumes[i % len(route.volumes)] for i in range(channels)]
-    return Route(
-        route.capture,
-        route.name,
-        route.description,
-        tuple(volumes),
-        route.mute,
-        route.latency_offset_nsec,
-    )
+    volumes = (route.volumes[i % len(route.volumes)] for i in range(channels))
+    return replace(route, volumes=(*volumes,))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xenpvaudio.config import FrontendSettings
@@ -33,8 +33,10 @@ from xenpvaudio_native.pipewire import GuestNode, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Stats, margin_frames
 
 from .card import SoundCard
+from .figures import live, negotiated
 from .link import FrontLink
 from .offer import make_offer
+from .volume import StreamVolume
 from .xruns import Xruns
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class FrontendStream:
         self._properties = dict(properties)
         self._card = card
         card.join(self)
+        self.volume = StreamVolume(where, self._show_volume, self._wake_up, log)
         self._on_error = on_error
         self._on_opened = on_opened
         self.id = engine.new_id()
@@ -113,6 +116,7 @@ class FrontendStream:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
             self._worker = None
+        self.volume.close()
         link, self.link = self.link, None
         self.opened = None
         if link is not None:
@@ -163,10 +167,13 @@ class FrontendStream:
             self.node.bind(link.front)
         wanted = self._wanted
         if self.opened is not None and self._stays(self.opened, wanted):
+            if await self.volume.settle(link, self.opened.channels):
+                self._set_route()
             return
         if self.opened is not None:
             self.opened = None
             await link.close()
+            self.volume.ended()
         if wanted is None:
             return
         self.opened = await self._open(link, wanted)
@@ -250,7 +257,12 @@ class FrontendStream:
                 config: Config = done.value
                 break
         lead_frames = self._lead(config, need_frames)
-        await link.open(config, lead_frames)
+
+        async def set_volume() -> None:
+            await self.volume.begin(link, config.channels)
+            self._set_route()  # what is left to PipeWire, before there is sound
+
+        await link.open(config, lead_frames, set_volume)
         self._log.info(
             "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
             self.where,
@@ -261,7 +273,7 @@ class FrontendStream:
             config.buffer_frames,
         )
         if self.node is not None:
-            self.node.set_properties(self._negotiated(config))
+            self.node.set_properties(negotiated(config))
             self.node.set_latency(lead_frames, config.rate)
         return config
 
@@ -304,9 +316,19 @@ class FrontendStream:
             self.node.bind(self.link.front)
 
     def _set_route(self) -> None:
+        route = self._card.route(self.config)
+        self.volume.want(route.volumes, route.mute)
         if self.node is not None:
-            route = self._card.route(self.config)
-            self.node.set_route(route.volumes, route.mute, route.latency_offset_nsec)
+            soft = self.volume.soft(len(route.volumes))
+            self.node.set_route(
+                route.volumes, route.mute, route.latency_offset_nsec, soft.volumes, soft.mute
+            )
+
+    def _show_volume(self, volumes: Sequence[float] | None, mute: bool | None) -> None:
+        self._card.set_volume(self.config, volumes, mute)
+
+    def _wake_up(self) -> None:
+        self._wake.set()
 
     def card_changed(self) -> None:
         """Another profile or volume, or the card came or went."""
@@ -316,16 +338,6 @@ class FrontendStream:
             self._want(None)
         self._set_route()
         self._wake.set()
-
-    def _negotiated(self, config: Config) -> dict[str, str]:
-        return {
-            "xenpv.format": config.format.xenstore_name,
-            "xenpv.rate": str(config.rate),
-            "xenpv.channels": str(config.channels),
-            "xenpv.period-frames": str(config.period_frames),
-            "xenpv.buffer-frames": str(config.buffer_frames),
-            "node.max-latency": f"{config.buffer_frames // 2}/{config.rate}",
-        }
 
     def latency_changed(self, lead_frames: int) -> None:
         """The data loop needs another lead: the published delay follows."""
@@ -353,18 +365,8 @@ class FrontendStream:
     def _live(self, stats: Stats | None) -> dict[str, str]:
         if stats is None or self.opened is None or self._wanted is None:
             return {"xenpv.state": "no backend" if self.link is None else "suspended"}
-        rate = self.opened.rate
-        return {
-            "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate:.3f}",
-            "xenpv.lead-ms": f"{stats.lead_frames * 1000 / rate:.3f}",
-            "xenpv.host-delay-ms": f"{stats.host_delay_frames * 1000 / rate:.3f}",
-            "xenpv.clock-ppm": f"{stats.ppm:.2f}",
-            "xenpv.transport-us": f"{stats.transport_nsec / 1000:.0f}",
-            "xenpv.callback-us": f"{stats.callback_nsec / 1000:.1f}",
-            "xenpv.xruns": str(self.xruns.total),
-            "xenpv.state": "running" if stats.running else "idle",
-            "xenpv.driver": "yes" if stats.driving else "no",
-        }
+        by_host = self.volume.by_host
+        return live(stats, self.opened.rate, self.xruns.total, volume_by_host=by_host)
 
     def _make_node_again(self) -> None:
         self._node_retry = None
