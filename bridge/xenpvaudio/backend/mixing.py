@@ -20,7 +20,7 @@ VOLUME_SEC = 0.05
 class StreamMixer:
     """`apply`: sets the mixer on the stream's port, if it has one; `tell`: gives the guest an event
     of the volume extension; `mixes`: whether that port makes anything louder or softer;
-    `silenced`: by the host's order."""
+    `sets`: whether the guest sets its volumes at each OPEN; `silenced`: by the host's order."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class StreamMixer:
         tell: Callable[[bytes], None],
         mixes: Callable[[], bool],
         *,
+        sets: bool,
         silenced: bool,
     ) -> None:
         self._apply = apply
@@ -35,15 +36,17 @@ class StreamMixer:
         self._mixes = mixes
         self._silenced = silenced
         self.mixer = Mixer(0)
-        self._by_guest = False
-        """It has set something since OPEN."""
+        self._sets = sets
+        self._by_guest = sets
+        """It has set something since OPEN, or will."""
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, channels: int) -> Mixer:
         """An OPEN: everything is at 0 dB."""
         self.mixer = Mixer(channels, silenced=self._silenced)
-        self._due = self._by_guest = False
+        self._due = False
+        self._by_guest = self._sets
         self._tell_guest(0)
         return self.mixer
 

@@ -101,6 +101,7 @@ class BackendStream:
             self._apply_mixer,
             lambda event: self.back.tell_volume(event),
             lambda: self._port is None or self._port.mixes,
+            sets=volume_ext,
             silenced=self._policy.muted,
         )
         self._replaced: list[Port] = []

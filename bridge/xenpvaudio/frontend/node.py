@@ -116,13 +116,13 @@ class FrontendStream:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
             self._worker = None
-        self.volume.close()
         link, self.link = self.link, None
         self.opened = None
         if link is not None:
             self._count_xruns(link.front.stats)
             self.xruns.connection_ended()
             await link.detach()
+        self.volume.close()
 
     def pipewire_changed(self, up: bool) -> None:
         """The daemon came or went; nodes of the old connection are gone with it."""

@@ -177,6 +177,7 @@ static void do_open(const struct xpa_command *command) {
         .first_event_id = b->link.event_id,
         .delay_window_nsec = b->stream.delay_window_nsec, /* the window goes on */
     };
+    b->volume.due = false; /* of another stream */
     free(o); /* the one allocation that changes hands: before a guest hears anything of it */
     xpa_clock_init(&b->stream.clock, &(struct xpa_clock_config){.rate = c.rate});
     b->stats.delay_frames = 0;

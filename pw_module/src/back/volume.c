@@ -16,9 +16,11 @@ int xpa_back_send_volume(struct xpa_back *b) {
     if (result == -ENOSPC)
         return 0;
     b->volume.due = false;
-    if (result == 0)
-        xpa_channel_notify(&b->event_channel);
-    return result;
+    if (result < 0)
+        return result;
+    b->stats.events++;
+    xpa_channel_notify(&b->event_channel);
+    return 0;
 }
 
 int xpa_back_set_volume(struct xpa_back *b, const struct xensnd_evt *event) {

@@ -39,11 +39,15 @@ static bool find_place(struct xpa_front *f, uint32_t frames) {
     return true;
 }
 
+/* Python may have the next one. */
+static void done_with(struct xpa_front *f) { atomic_store(&f->shared.control_taken, false); }
+
 static void give_up(struct xpa_front *f) {
     struct xensnd_resp response;
     memset(&response, 0, sizeof response);
     response.operation = f->shared.control_operation;
     response.status = -EAGAIN;
+    done_with(f);
     xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, -EAGAIN, &response);
 }
 
@@ -55,6 +59,7 @@ static void send(struct xpa_front *f, uint32_t frames) {
     request.operation = f->shared.control_operation;
     request.op.rw.offset = offset_bytes;
     request.op.rw.length = f->shared.control_bytes;
+    done_with(f);
     (void)xpa_front_send_request(f, &request);    /* there is a slot */
     (void)xpa_front_ring_rearm(&f->link.ring, 1); /* its answer wakes us */
     f->control.id = request.id;
@@ -66,17 +71,12 @@ void xpa_front_send_control(struct xpa_front *f) {
     if (!f->control.waiting || (possible && xpa_front_slots(f) == 0))
         return;
     f->control.waiting = false;
-    uint32_t frames = 0;
-    if (possible) {
-        uint32_t frame_bytes = f->stream.frame_bytes;
-        frames = (f->shared.control_bytes + frame_bytes - 1) / frame_bytes;
-        possible = f->control.frames == 0 && find_place(f, frames);
-    }
-    if (possible)
+    uint32_t frame_bytes = possible ? f->stream.frame_bytes : 1;
+    uint32_t frames = (f->shared.control_bytes + frame_bytes - 1) / frame_bytes;
+    if (possible && f->control.frames == 0 && find_place(f, frames))
         send(f, frames);
     else
         give_up(f);
-    atomic_store(&f->shared.control_taken, false);
 }
 
 uint32_t xpa_front_clear_frames(const struct xpa_front *f, uint32_t offset_frames) {

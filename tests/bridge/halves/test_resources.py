@@ -35,6 +35,7 @@ def test_a_backend_stream_that_finds_no_descriptor_keeps_nothing(tmp_path: Path)
                         where="a stream that is refused",
                         position_ext=True,
                         liveness_ext=False,
+                        volume_ext=False,
                         record=None,
                         on_error=lambda error: None,
                     )
