@@ -111,9 +111,11 @@ class GuestCard:
         """Of a route's volume; those that are new are as loud as the others."""
         lib.xpa_card_set_channels(self.handle, index, channels)
 
-    def set_volumes(self, index: int, volumes: Sequence[float], mute: bool) -> None:
-        """Of a route, linear: the host did it. As when a client does it, an event follows."""
-        lib.xpa_card_set_volumes(self.handle, index, list(volumes), len(volumes), mute)
+    def set_volumes(self, index: int, volumes: Sequence[float] | None, mute: bool | None) -> None:
+        """Of a route, linear, and mute, each if it is not None: the host did it. As when a client
+        does it, an event follows."""
+        told = list(volumes or ())
+        lib.xpa_card_set_volumes(self.handle, index, told, len(told), -1 if mute is None else mute)
 
     def free(self) -> None:
         """After the nodes that have its id."""

@@ -144,14 +144,18 @@ class SoundCard:
         """The host did: linear volumes and mute, each if it is not None. The members are told, as
         when a client does it."""
         index = self._streams.index(config)
-        route = self._routes[index]
-        if mute is None:
-            mute = route.mute
-        told = for_channels(volumes or route.volumes, len(route.volumes))
         if self._card is not None:
+            count = len(self._routes[index].volumes)
+            told = None if volumes is None else for_channels(volumes, count)
             self._card.set_volumes(index, told, mute)
-        elif (*told,) != route.volumes or mute != route.mute:
-            self._routes[index] = replace(route, volumes=(*told,), mute=mute)
+            return
+        route = self._routes[index]
+        if volumes is not None:
+            route = replace(route, volumes=(*for_channels(volumes, len(route.volumes)),))
+        if mute is not None:
+            route = replace(route, mute=mute)
+        if route != self._routes[index]:
+            self._routes[index] = route
             for member in self._members:
                 member.card_changed()
 

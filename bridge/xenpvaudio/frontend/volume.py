@@ -188,16 +188,18 @@ class StreamVolume:
         loop = asyncio.get_running_loop()
         self._tell_timer = loop.call_later(VOLUME_SEC, self._take_told)
         volumes: list[float] | None = None
+        mute: bool | None = None
         if event.changed & VOLUME_CHANGED and self._asks_volume and event.steps:
             self._host_steps = list(event.steps)
             volumes = [to_linear(steps) for steps in event.steps]
         if event.changed & MUTE_CHANGED and self._asks_mute:
-            self._host_mute = all(event.muted)
-            self._wanted = replace(self._wanted, mute=self._host_mute)
-        elif event.silenced == self._silenced and volumes is None:
-            return
-        self._silenced = event.silenced
-        self._show(volumes, event.silenced or self._wanted.mute)
+            self._host_mute = mute = all(event.muted)
+            self._wanted = replace(self._wanted, mute=mute)
+        if event.silenced != self._silenced or mute is not None:
+            self._silenced = event.silenced
+            mute = event.silenced or self._wanted.mute
+        if volumes is not None or mute is not None:
+            self._show(volumes, mute)
 
     def close(self) -> None:
         """The connection has ended: its host's orders are over."""

@@ -39,7 +39,7 @@ struct xpa_card *xpa_card_new(struct xpa_pw *pw, uint32_t id, const char *const 
 void xpa_card_read(struct xpa_card *card, struct xpa_card_state *state);
 void xpa_card_read_route(struct xpa_card *card, uint32_t index, struct xpa_card_route *route);
 void xpa_card_set_channels(struct xpa_card *card, uint32_t index, uint32_t channels);
-/* As if a client had set them; nobody did that. */
+/* The host has, and so clients are told: `count` 0 leaves the volumes, `mute` -1 the mute. */
 void xpa_card_set_volumes(struct xpa_card *card, uint32_t index, const float *volumes,
                           uint32_t count, int mute);
 void xpa_card_free(struct xpa_card *card);

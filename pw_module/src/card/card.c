@@ -279,7 +279,6 @@ void xpa_card_set_channels(struct xpa_card *card, uint32_t index, uint32_t chann
     renewed(card, XPA_CARD_ROUTE, XPA_CARD_ROUTE);
 }
 
-/* The host did it. */
 void xpa_card_set_volumes(struct xpa_card *card, uint32_t index, const float *volumes,
                           uint32_t count, int mute) {
     XPA_PW_LOCKED(card->pw);
@@ -287,7 +286,8 @@ void xpa_card_set_volumes(struct xpa_card *card, uint32_t index, const float *vo
     struct xpa_card_route before = *route;
     for (uint32_t i = 0; count > 0 && i < route->channels; i++)
         route->volumes[i] = bounded(volumes[i % count]);
-    route->mute = mute;
+    if (mute >= 0)
+        route->mute = mute;
     if (memcmp(&before, route, sizeof before) == 0)
         return;
     renewed(card, XPA_CARD_ROUTE, XPA_CARD_ROUTE);
