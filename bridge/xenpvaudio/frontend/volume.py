@@ -126,8 +126,8 @@ class StreamVolume:
 
     async def settle(self, link: FrontLink, channels: int) -> bool:
         """Tells the backend of an open stream what has changed; whether it refused, and soft() says
-        something else."""
-        if self._ask_timer is not None:
+        something else. What the host changed is no wish of the guest's, once it is shown."""
+        if self._ask_timer is not None or self._told is not None:
             return False
         before = self._asks_volume, self._asks_mute
         volume = self._asks_volume and self._host_steps != self._steps(channels)
@@ -174,6 +174,10 @@ class StreamVolume:
 
     def told(self, event: VolumeEvent) -> None:
         """The host has changed something: the route shows it, now or with what is newest then."""
+        if event.changed & VOLUME_CHANGED and self._asks_volume and event.steps:
+            self._host_steps = list(event.steps)
+        if event.changed & MUTE_CHANGED and self._asks_mute:
+            self._host_mute = all(event.muted)
         if self._told is not None:
             event = replace(event, changed=event.changed | self._told.changed)
         self._told = event
@@ -190,16 +194,18 @@ class StreamVolume:
         volumes: list[float] | None = None
         mute: bool | None = None
         if event.changed & VOLUME_CHANGED and self._asks_volume and event.steps:
-            self._host_steps = list(event.steps)
             volumes = [to_linear(steps) for steps in event.steps]
+            wanted = for_channels(volumes, len(self._wanted.volumes))
+            self._wanted = replace(self._wanted, volumes=(*wanted,))
         if event.changed & MUTE_CHANGED and self._asks_mute:
-            self._host_mute = mute = all(event.muted)
+            mute = all(event.muted)
             self._wanted = replace(self._wanted, mute=mute)
         if event.silenced != self._silenced or mute is not None:
             self._silenced = event.silenced
             mute = event.silenced or self._wanted.mute
         if volumes is not None or mute is not None:
             self._show(volumes, mute)
+        self._wake()  # what was set in the guest meanwhile
 
     def close(self) -> None:
         """The connection has ended: its host's orders are over."""
