@@ -65,7 +65,7 @@ class StreamVolume:
         """It left such a request unanswered: it is asked no more."""
         self._silenced = False
         """By an order of the host's: the route shows a mute that the guest has not asked for."""
-        self._complaint = ""
+        self._complained: set[Operation] = set()
         self._told: VolumeEvent | None = None
         self._tell_timer: asyncio.TimerHandle | None = None
         self._ask_timer: asyncio.TimerHandle | None = None
@@ -165,10 +165,16 @@ class StreamVolume:
             self._refused(operation, status)
 
     def _refused(self, operation: Operation, status: int) -> None:
-        complaint = f"the backend refused {operation.name} with {status_name(status)}"
-        if complaint != self._complaint:
-            self._complaint = complaint
-            self._log.info("%s: %s: PipeWire does it here", self._where, complaint)
+        """Said once: each stream that opens would say it again."""
+        if operation in self._complained:
+            return
+        self._complained.add(operation)
+        self._log.info(
+            "%s: the backend refused %s with %s: PipeWire does it here",
+            self._where,
+            operation.name,
+            status_name(status),
+        )
 
     # -- what the host says
 
