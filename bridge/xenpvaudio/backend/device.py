@@ -115,8 +115,8 @@ class BackendDevice(XenbusDevice):
 
     def _offer(self) -> None:
         self._card_unseen = True
-        offered = {Key.VERSIONS: versions.OFFERED_VERSIONS}
-        offered |= {FEATURE_LIVENESS_EXT: "1", FEATURE_VOLUME_EXT: "1"}
+        offered = {FEATURE_LIVENESS_EXT: "1", FEATURE_VOLUME_EXT: "1"}
+        offered[Key.VERSIONS] = versions.OFFERED_VERSIONS
         if self._position_ext:
             offered[FEATURE_POSITION_EXT] = "1"
         if not write_nodes(self.store, self.directory, offered):

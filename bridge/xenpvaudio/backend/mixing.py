@@ -37,8 +37,6 @@ class StreamMixer:
         self._silenced = silenced
         self.mixer = Mixer(0)
         self._sets = sets
-        self._by_guest = sets
-        """It has set something since OPEN, or will."""
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,7 +44,6 @@ class StreamMixer:
         """An OPEN: everything is at 0 dB."""
         self.mixer = Mixer(channels, silenced=self._silenced)
         self._due = False
-        self._by_guest = self._sets
         self._tell_guest(0)
         return self.mixer
 
@@ -76,7 +73,7 @@ class StreamMixer:
         volumes, mutes = self.mixer.host_changed(linear, mute)
         if not (volumes or mutes):
             return
-        if fresh and self._by_guest:
+        if fresh and (self._sets or self.mixer.by_guest):
             self.mixer.steps, self.mixer.muted = wanted
             self._due = True
             self._set()
@@ -110,7 +107,7 @@ class StreamMixer:
         else:
             chosen = packets.unpack_mutes(data, channels)
             self.mixer.set_muted(chosen, operation is Operation.MUTE)
-        self._due = self._by_guest = True
+        self._due = True
         # the guest's next frames lie in the ring behind this: first its answer
         asyncio.get_running_loop().call_soon(self._set)
         return Status.OK

@@ -202,7 +202,8 @@ class _PipewirePort:
         )
         self._made_sec = asyncio.get_running_loop().time()
         self._host.set_active(self._active)
-        self.apply(self._mixer)
+        if self._mixer.by_guest or self._mixer.silenced:
+            self.apply(self._mixer)
         self._seen(streaming=False)
 
     def _disconnect(self) -> None:

@@ -123,12 +123,12 @@ class FrontLink:
         or when the link broke."""
         if isinstance(request, packets.UnknownRequest):
             raise PeerProtocolError(f"{self.where}: operation {request.operation} is unknown")
-        response = await self._exchange(request.operation, partial(self._send, request))
+        response = await self._exchange(request.operation, partial(self._send, request.pack()))
         assert response is not None  # it was sent
         return response
 
-    def _send(self, request: packets.Request) -> bool:
-        self.front.request(request.pack())
+    def _send(self, packet: bytes) -> bool:
+        self.front.request(packet)
         return True
 
     async def control(self, operation: Operation, data: bytes) -> int | None:

@@ -63,6 +63,20 @@ def test_what_the_host_has_taken_is_no_change_though_the_guest_has_set_something
     assert mixer.steps == [-9000]
 
 
+def test_a_host_that_tells_late_of_what_it_was_given_before_has_changed_nothing() -> None:
+    """One that is slow, and a guest that drags a slider."""
+    mixer = Mixer(1)
+    given = []
+    for steps in (-1000, -2000, -3000):
+        mixer.set_steps([steps])
+        given.append(mixer.taken()[0])
+    for volumes in given:
+        assert mixer.host_changed(volumes, False) == (False, False)
+    assert mixer.steps == [-3000]
+    assert mixer.host_changed(given[0], False) == (True, False)  # all that it was given is told of
+    assert mixer.steps == [-1000]
+
+
 def test_the_silence_of_a_muted_channel_is_not_taken_for_the_hosts_slider() -> None:
     mixer = Mixer(2)
     mixer.set_steps([-3000, -4000])

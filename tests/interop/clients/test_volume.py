@@ -155,35 +155,28 @@ def test_each_channel_and_mute_of_the_guest_are_those_of_the_hosts_stream(
     assert props["softVolumes"] == [1.0, 1.0] and not props["softMute"]
 
 
-def test_a_volume_that_changes_while_noise_plays_alters_no_frame(
-    bed: Testbed, pulse: pulsectl.Pulse, tmp_path: Path
-) -> None:
-    """A slider is dragged up and down; in the end every frame of the noise was heard, at one of
-    the volumes that were set, in order."""
+def test_a_slider_that_is_dragged_while_noise_plays_touches_no_sample(tmp_path: Path) -> None:
+    """Volumes and samples share a buffer: the host's stream gets every frame as it was, once and in
+    order, while its volume moves."""
     long = noise(RATE * 4, 2)
     file = write_noise(tmp_path / "a.wav", long, 2)
-    speaker = bed.loudspeaker
-    assert speaker is not None
-    first = speaker.frames
-    player = bed.guest.popen(["pw-play", "--target", SINK, str(file)])
-    step = 0
-    while player.poll() is None:
-        pulse.volume_set_all_chans(sink(pulse), 0.5 + 0.02 * (step % 20))
-        step += 1
-        time.sleep(0.02)
-    assert step > 20
-    pulse.volume_set_all_chans(sink(pulse), 1.0)
-    eventually(
-        lambda: heard_all(array("f", speaker.data(first)), long), "frames are missing", limit_sec=5
-    )
-    assert int((bed.node() or {})["xenpv.xruns"]) == 0
-
-
-def heard_all(received: array[float], sent: array[float]) -> bool:
-    """Whether the signs of `sent`, of which each pair of samples has them at random, are there in
-    one piece: whatever the volume was, none was left out or repeated."""
-    signs = bytes(sample > 0 for sample in sent)
-    return signs in bytes(sample > 0 for sample in received)
+    seen = set()
+    with made(backend_args=["--record", str(tmp_path / "given.wav")]) as bed:
+        bed.wait_for_node(SINK)
+        with pulsectl.Pulse("test", server=bed.guest.env["PULSE_SERVER"]) as pulse:
+            player = bed.guest.popen(["pw-play", "--target", SINK, str(file)])
+            step = 0
+            while player.poll() is None:
+                pulse.volume_set_all_chans(sink(pulse), 0.5 + 0.02 * (step % 20))
+                step += 1
+                time.sleep(0.02)
+                if step % 10 == 0:
+                    seen.add((*host_volume(bed)[0],))
+        bed.stop_halves()
+        given = to_float32(read_wav(tmp_path / "given.wav"))
+    assert len(seen) > 4, seen
+    result = compare(long.tobytes(), given.tobytes(), FRAME_BYTES, bytes(FRAME_BYTES))
+    assert result.bit_exact, result
 
 
 def test_what_the_guest_sets_while_its_stream_is_closed_is_no_older_than_what_the_host_remembers(
@@ -199,19 +192,14 @@ def test_what_the_guest_sets_while_its_stream_is_closed_is_no_older_than_what_th
     )
     player.terminate()
     eventually(lambda: not node_props(bed.host, HOST_STREAM), "the stream is still open")
-    pulse.volume_set_all_chans(sink(pulse), 0.8)
+    pulse.volume_set_all_chans(sink(pulse), 1.0)
     samples = noise(FRAMES, 2)
     file = write_noise(tmp_path / "a.wav", samples, 2)
     hold(bed, tmp_path)
-    host_becomes(bed, 0.512, 0.512)
-    play_and_hear(bed, file, at_volume(samples, sink_linear(bed)), 2)
-    guest_shows(pulse, 0.8)
-
-
-def sink_linear(bed: Testbed) -> float:
-    """The route's own number, as the node has it."""
-    (left, _right) = node_props(bed.guest, SINK)["channelVolumes"]
-    return float(left)
+    host_becomes(bed, 1.0, 1.0)
+    play_and_hear(bed, file, samples, 2)
+    host_becomes(bed, 1.0, 1.0)
+    guest_shows(pulse, 1.0)
 
 
 def test_a_backend_that_does_not_mix_leaves_it_to_pipewire_in_the_guest(tmp_path: Path) -> None:
@@ -233,10 +221,10 @@ def test_a_backend_that_does_not_mix_leaves_it_to_pipewire_in_the_guest(tmp_path
             pulse.mute(sink(pulse), True)
             run_client(bed.guest, "pw-play", "--target", SINK, str(file))
             received = recording.stop()
+            assert "refused SET_VOLUME with -XEN_EOPNOTSUPP: PipeWire" in bed.log("frontend")
     eighth = array("f", [sample / 8 for sample in samples])
     result = compare(eighth.tobytes(), received.tobytes(), FRAME_BYTES, bytes(FRAME_BYTES))
     assert result.bit_exact, result
-    assert bed.log("frontend").count("PipeWire does it here") >= 1
 
 
 # -- from the host to the guest
