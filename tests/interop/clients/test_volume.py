@@ -112,9 +112,9 @@ def host_sets(bed: Testbed, pulse: pulsectl.Pulse, volume: float, mute: int, *wh
     def shown() -> bool:
         run_client(host, "wpctl", what[0], stream, what[1])
         for _ in range(10):
-            if sink(pulse).volume.values[0] == pytest.approx(volume, abs=1e-3):
-                if sink(pulse).mute == mute:
-                    return True
+            there = sink(pulse)
+            if there.volume.values[0] == pytest.approx(volume, abs=1e-3) and there.mute == mute:
+                return True
             time.sleep(0.05)
         return False
 
