@@ -32,8 +32,9 @@ from xenpvaudio.xenbus.states import Action, Local, XenbusState
 from .guest import Guest
 from .host_user.consent import Asker, Consent
 from .host_user.orders import Orders, key_of
-from .outputs import Identity, Output, make_output
+from .outputs import make_output
 from .policy import check_card
+from .port import Identity, Output
 from .rings import TRANSPORT, Transport, read_transport
 from .stream import BackendStream
 

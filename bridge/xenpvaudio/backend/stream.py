@@ -36,8 +36,8 @@ from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 from .buffers import read_page, write_buffer
 from .guest import Guest
 from .mixing import StreamMixer
-from .outputs import Identity, Output, Port
 from .policy import check_open, limited_buffer_bytes
+from .port import Identity, Output, Port
 from .recorder import Recorder
 from .rings import Rings, Transport
 

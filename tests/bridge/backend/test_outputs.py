@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from xenpvaudio.backend import outputs
-from xenpvaudio.backend.outputs import Identity, PipewireOutput
+from xenpvaudio.backend.outputs import PipewireOutput
+from xenpvaudio.backend.port import Identity
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat

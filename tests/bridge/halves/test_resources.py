@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.xen.sim_world import descriptors, room_for
 from pair import Pair, run
-from xenpvaudio.backend.outputs import Identity
+from xenpvaudio.backend.port import Identity
 from xenpvaudio.backend.stream import BackendStream
 from xenpvaudio.errors import UnavailableError
 
