@@ -49,6 +49,7 @@ SYSTEM_INCLUDES = """\
 PROJECT_INCLUDES = """\
 #include "abi/abi.h"
 #include "xen/position_ext.h"
+#include "xen/volume_ext.h"
 """
 
 # What follows in this file is written by cffi, not by us: it may leave parameters unused.

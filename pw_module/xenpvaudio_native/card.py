@@ -125,6 +125,12 @@ class GuestCard:
         """Of a route; clients are told at once."""
         lib.xpa_card_set_available(self.handle, index, available)
 
+    def set_volumes(self, index: int, volumes: Sequence[float] | None, mute: bool | None) -> None:
+        """Of a route, linear, and mute, each if it is not None: the host did it. As when a client
+        does it, an event follows."""
+        told = list(volumes or ())
+        lib.xpa_card_set_volumes(self.handle, index, told, len(told), -1 if mute is None else mute)
+
     def free(self) -> None:
         """After the nodes that have its id."""
         if self.handle != ffi.NULL:

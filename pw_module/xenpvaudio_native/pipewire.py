@@ -189,10 +189,24 @@ class GuestNode:
     def set_latency(self, lead_frames: int, rate: int) -> None:
         lib.xpa_pw_node_set_latency(self.handle, lead_frames, rate)
 
-    def set_route(self, volumes: Sequence[float], mute: bool, latency_offset_nsec: int) -> None:
-        """Linear volumes, one a channel, and what is added to the latency that is published."""
+    def set_route(
+        self,
+        volumes: Sequence[float],
+        mute: bool,
+        latency_offset_nsec: int,
+        soft_volumes: Sequence[float],
+        soft_mute: bool,
+    ) -> None:
+        """Linear volumes, one a channel, that mixers show; those that PipeWire makes of the samples
+        here, as many; and what is added to the latency that is published."""
         lib.xpa_pw_node_set_route(
-            self.handle, list(volumes), len(volumes), mute, latency_offset_nsec
+            self.handle,
+            list(volumes),
+            list(soft_volumes),
+            len(volumes),
+            mute,
+            soft_mute,
+            latency_offset_nsec,
         )
 
     def set_properties(self, properties: Mapping[str, str]) -> None:
@@ -245,11 +259,10 @@ class HostNode:
     def set_active(self, active: bool) -> None:
         lib.xpa_pw_host_set_active(self.handle, active)
 
-    def set_volumes(self, linear: Sequence[float]) -> bool:
-        return bool(lib.xpa_pw_host_set_volumes(self.handle, list(linear), len(linear)) >= 0)
-
-    def set_mute(self, mute: bool) -> bool:
-        return bool(lib.xpa_pw_host_set_mute(self.handle, mute) >= 0)
+    def set_volumes(self, linear: Sequence[float], mute: bool) -> bool:
+        """At once, or as soon as PipeWire can."""
+        done = lib.xpa_pw_host_set_volumes(self.handle, list(linear), len(linear), mute)
+        return bool(done >= 0)
 
     def volumes(self) -> tuple[list[float], bool]:
         """Linear volumes a channel (empty: not known yet), and whether the stream is muted."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from xenpvaudio.errors import UnavailableError
 
 from . import ffi, lib
+from .tap import Tap
 
 PACKET_BYTES = 64
 
@@ -30,6 +31,7 @@ class NoticeKind(IntEnum):
     DETACHED = lib.XPA_NOTICE_DETACHED
     BROKEN = lib.XPA_NOTICE_BROKEN
     LATENCY = lib.XPA_NOTICE_LATENCY
+    VOLUME = lib.XPA_NOTICE_VOLUME
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,10 @@ class FrontStream:
         if budget is not None:
             lib.xpa_front_share_budget(self.handle, budget.handle)
 
+    def hear_volumes(self) -> None:
+        """Before attach: VOLUME notices with the events of the volume extension."""
+        lib.xpa_front_hear_volumes(self.handle)
+
     def attach(self) -> None:
         _check(lib.xpa_front_attach(self.handle))
 
@@ -240,6 +246,16 @@ class FrontStream:
         """Ends with RESPONSE, or never: deadlines are the caller's."""
         _check(lib.xpa_front_request(self.handle, packet))
 
+    def control(self, operation: int, data: bytes) -> bool:
+        """A volume or mute (abi/native.cdef.h) of an open stream, 1 to 256 bytes; ends with
+        RESPONSE, whose code is not 0 if there was no place for it. False: the last one has not
+        gone yet."""
+        done = lib.xpa_front_control(self.handle, operation, data, len(data))
+        if done == -errno.EBUSY:
+            return False
+        _check(done)
+        return True
+
     def check(self) -> None:
         """To be called about once a second: looks for transfers unanswered for 3 s."""
         _check(lib.xpa_front_check(self.handle))
@@ -252,32 +268,6 @@ class FrontStream:
         """After DETACHED."""
         if self.handle != ffi.NULL:
             lib.xpa_front_free(self.handle)
-            self.handle = ffi.NULL
-
-
-class Tap:
-    """Bytes of what a host got from a stream (or gave to it), for recordings."""
-
-    def __init__(self, capacity_bytes: int = 1 << 22) -> None:
-        self.handle = lib.xpa_tap_new(capacity_bytes)
-        if self.handle == ffi.NULL:
-            raise UnavailableError("no memory for a recording")
-        self._room = ffi.new("uint8_t[]", 1 << 16)
-
-    def read(self) -> bytes:
-        parts = []
-        while n := lib.xpa_tap_read(self.handle, self._room, len(self._room)):
-            parts.append(bytes(ffi.buffer(self._room, n)))
-        return b"".join(parts)
-
-    @property
-    def dropped_bytes(self) -> int:
-        return int(lib.xpa_tap_dropped_bytes(self.handle))
-
-    def free(self) -> None:
-        """After the stream that it was set on is detached."""
-        if self.handle != ffi.NULL:
-            lib.xpa_tap_free(self.handle)
             self.handle = ffi.NULL
 
 
@@ -318,6 +308,14 @@ class BackStream:
         """Before attach: BROKEN with -ENOTCONN once the byte that the frontend keeps set in the
         event page is cleared (liveness extension)."""
         lib.xpa_back_watch(self.handle)
+
+    def tell_volumes(self) -> None:
+        """Before attach: the frontend understands the volume extension."""
+        lib.xpa_back_tell_volumes(self.handle)
+
+    def tell_volume(self, event: bytes) -> None:
+        """An event of the volume extension; nothing without it."""
+        _check(lib.xpa_back_tell_volume(self.handle, event))
 
     def attach(self) -> None:
         _check(lib.xpa_back_attach(self.handle))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
+from xenpvaudio.sndif.volume import to_linear, to_steps
 from xenpvaudio.sound.compare import Comparison, compare
 from xenpvaudio.sound.wav import read_wav, to_float32, write_wav
 from xenpvaudio.testbed.session import PipeWireSession
@@ -87,6 +88,13 @@ def heard(
     while tail not in speaker.data(first_frame) and time.monotonic() < deadline:
         time.sleep(0.05)
     return compare(sent, speaker.data(first_frame), 4 * channels, bytes(4 * channels))
+
+
+def at_volume(samples: array[float], linear: float) -> array[float]:
+    """As the host's stream plays them when the guest's card has that volume: sndif carries it in
+    steps of 0.001 dB, and PipeWire multiplies by it once."""
+    (volume,) = array("f", [to_linear(to_steps(linear))])
+    return array("f", [sample * volume for sample in samples])
 
 
 def assert_whole(result: Comparison) -> None:

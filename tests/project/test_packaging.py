@@ -16,16 +16,18 @@ from pathlib import Path
 import pytest
 
 from xenpvaudio.config import POLICY_KEYS, ROLES, DomainPolicy, load_policy
-from xenpvaudio.sndif import packets
+from xenpvaudio.sndif import packets, volume_ext
 from xenpvaudio.sndif.card import Card, parse_card, parse_unique_id
 from xenpvaudio.sndif.codes import (
     ALIVE_BYTE,
     FEATURE_LIVENESS_EXT,
     FEATURE_POSITION_EXT,
+    FEATURE_VOLUME_EXT,
     UNAVAILABLE_STREAMS,
     Direction,
 )
 from xenpvaudio.toolstack.specification import parse_specification
+from xenpvaudio_native.header import offset
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
@@ -239,6 +241,23 @@ def test_availability_extension_is_described_where_it_is() -> None:
     text = (PACKAGING / "doc" / "availability-extension.md").read_text(encoding="utf-8")
     assert f"`backend/vsnd/<domid>/<devid>/{UNAVAILABLE_STREAMS}`" in text
     assert f" * {UNAVAILABLE_STREAMS}\n" in text
+
+
+def test_volume_extension_is_described_where_it_is() -> None:
+    text = (PACKAGING / "doc" / "volume-extension.md").read_text(encoding="utf-8")
+    assert f'{FEATURE_VOLUME_EXT} = "1"' in text
+    assert f"#define XENSND_EVT_VOLUME               {volume_ext.EVENT_TYPE}\n" in text
+    rows = re.findall(r"^ \* \| +(muted|channel\[\d+\]) +\| (\d+)$", text, re.MULTILINE)
+    place = volume_ext._PLACE
+    assert {name: int(end) - 4 - place for name, end in rows} == {
+        "muted": offset("xpa_volume_ext", "muted"),
+        "channel[0]": volume_ext._VOLUMES_PLACE,
+        "channel[11]": volume_ext._VOLUMES_PLACE + 4 * (volume_ext.MAX_CHANNELS - 1),
+    }
+    (words,) = re.findall(r"^ \* \| +changed +\| +silenced .*\| (\d+)$", text, re.MULTILINE)
+    names = ("changed", "silenced", "channels")
+    assert [offset("xpa_volume_ext", name) for name in names] == [0, 1, 2]
+    assert int(words) == place + 4
 
 
 @pytest.mark.parametrize("picture", ["path.svg", "rooms.svg", "status.svg"])

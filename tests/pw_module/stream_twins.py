@@ -204,11 +204,51 @@ TWINS = {
     ),
     "byte_that_was_never_set_counts": (
         "test_stream_back", "back/life.c",
-        "b->link.watches = b->position_ext = false;", "b->position_ext = false;",
+        "b->link.watches = b->position_ext = b->volume_ext = false;",
+        "b->position_ext = b->volume_ext = false;",
     ),
     "extension_of_a_predecessor_counts": (
         "test_stream_back", "back/life.c",
-        "b->link.watches = b->position_ext = false;", "b->link.watches = false;",
+        "b->link.watches = b->position_ext = b->volume_ext = false;",
+        "b->link.watches = b->volume_ext = false;",
+    ),
+    "volume_lies_on_samples": (
+        "test_stream_front", "front/control.c",
+        "return (int64_t)(answered - other) < 0 ? answered : other;",
+        "(void)other;\n    return answered + 1;",
+    ),
+    "volume_lies_on_samples_that_are_not_heard": (
+        "test_stream_front", "front/control.c", ": s->position_frames;", ": answered;",
+    ),
+    "volume_is_overwritten_before_its_answer": (
+        "test_stream_front", "front/data.c", "return room < clear ? room : clear;", "return room;",
+    ),
+    "volume_is_read_over_before_its_answer": (
+        "test_stream_front", "front/data.c", "n = n < clear ? n : clear;", "",
+    ),
+    "volume_is_sent_before_a_cycles_frames": (
+        "test_stream_front", "front/life.c",
+        "    if (!f->stream.started)\n        xpa_front_send_control(f);",
+        "    xpa_front_send_control(f);",
+    ),
+    "older_volume_is_heard_of_after_the_answer": (
+        "test_stream_front", "front/requests.c",
+        "int result = f->volume_ext ? xpa_front_read_events(f, now_nsec) : 0;",
+        "int result = 0;\n    (void)now_nsec;",
+    ),
+    "volumes_fill_the_queue": (
+        "test_stream_front", "front/position.c",
+        "if (!f->volume.due || f->volume.unread)", "if (!f->volume.due)",
+    ),
+    "volume_that_found_no_room_is_forgotten": (
+        "test_stream_back", "back/volume.c",
+        "uint8_t before = b->volume.due ? xpa_volume_ext_of(&b->volume.event).changed : 0;",
+        "uint8_t before = 0;",
+    ),
+    "volume_is_set_before_there_is_one": (
+        "test_pw_host", "pipewire/host.c",
+        "h->locked.volume_known = true;\n        if (h->locked.set_count > 0) {",
+        "h->locked.volume_known = true;\n        if (h->locked.set_count > 64) {",
     ),
     "loopback_without_its_quantum": (
         "test_stream_pair", "back/vdev.c",

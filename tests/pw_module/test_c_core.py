@@ -37,6 +37,7 @@ FRONT = [
     "time/clock.c",
     "time/margin.c",
     "time/peer_clock.c",
+    "front/control.c",
     "front/data.c",
     "front/life.c",
     "front/position.c",

@@ -15,7 +15,13 @@ from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card, parse_unique_id
-from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
+from xenpvaudio.sndif.codes import (
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    FEATURE_VOLUME_EXT,
+    Direction,
+    Key,
+)
 from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.availability import AvailabilityNode
@@ -27,8 +33,9 @@ from xenpvaudio.xenbus.states import Action, Local, XenbusState
 from .guest import Guest
 from .host_user.consent import Asker, Consent
 from .host_user.orders import Orders, key_of
-from .outputs import Identity, Output, make_output
+from .outputs import make_output
 from .policy import check_card
+from .port import Identity, Output
 from .rings import TRANSPORT, Transport, read_transport
 from .stream import BackendStream
 
@@ -111,7 +118,8 @@ class BackendDevice(XenbusDevice):
 
     def _offer(self) -> None:
         self._card_unseen = True
-        offered = {Key.VERSIONS: versions.OFFERED_VERSIONS, FEATURE_LIVENESS_EXT: "1"}
+        offered = {FEATURE_LIVENESS_EXT: "1", FEATURE_VOLUME_EXT: "1"}
+        offered[Key.VERSIONS] = versions.OFFERED_VERSIONS
         if self._position_ext:
             offered[FEATURE_POSITION_EXT] = "1"
         if not write_nodes(self.store, self.directory, offered):
@@ -298,6 +306,7 @@ class BackendDevice(XenbusDevice):
             where=f"{self.where}/{config.path}",
             position_ext=self._position_ext and nodes.get(FEATURE_POSITION_EXT) == "1",
             liveness_ext=nodes.get(FEATURE_LIVENESS_EXT) == "1",
+            volume_ext=nodes.get(FEATURE_VOLUME_EXT) == "1",
             record=None if capture else self._recording(config.path),
             on_error=self._failed,
             on_start=self._started,

@@ -7,15 +7,11 @@ port is closed before its BackStream is.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from xenpvaudio.config import DomainPolicy, OutputSpec
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
 from xenpvaudio.errors import UnavailableError, XenPvAudioError
-from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
@@ -24,8 +20,7 @@ from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
 from .policy import HOST_RATE, quantum_frames, tick_frames
-
-log = logging.getLogger(__name__)
+from .port import Identity, OnVolume, Output, Port, nobody
 
 # What a host's graph may take at once before anything was measured: PipeWire's default quantum.
 HOST_QUANTUM_FRAMES = 1024
@@ -33,53 +28,8 @@ HOST_QUANTUM_FRAMES = 1024
 # most. Then it is made anew: WirePlumber 0.4 links no stream that it finds when it starts.
 UNLINKED_SEC = 3.0
 MOST_UNLINKED_SEC = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What the host shows of a stream: chosen by the host, never by the guest."""
-
-    domain: str
-    stream: str  # "vsnd/0 0/1"
-    capture: bool
-    target: str = ""
-    role: str = ""
-    log: logging.Logger | PeerLog = log
-
-
-class Port(Protocol):
-    """The host side of one open stream. `muted`: as it is on the host, whoever did it; None where
-    there is nothing to mute, or not yet. `complaint`: why there is no sound, in words."""
-
-    @property
-    def muted(self) -> bool | None: ...
-    @property
-    def complaint(self) -> str: ...
-    def set_active(self, active: bool) -> None: ...
-    def apply(self, mixer: Mixer) -> None:
-        """Sets volumes and mute on the host."""
-
-    def close(self) -> None: ...
-    def free(self) -> None:
-        """After the stream's RELEASED or DETACHED notice that follows close()."""
-
-
-class Output(Protocol):
-    """The host side of one card. `kind`: config.OutputSpec's word for it."""
-
-    kind: str
-
-    def supports(self, fmt: PcmFormat) -> bool: ...
-    def need_frames(self, rate: int) -> int:
-        """How many frames the host takes ahead of what is heard, at the most."""
-
-    def memory_bytes(self, rate: int) -> int:
-        """What is allocated for a stream at this rate, at the most."""
-
-    def open(
-        self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer
-    ) -> Port: ...
-    def close(self) -> None: ...
+# A session manager gives a stream the volume that it remembers within so long.
+RESTORE_SEC = 1.0
 
 
 class PipewireOutput:
@@ -100,14 +50,23 @@ class PipewireOutput:
     def need_frames(self, rate: int) -> int:
         return HOST_QUANTUM_FRAMES * rate // HOST_RATE
 
-    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
-        return _PipewirePort(self._engine, stream, config, identity, mixer, self._policy)
+    def open(
+        self,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        on_volume: OnVolume = nobody,
+    ) -> Port:
+        return _PipewirePort(self._engine, stream, config, identity, mixer, on_volume, self._policy)
 
     def close(self) -> None:
         pass
 
 
 class _PipewirePort:
+    mixes = True
+
     def __init__(
         self,
         engine: Engine,
@@ -115,9 +74,12 @@ class _PipewirePort:
         config: Config,
         identity: Identity,
         mixer: Mixer,
+        on_volume: OnVolume,
         policy: DomainPolicy,
     ) -> None:
         self._engine = engine
+        self._on_volume = on_volume
+        self._made_sec = 0.0
         self._policy = policy
         self._stream = stream
         self._config = config
@@ -177,8 +139,10 @@ class _PipewirePort:
             self._config.format.sample_bytes or 0,
             self._properties(),
         )
+        self._made_sec = asyncio.get_running_loop().time()
         self._host.set_active(self._active)
-        self.apply(self._mixer)
+        if self._mixer.by_guest or self._mixer.silenced:
+            self.apply(self._mixer)
         self._seen(streaming=False)
 
     def _disconnect(self) -> None:
@@ -201,9 +165,9 @@ class _PipewirePort:
         if self._host is None:
             return
         if event.kind is PwEventKind.VOLUME:
+            age_sec = asyncio.get_running_loop().time() - self._made_sec
             linear, self.muted = self._host.volumes()
-            if not self.muted and len(linear) == self._config.channels:
-                self._mixer.host_changed(linear)
+            self._on_volume(linear, self.muted, age_sec < RESTORE_SEC)
         elif event.kind is PwEventKind.STATE and not event.lost_node:
             self._seen(streaming=event.streaming)
         elif event.lost_node and self._retry is None:
@@ -262,8 +226,7 @@ class _PipewirePort:
     def apply(self, mixer: Mixer) -> None:
         self._mixer = mixer
         if self._host is not None:
-            self._host.set_volumes(mixer.amplitudes())
-            self._host.set_mute(mixer.all_muted)
+            self._host.set_volumes(*mixer.taken())
 
     def close(self) -> None:
         self._engine.unwatch_pipewire(self._pipewire_changed)
@@ -320,7 +283,14 @@ class VirtualOutput:
             )
         return self._devices[rate, index]
 
-    def open(self, stream: BackStream, config: Config, identity: Identity, mixer: Mixer) -> Port:
+    def open(
+        self,
+        stream: BackStream,
+        config: Config,
+        identity: Identity,
+        mixer: Mixer,
+        on_volume: OnVolume = nobody,
+    ) -> Port:
         index = 0
         while (place := (config.rate, index, identity.capture)) in self._taken:
             index += 1
@@ -333,6 +303,7 @@ class VirtualOutput:
             figures = (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec)
             stream.inject_faults(*(round(seconds * 1e9) for seconds in figures))
         return _VirtualPort(
+            spec.kind != "loopback",
             device,
             stream,
             lambda: self._taken.discard(place),
@@ -358,11 +329,13 @@ class _VirtualPort:
 
     def __init__(
         self,
+        mixes: bool,
         device: VirtualDevice,
         stream: BackStream,
         leave: Callable[[], None],
         free: Callable[[], None],
     ) -> None:
+        self.mixes = mixes
         self._device = device
         self._stream = stream
         self._leave = leave
@@ -372,7 +345,7 @@ class _VirtualPort:
         """Its clock runs while the stream is open."""
 
     def apply(self, mixer: Mixer) -> None:
-        """Nobody listens: the guest reads back what it set."""
+        """Nobody listens, and the guest reads back what it set; or it mixes nothing."""
 
     def close(self) -> None:
         self._device.disconnect(self._stream)

@@ -16,7 +16,8 @@ from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sound import wav
-from xenpvaudio_native.plane import BackStream, Tap
+from xenpvaudio_native.plane import BackStream
+from xenpvaudio_native.tap import Tap
 
 log = logging.getLogger(__name__)
 

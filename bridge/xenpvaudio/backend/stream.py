@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,8 @@ from xenpvaudio_native.plane import BackStream, Notice, NoticeKind
 from .buffers import read_page, write_buffer
 from .guest import Guest
 from .mixing import StreamMixer
-from .outputs import Identity, Output, Port
 from .policy import check_open, highest_rate, limited_buffer_bytes, most_need_frames
+from .port import Identity, Output, Port
 from .recorder import Recorder
 from .rings import Rings, Transport
 
@@ -66,6 +66,7 @@ class BackendStream:
         where: str,
         position_ext: bool,
         liveness_ext: bool,
+        volume_ext: bool,
         record: Path | None,
         on_error: Callable[[XenPvAudioError], None],
         on_start: Callable[[StreamConfig], None] = lambda _: None,
@@ -97,7 +98,13 @@ class BackendStream:
         self._port: Port | None = None
         self._recorder: Recorder | None = None
         self._buffer: Mapping | None = None
-        self._mixing = StreamMixer(self._apply_mixer, silenced=self._policy.muted)
+        self._mixing = StreamMixer(
+            self._apply_mixer,
+            lambda event: self.back.tell_volume(event),
+            lambda: self._port is None or self._port.mixes,
+            sets=volume_ext,
+            silenced=self._policy.muted,
+        )
         self._replaced: list[Port] = []
         """Closed while their stream is open: free after its end."""
         self._retired: list[tuple[Mapping, Recorder | None, list[Port]]] = []
@@ -125,6 +132,8 @@ class BackendStream:
         engine.on_notice(self.id, self._notice, on_error, where)
         if liveness_ext:
             self.back.watch()
+        if volume_ext:
+            self.back.tell_volumes()
         self.back.attach()
 
     async def detach(self) -> None:
@@ -253,7 +262,7 @@ class BackendStream:
             )
             space, status = (None, result) if isinstance(result, Status) else (result, Status.OK)
         elif isinstance(request, packets.TransferRequest):
-            status = self._control(request)
+            status = self._mixing.serve(request, self.opened, self._buffer, self._write)
         else:
             status = Status.EOPNOTSUPP
         self.back.respond(packets.respond(request, status, space).pack())
@@ -342,7 +351,9 @@ class BackendStream:
 
     def _open_port(self, config: Config) -> None:
         try:
-            self._port = self.output.open(self.back, config, self._identity, self.mixer)
+            self._port = self.output.open(
+                self.back, config, self._identity, self.mixer, self._mixing.host_changed
+            )
         except XenPvAudioError as error:
             self.last_error = f"no host stream: {error}"
             self._log.error("%s: %s", self.where, self.last_error)
@@ -372,22 +383,10 @@ class BackendStream:
         self.running = False
         self.back.close()
 
-    def _control(self, request: packets.TransferRequest) -> Status:
-        """Volume and mute, through the shared buffer; what is read there is copied once."""
-        if self.opened is None or self._buffer is None:
-            return Status.EIO
-        status = stream_rules.validate_transfer(request, self.opened)
-        if status is not Status.OK:
-            return status
-        begin = request.offset_bytes
-        end = begin + packets.transfer_control_bytes(request.operation, self.opened.channels)
-        refs = self._buffer.refs
-        write = partial(write_buffer, where=self.where, log=self._log)
-        return self._mixing.serve(
-            request.operation,
-            bytes(self._buffer.view[begin:end]),
-            lambda answer: write(self._domain, self._frontend_id, refs, begin, answer),
-        )
+    def _write(self, refs: Sequence[int], begin: int, data: bytes) -> Status:
+        """Into the guest's buffer, beside the data loop."""
+        guest = self._domain, self._frontend_id
+        return write_buffer(*guest, refs, begin, data, where=self.where, log=self._log)
 
     @property
     def mixer(self) -> Mixer:

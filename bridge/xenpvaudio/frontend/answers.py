@@ -39,12 +39,12 @@ def _closed(stream: FrontendStream) -> str:
     """The state of a stream that is not open."""
     if stream.link is None:
         return "no backend"
-    return "off by the card's profile" if stream.off else "suspended"
+    return "off by the card's profile" if stream.card.off(stream.config) else "suspended"
 
 
 def _stream(device: FrontendDevice, stream: FrontendStream) -> dict[str, Any]:
     capture = stream.config.direction is Direction.CAPTURE
-    route = stream.route
+    route = stream.card.route(stream.config)
     report: dict[str, Any] = {
         **stream_report(stream.config),
         "state": _closed(stream),

@@ -22,6 +22,8 @@ from xenpvaudio.sndif.codes import Direction
 from xenpvaudio_native.card import Available, CardState, GuestCard, Profile, Route
 from xenpvaudio_native.pipewire import PwEvent
 
+from .volume import for_channels
+
 TITLE = "Xen PV Audio"
 API = {"device.api": "xenpv", "device.bus": "xen"}
 
@@ -148,6 +150,27 @@ class SoundCard:
             "card.profile.device": str(self._streams.index(config)),
         }
 
+    def set_volume(
+        self, config: StreamConfig, volumes: Sequence[float] | None, mute: bool | None
+    ) -> None:
+        """The host did: linear volumes and mute, each if it is not None. The members are told, as
+        when a client does it."""
+        index = self._streams.index(config)
+        if self._card is not None:
+            count = len(self._routes[index].volumes)
+            told = None if volumes is None else for_channels(volumes, count)
+            self._card.set_volumes(index, told, mute)
+            return
+        route = self._routes[index]
+        if volumes is not None:
+            route = replace(route, volumes=(*for_channels(volumes, len(route.volumes)),))
+        if mute is not None:
+            route = replace(route, mute=mute)
+        if route != self._routes[index]:
+            self._routes[index] = route
+            for member in self._members:
+                member.card_changed()
+
     # -- its life
 
     @property
@@ -232,5 +255,5 @@ class SoundCard:
 
 
 def _with_channels(route: Route, channels: int) -> Route:
-    volumes: Sequence[float] = [route.volumes[i % len(route.volumes)] for i in range(channels)]
-    return replace(route, volumes=tuple(volumes))
+    volumes = (route.volumes[i % len(route.volumes)] for i in range(channels))
+    return replace(route, volumes=(*volumes,))

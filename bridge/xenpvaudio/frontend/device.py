@@ -16,7 +16,13 @@ from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.logs.stand_still import StandStill
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
-from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Direction, Key
+from xenpvaudio.sndif.codes import (
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    FEATURE_VOLUME_EXT,
+    Direction,
+    Key,
+)
 from xenpvaudio.xen.api import Domain, Txn, XenStoreError
 from xenpvaudio.xenbus import states, versions
 from xenpvaudio.xenbus.availability import AvailabilityWatch
@@ -64,7 +70,8 @@ class FrontendDevice(XenbusDevice):
         )
         # kept over connections: a backend that leaves and returns has spent what it spent
         self._budget = engine.budget(self._backend_id)
-        self._position_ext = self._liveness_ext = self._offered_versions = False
+        self._position_ext = self._liveness_ext = self._volume_ext = False
+        self._offered_versions = False
         self._card: Card | None = None
         self._sound_card: SoundCard | None = None
         self._complaint_of_stream = ""
@@ -120,13 +127,14 @@ class FrontendDevice(XenbusDevice):
             raise
 
     async def _read_config(self) -> None:
-        asked = (Key.VERSIONS, FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT)
+        asked = (Key.VERSIONS, FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT, FEATURE_VOLUME_EXT)
         with self.reading_peer():
             offered = await read_nodes(self.store, self.peer, asked, self.spend)
         versions.choose_version(offered.get(Key.VERSIONS))
         self._offered_versions = Key.VERSIONS in offered
         self._position_ext = offered.get(FEATURE_POSITION_EXT) == "1"
         self._liveness_ext = offered.get(FEATURE_LIVENESS_EXT) == "1"
+        self._volume_ext = offered.get(FEATURE_VOLUME_EXT) == "1"
         nodes = await read_tree(self.store, self.directory, self.spend)
         card = parse_card(nodes, where=self.directory)
         if card != self._card:  # the toolstack changed it: other nodes
@@ -153,8 +161,10 @@ class FrontendDevice(XenbusDevice):
                     stream.where,
                     position_ext=self._position_ext,
                     liveness_ext=self._liveness_ext,
+                    volume_ext=self._volume_ext,
                     on_broken=stream.failed,
                     on_latency=stream.latency_changed,
+                    on_volume=stream.volume.told,
                 )
                 self._links[config.path] = link
                 nodes |= {f"{config.path}/{key}": text for key, text in link.nodes().items()}
@@ -165,6 +175,8 @@ class FrontendDevice(XenbusDevice):
             nodes[FEATURE_POSITION_EXT] = "1"
         if self._liveness_ext:
             nodes[FEATURE_LIVENESS_EXT] = "1"
+        if self._volume_ext:
+            nodes[FEATURE_VOLUME_EXT] = "1"
         if self._offered_versions:
             nodes[Key.VERSION] = versions.OFFERED_VERSIONS
 

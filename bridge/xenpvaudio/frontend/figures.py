@@ -18,7 +18,7 @@ def negotiated(config: Config) -> dict[str, str]:
     }
 
 
-def live(stats: Stats, rate_hz: int, xruns: int) -> dict[str, str]:
+def live(stats: Stats, rate_hz: int, xruns: int, *, volume_by_host: bool) -> dict[str, str]:
     """How it goes; `xruns`: of all its connections."""
     return {
         "xenpv.delay-ms": f"{stats.published_frames * 1000 / rate_hz:.3f}",
@@ -30,4 +30,5 @@ def live(stats: Stats, rate_hz: int, xruns: int) -> dict[str, str]:
         "xenpv.xruns": str(xruns),
         "xenpv.state": "running" if stats.running else "idle",
         "xenpv.driver": "yes" if stats.driving else "no",
+        "xenpv.volume": "host" if volume_by_host else "guest",
     }

@@ -2,7 +2,8 @@
 
 A link lives as long as the backend serves it: published, attached, detached. READ, WRITE and
 TRIGGER are the data loop's; here are OPEN, CLOSE, HW_PARAM_QUERY and the volume operations, one at
-a time, each with the kernel frontend's deadline of 3 s.
+a time, each with the kernel frontend's deadline of 3 s. Those of a stream that is open lie where
+the data loop finds a place for them (front/control.c).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.engine.stream_format import stream_format
@@ -18,6 +20,7 @@ from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError
 from xenpvaudio.sndif import packets, page_directory
 from xenpvaudio.sndif.codes import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Operation, status_name
 from xenpvaudio.sndif.hwparams import Config
+from xenpvaudio.sndif.volume_ext import VolumeEvent, unpack_volume_event
 from xenpvaudio.xen.api import Channel, Domain, Grant
 from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
 
@@ -26,9 +29,14 @@ log = logging.getLogger(__name__)
 DEADLINE_SEC = 3.0
 
 
+class NoAnswerError(PeerGoneError):
+    """The backend has let a request pass."""
+
+
 class FrontLink:
     """One stream's rings in use; `where` names the stream in errors. `on_broken(error)` is called
-    when the data loop gave the stream up; `on_latency(frames)` when its lead changed."""
+    when the data loop gave the stream up; `on_latency(frames)` when its lead changed;
+    `on_volume(event)` when the host changed its volume."""
 
     def __init__(
         self,
@@ -40,8 +48,10 @@ class FrontLink:
         *,
         position_ext: bool,
         liveness_ext: bool,
+        volume_ext: bool,
         on_broken: Callable[[XenPvAudioError], None],
         on_latency: Callable[[int], None],
+        on_volume: Callable[[VolumeEvent], None],
     ) -> None:
         self._engine = engine
         self._domain = domain
@@ -49,8 +59,9 @@ class FrontLink:
         self.where = where
         self._on_broken = on_broken
         self._on_latency = on_latency
+        self._on_volume = on_volume
         self._lock = asyncio.Lock()
-        self._answer: asyncio.Future[packets.Response] | None = None
+        self._answer: asyncio.Future[packets.Response | None] | None = None
         self._released: asyncio.Event = asyncio.Event()
         self._detached: asyncio.Event = asyncio.Event()
         self._broken = False
@@ -84,6 +95,8 @@ class FrontLink:
             raise
         if liveness_ext:  # the page was cleared: only now
             self._pages[1].view[ALIVE_BYTE] = 1
+        if volume_ext:
+            self.front.hear_volumes()
         engine.on_notice(self.id, self._notice, on_broken, where)
 
     def nodes(self) -> dict[str, str]:
@@ -110,26 +123,55 @@ class FrontLink:
         or when the link broke."""
         if isinstance(request, packets.UnknownRequest):
             raise PeerProtocolError(f"{self.where}: operation {request.operation} is unknown")
+        response = await self._exchange(request.operation, partial(self._send, request.pack()))
+        assert response is not None  # it was sent
+        return response
+
+    def _send(self, packet: bytes) -> bool:
+        self.front.request(packet)
+        return True
+
+    async def control(self, operation: Operation, data: bytes) -> int | None:
+        """SET_VOLUME, MUTE or UNMUTE of what open() opened, or is about to; the backend's status.
+        None: there is no place for it just now. PeerGoneError as ask()."""
+        if self.config is None and self._buffer is not None:  # nothing else is in the buffer yet
+            self._buffer.view[: len(data)] = data
+            request = packets.TransferRequest(0, operation, 0, len(data))
+            return (await self.ask(request)).status
+        response = await self._exchange(operation, partial(self.front.control, operation, data))
+        return None if response is None else response.status
+
+    async def _exchange(
+        self, operation: Operation, send: Callable[[], bool]
+    ) -> packets.Response | None:
+        """Waits for the answer to what `send` sends. None: it could not be sent now."""
         async with self._lock:
             if self._broken:
                 raise PeerGoneError(f"{self.where}: the backend is gone")
             self._answer = asyncio.get_running_loop().create_future()
-            self.front.request(request.pack())
             try:
+                if not send():
+                    return None
                 # Not wait_for(): before Python 3.12 it loses a cancellation that meets the answer,
                 # and who cancelled waits for ever.
                 async with asyncio.timeout(DEADLINE_SEC):
                     return await self._answer
             except TimeoutError:
-                name = Operation(request.operation).name
-                raise PeerGoneError(
+                name = Operation(operation).name
+                raise NoAnswerError(
                     f"{self.where}: the backend did not answer {name} for {DEADLINE_SEC:.0f} s"
                 ) from None
             finally:
                 self._answer = None
 
-    async def open(self, config: Config, lead_frames: int) -> None:
-        """OPEN, and the data loop may stream. PeerProtocolError if the backend refuses."""
+    async def open(
+        self,
+        config: Config,
+        lead_frames: int,
+        before_start: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """OPEN, then `before_start`, and the data loop may stream. PeerProtocolError if the backend
+        refuses."""
         data_pages, directory_pages = page_directory.pages_needed(config.buffer_bytes)
         self._buffer = self._domain.grants.grant(self._backend_id, data_pages)
         self._directory = self._domain.grants.grant(self._backend_id, directory_pages)
@@ -151,6 +193,8 @@ class FrontLink:
             raise PeerProtocolError(
                 f"{self.where}: the backend refused OPEN with {status_name(response.status)}"
             )
+        if before_start is not None:
+            await before_start()
         self.config = config
         self.front.open(stream_format(config, self._buffer.address), lead_frames)
 
@@ -185,7 +229,7 @@ class FrontLink:
 
     def _notice(self, notice: Notice) -> None:
         if notice.kind is NoticeKind.RESPONSE:
-            self._answered(notice.packet)
+            self._answered(notice)
         elif notice.kind is NoticeKind.RELEASED:
             self._released.set()
         elif notice.kind is NoticeKind.DETACHED:
@@ -193,17 +237,20 @@ class FrontLink:
             self._detached.set()
         elif notice.kind is NoticeKind.LATENCY:
             self._on_latency(self.front.stats.published_frames)
+        elif notice.kind is NoticeKind.VOLUME:
+            self._on_volume(unpack_volume_event(notice.packet))
         elif notice.kind is NoticeKind.BROKEN:
             self._break()
             self._on_broken(
                 PeerGoneError(f"{self.where}: lost the backend ({status_name(notice.code)})")
             )
 
-    def _answered(self, packet: bytes) -> None:
+    def _answered(self, notice: Notice) -> None:
         if self._answer is None or self._answer.done():
             return  # the request was given up
         try:
-            self._answer.set_result(packets.unpack_response(packet))
+            sent = notice.code == 0
+            self._answer.set_result(packets.unpack_response(notice.packet) if sent else None)
         except PeerProtocolError as error:
             self._answer.set_exception(error)
 

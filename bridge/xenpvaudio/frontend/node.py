@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xenpvaudio.config import FrontendSettings
@@ -29,7 +29,6 @@ from xenpvaudio.sndif.hwparams import (
     from_stream_config,
     refine,
 )
-from xenpvaudio_native.card import Route
 from xenpvaudio_native.pipewire import GuestNode, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Stats, margin_frames
 
@@ -37,6 +36,7 @@ from .card import SoundCard
 from .figures import live, negotiated
 from .link import FrontLink
 from .offer import make_offer
+from .volume import StreamVolume
 from .xruns import Xruns
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,9 @@ class FrontendStream:
         self._settings = settings
         self.where = where
         self._properties = dict(properties)
-        self._card = card
+        self.card = card
         card.join(self)
+        self.volume = StreamVolume(where, self._show_volume, lambda: self._wake.set(), log)
         self._on_error = on_error
         self._on_opened = on_opened
         self.id = engine.new_id()
@@ -123,6 +124,7 @@ class FrontendStream:
             self._count_xruns(link.front.stats)
             self.xruns.connection_ended()
             await link.detach()
+        self.volume.close()
 
     def pipewire_changed(self, up: bool) -> None:
         """The daemon came or went; nodes of the old connection are gone with it."""
@@ -172,10 +174,13 @@ class FrontendStream:
             self.node.bind(link.front)
         wanted = self._wanted
         if self.opened is not None and self._stays(self.opened, wanted):
+            if await self.volume.settle(link, self.opened.channels):
+                self._set_route()
             return
         if self.opened is not None:
             self.opened = None
             await link.close()
+            self.volume.ended()
         if wanted is None:
             return
         self.opened = await self._open(link, wanted)
@@ -260,7 +265,12 @@ class FrontendStream:
                 config: Config = done.value
                 break
         lead_frames = self._lead(config, need_frames)
-        await link.open(config, lead_frames)
+
+        async def set_volume() -> None:
+            await self.volume.begin(link, config.channels)
+            self._set_route()  # what is left to PipeWire, before there is sound
+
+        await link.open(config, lead_frames, set_volume)
         self._log.info(
             "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
             self.where,
@@ -293,7 +303,7 @@ class FrontendStream:
             return
         capture = self.config.direction is Direction.CAPTURE
         offer = make_offer(self.config, self.space, self._settings, self.where)
-        if not self._card.shows(self.config, offer.channels[0]):
+        if not self.card.shows(self.config, offer.channels[0]):
             return
         properties = {
             "media.class": "Audio/Source" if capture else "Audio/Sink",
@@ -306,7 +316,7 @@ class FrontendStream:
             "node.pause-on-idle": "false",
             "xenpv.pulse-delay": str(self._settings.pulse_delay).lower(),
             **self._properties,
-            **self._card.properties(self.config),
+            **self.card.properties(self.config),
         }
         self.node = GuestNode(self._engine.pipewire, self.id, capture, properties, offer)
         self._set_route()
@@ -314,13 +324,20 @@ class FrontendStream:
             self.node.bind(self.link.front)
 
     def _set_route(self) -> None:
+        route = self.card.route(self.config)
+        self.volume.want(route.volumes, route.mute)
         if self.node is not None:
-            route = self._card.route(self.config)
-            self.node.set_route(route.volumes, route.mute, route.latency_offset_nsec)
+            soft = self.volume.soft(len(route.volumes))
+            self.node.set_route(
+                route.volumes, route.mute, route.latency_offset_nsec, soft.volumes, soft.mute
+            )
+
+    def _show_volume(self, volumes: Sequence[float] | None, mute: bool | None) -> None:
+        self.card.set_volume(self.config, volumes, mute)
 
     def card_changed(self) -> None:
         """Another profile or volume, or the card came or went."""
-        gone = self.node is not None and not self._card.has(self.config)
+        gone = self.node is not None and not self.card.has(self.config)
         if gone:
             self._free_node()
             self._want(None)
@@ -351,20 +368,11 @@ class FrontendStream:
     def node_name(self) -> str:
         return self._properties.get("node.name", "")
 
-    @property
-    def off(self) -> bool:
-        """Its card's profile leaves it out."""
-        return self._card.off(self.config)
-
-    @property
-    def route(self) -> Route:
-        """With the volume, as the card has it."""
-        return self._card.route(self.config)
-
     def _live(self, stats: Stats | None) -> dict[str, str]:
         if stats is None or self.opened is None or self._wanted is None:
             return {"xenpv.state": "no backend" if self.link is None else "suspended"}
-        return live(stats, self.opened.rate, self.xruns.total)
+        by_host = self.volume.by_host
+        return live(stats, self.opened.rate, self.xruns.total, volume_by_host=by_host)
 
     def _make_node_again(self) -> None:
         self._node_retry = None

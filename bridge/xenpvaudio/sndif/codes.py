@@ -26,6 +26,8 @@ PAGE_BYTES = value("XENSND_EVENT_PAGE_SIZE")
 # Each side writes "1" into its own directory if it understands the position extension
 # (PositionExt in sndif/packets.py); without both, those bytes stay reserved.
 FEATURE_POSITION_EXT = "feature-position-ext"
+# The same for the volume extension (sndif/volume_ext.py): the backend tells what the host changes.
+FEATURE_VOLUME_EXT = "feature-volume-ext"
 # The same for the liveness extension: this byte of each event page is 1 while the frontend lives.
 FEATURE_LIVENESS_EXT = "feature-liveness-ext"
 ALIVE_BYTE = offset("xensnd_event_page", "reserved")

@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.logs.quoting import quote
 from xenpvaudio.sndif.card import MAX_DEVICES, MAX_STREAMS
-from xenpvaudio.sndif.codes import FEATURE_LIVENESS_EXT, FEATURE_POSITION_EXT, Key
+from xenpvaudio.sndif.codes import (
+    FEATURE_LIVENESS_EXT,
+    FEATURE_POSITION_EXT,
+    FEATURE_VOLUME_EXT,
+    Key,
+)
 from xenpvaudio.xen.api import Nodes, NotFoundError, Txn, XenStore
 
 from .states import STATE, XenbusState
@@ -23,7 +28,8 @@ MAX_BYTES = 256 * 1024
 # After so many requests others have their turn.
 TURN_REQUESTS = 32
 
-_KNOWN = frozenset((STATE, *Key, FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT))
+_FEATURES = (FEATURE_POSITION_EXT, FEATURE_LIVENESS_EXT, FEATURE_VOLUME_EXT)
+_KNOWN = frozenset((STATE, *Key, *_FEATURES))
 
 Spend = Callable[[int], None]
 """Told how many requests were made."""

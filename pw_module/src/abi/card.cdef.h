@@ -49,4 +49,7 @@ void xpa_card_read_route(struct xpa_card *card, uint32_t index, struct xpa_card_
 void xpa_card_set_channels(struct xpa_card *card, uint32_t index, uint32_t channels);
 /* Clients are told at once. */
 void xpa_card_set_available(struct xpa_card *card, uint32_t index, uint32_t available);
+/* The host has, and so clients are told: `count` 0 leaves the volumes, `mute` -1 the mute. */
+void xpa_card_set_volumes(struct xpa_card *card, uint32_t index, const float *volumes,
+                          uint32_t count, int mute);
 void xpa_card_free(struct xpa_card *card);

@@ -16,13 +16,18 @@ enum { XPA_MAX_CHANNELS = 64 };
 
 enum {
     XPA_NOTICE_REQUEST = 1,  /* backend: a request that Python must answer; packet holds it */
-    XPA_NOTICE_RESPONSE = 2, /* frontend: the answer to Python's request; packet holds it */
+    XPA_NOTICE_RESPONSE = 2, /* frontend: the answer to Python's request; packet holds it.
+                                code -EAGAIN: it was not sent, see xpa_front_control() */
     XPA_NOTICE_TRIGGER = 3,  /* backend: code 1 started, 0 stopped: (de)activate the host side */
     XPA_NOTICE_RELEASED = 4, /* buffer given to xpa_*_open is no longer used */
     XPA_NOTICE_DETACHED = 5, /* the stream's pages and channels are no longer used */
     XPA_NOTICE_BROKEN = 6,   /* the peer broke the protocol or went away; code: negative errno */
     XPA_NOTICE_LATENCY = 7,  /* frontend: published_frames changed */
+    XPA_NOTICE_VOLUME = 8,   /* frontend: the host changed the volume; packet: the event */
 };
+
+/* The most that a volume or mute takes in the buffer: four bytes for each of so many channels. */
+enum { XPA_CONTROL_BYTES = 256 };
 
 struct xpa_notice {
     uint32_t kind;
@@ -108,11 +113,16 @@ void xpa_back_share_budget(struct xpa_back *back, struct xpa_budget *budget);
 /* Before attach: the frontend keeps the first reserved byte of the event page set for as long as
  * it lives. If it is set at attach, and then cleared: XPA_NOTICE_BROKEN with -ENOTCONN. */
 void xpa_back_watch(struct xpa_back *back);
+/* Before attach: the frontend understands the volume extension. */
+void xpa_back_tell_volumes(struct xpa_back *back);
 int xpa_back_attach(struct xpa_back *back);
 int xpa_back_detach(struct xpa_back *back);
 int xpa_back_open(struct xpa_back *back, const struct xpa_config *config);
 int xpa_back_close(struct xpa_back *back);
 int xpa_back_respond(struct xpa_back *back, const uint8_t *response);
+/* An event of the volume extension, 64 bytes; its id is filled in. Nothing without the extension.
+ */
+int xpa_back_tell_volume(struct xpa_back *back, const uint8_t *event);
 void xpa_back_stats(struct xpa_back *back, struct xpa_stats *copy);
 
 /* Frontend half of one stream. */
@@ -122,6 +132,8 @@ struct xpa_front *xpa_front_new(struct xpa_plane *plane, uint32_t stream_id, int
 void xpa_front_free(struct xpa_front *front);
 /* As xpa_back_share_budget(): the backend's, for all its streams. */
 void xpa_front_share_budget(struct xpa_front *front, struct xpa_budget *budget);
+/* As xpa_back_tell_volumes(): XPA_NOTICE_VOLUME, once until the last one was read. */
+void xpa_front_hear_volumes(struct xpa_front *front);
 int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);
 /* The part of a lead that is not the host's need: how late a cycle may be at first. */
@@ -129,6 +141,12 @@ uint32_t xpa_front_margin_frames(uint32_t rate, uint32_t period_frames, int dire
 int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames);
 int xpa_front_close(struct xpa_front *front);
 int xpa_front_request(struct xpa_front *front, const uint8_t *request);
+/* SET_VOLUME, MUTE or UNMUTE of a stream that is open, through a place in its buffer in which no
+ * samples are: behind the next cycle's frames while it runs, else at once. As xpa_front_request(),
+ * one at a time; without such a place the notice says -EAGAIN. -EBUSY: the last one has not gone.
+ */
+int xpa_front_control(struct xpa_front *front, uint8_t operation, const uint8_t *data,
+                      uint32_t length_bytes);
 int xpa_front_check(struct xpa_front *front);
 void xpa_front_stats(struct xpa_front *front, struct xpa_stats *copy);
 

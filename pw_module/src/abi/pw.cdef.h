@@ -61,8 +61,10 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
                                     const struct xpa_pw_offer *offer);
 int xpa_pw_node_bind(struct xpa_pw_node *node, struct xpa_front *front);
 void xpa_pw_node_set_latency(struct xpa_pw_node *node, uint32_t lead_frames, uint32_t rate);
-/* What the card's route says of it: `count` linear volumes, and what is added to the latency. */
-void xpa_pw_node_set_route(struct xpa_pw_node *node, const float *volumes, uint32_t count, int mute,
+/* What the card's route says of it: `count` linear volumes, and what is added to the latency. The
+ * `soft` ones are what PipeWire makes of the samples here; the backend makes the rest. */
+void xpa_pw_node_set_route(struct xpa_pw_node *node, const float *volumes,
+                           const float *soft_volumes, uint32_t count, int mute, int soft_mute,
                            int64_t latency_offset_nsec);
 void xpa_pw_node_set_properties(struct xpa_pw_node *node, const char *const *keys,
                                 const char *const *values, uint32_t count);
@@ -76,8 +78,9 @@ struct xpa_pw_host *xpa_pw_host_new(struct xpa_pw *pw, struct xpa_back *back, ui
                                     const char *const *keys, const char *const *values,
                                     uint32_t count);
 void xpa_pw_host_set_active(struct xpa_pw_host *host, int active);
-int xpa_pw_host_set_volumes(struct xpa_pw_host *host, const float *volumes, uint32_t count);
-int xpa_pw_host_set_mute(struct xpa_pw_host *host, int mute);
+/* From now on, or from when PipeWire can. */
+int xpa_pw_host_set_volumes(struct xpa_pw_host *host, const float *volumes, uint32_t count,
+                            int mute);
 uint32_t xpa_pw_host_volumes(struct xpa_pw_host *host, float *volumes, uint32_t room, int *mute);
 void xpa_pw_host_free(struct xpa_pw_host *host);
 

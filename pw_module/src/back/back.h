@@ -3,6 +3,7 @@
  * In order; each uses only those before it:
  * fault_injection.c  lateness on purpose, for experiments
  * position.c         what the guest's position is now, and when to tell it
+ * volume.c           what the host made of the guest's volume
  * data.c             frames: guest -> host (pull), host -> guest (push)
  * state.c            stopped, running, paused: what triggers change
  * requests.c         the request ring: what the guest asks
@@ -74,6 +75,7 @@ struct xpa_back {
     uint32_t id;
     int direction;
     bool position_ext;
+    bool volume_ext; /* Python's until it attaches */
     void *ring_page, *event_page;
     struct xpa_channel request_channel, event_channel;
     struct xpa_source request_source, event_source, timer_source;
@@ -102,6 +104,10 @@ struct xpa_back {
 
     /* Also the data loop's. */
     struct xpa_back_stream stream;
+    struct {
+        bool due; /* `event` is to be sent */
+        struct xensnd_evt event;
+    } volume;
     struct xpa_fault_injection faults;
     struct xpa_tap *tap;
 
@@ -157,6 +163,15 @@ int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_fram
                            uint64_t now_nsec);
 int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
                            uint64_t now_nsec);
+
+/* One event slot with the next number; 0, -ENOSPC, -EPROTO. */
+int xpa_back_put_event(struct xpa_back *b, const struct xensnd_evt *event);
+
+/* volume.c */
+/* What the frontend is to be told, now or when there is room. */
+int xpa_back_set_volume(struct xpa_back *b, const struct xensnd_evt *event);
+/* If there is anything: sends it. */
+int xpa_back_send_volume(struct xpa_back *b);
 
 /* data.c; the status to answer with */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);

@@ -98,6 +98,8 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     if (b->link.broken)
         return;
     int result = xpa_back_position_timer(b, now);
+    if (result == 0)
+        result = xpa_back_send_volume(b);
     if (result < 0)
         step(b, result, now);
     else if (held || b->link.rests_until_nsec)
@@ -119,7 +121,7 @@ static void do_attach(const struct xpa_command *command) {
     b->link.attached = true; /* also when one failed: remove() of what is not in does nothing */
     /* The nodes may be a predecessor's, who never takes them away: Linux's frontend after ours. */
     if (b->link.watches && !xpa_evt_ring_front_lives(&b->link.event_ring))
-        b->link.watches = b->position_ext = false;
+        b->link.watches = b->position_ext = b->volume_ext = false;
     step(b, result, xpa_now_nsec()); /* requests may have come before we listened */
 }
 
@@ -175,6 +177,7 @@ static void do_open(const struct xpa_command *command) {
         .first_event_id = b->link.event_id,
         .delay_window_nsec = b->stream.delay_window_nsec, /* the window goes on */
     };
+    b->volume.due = false; /* of another stream */
     free(o); /* the one allocation that changes hands: before a guest hears anything of it */
     xpa_clock_init(&b->stream.clock, &(struct xpa_clock_config){.rate = c.rate});
     b->stats.delay_frames = 0;
@@ -191,6 +194,13 @@ static void do_respond(const struct xpa_command *command) {
         b->link.starting)
         return;
     step(b, xpa_back_pass_answer(b, &response), xpa_now_nsec());
+}
+
+static void do_tell_volume(const struct xpa_command *command) {
+    struct xpa_back *b = command->object;
+    struct xensnd_evt event;
+    memcpy(&event, command->arg.packet, sizeof event);
+    step(b, xpa_back_set_volume(b, &event), xpa_now_nsec());
 }
 
 static void do_set_tap(const struct xpa_command *command) {
@@ -248,6 +258,7 @@ void xpa_back_share_budget(struct xpa_back *b, struct xpa_budget *budget) {
     b->link.budget = budget;
 }
 void xpa_back_watch(struct xpa_back *b) { b->link.watches = true; }
+void xpa_back_tell_volumes(struct xpa_back *b) { b->volume_ext = true; }
 int xpa_back_attach(struct xpa_back *b) { return command(b, do_attach, NULL); }
 int xpa_back_detach(struct xpa_back *b) { return command(b, do_detach, NULL); }
 int xpa_back_close(struct xpa_back *b) { return command(b, do_close, NULL); }
@@ -284,6 +295,12 @@ int xpa_back_open(struct xpa_back *b, const struct xpa_config *config) {
 int xpa_back_respond(struct xpa_back *b, const uint8_t *response) {
     struct xpa_command c = {.func = do_respond, .object = b};
     memcpy(c.arg.packet, response, sizeof c.arg.packet);
+    return xpa_plane_command(b->plane, &c);
+}
+
+int xpa_back_tell_volume(struct xpa_back *b, const uint8_t *event) {
+    struct xpa_command c = {.func = do_tell_volume, .object = b};
+    memcpy(c.arg.packet, event, sizeof c.arg.packet);
     return xpa_plane_command(b->plane, &c);
 }
 

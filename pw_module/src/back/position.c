@@ -157,7 +157,7 @@ static bool heard_gap(struct xpa_back *b, uint64_t now_nsec) {
  * asked for our extension does not look at ids.
  *
  * An id is taken only by a slot that is really queued, or all later ones would be dropped. */
-static int put_numbered(struct xpa_back *b, const struct xensnd_evt *event) {
+int xpa_back_put_event(struct xpa_back *b, const struct xensnd_evt *event) {
     struct xensnd_evt slots[2] = {*event, *event};
     uint16_t since_open = (uint16_t)(b->link.event_id - b->stream.first_event_id);
     uint32_t count = b->position_ext || since_open == b->link.event_id ? 1 : 2;
@@ -188,7 +188,7 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
     b->stream.reported_frames = position_frames;
     b->stats.position_frames = position_frames;
     xpa_back_next_boundary(b);
-    int result = put_numbered(b, &event);
+    int result = xpa_back_put_event(b, &event);
     if (result < 0) {
         b->stats.events_skipped++;
         return result == -ENOSPC ? 0 : result;

@@ -287,6 +287,21 @@ void xpa_card_set_available(struct xpa_card *card, uint32_t index, uint32_t avai
     renewed(card, XPA_CARD_ENUM_ROUTE, XPA_CARD_ROUTE);
 }
 
+void xpa_card_set_volumes(struct xpa_card *card, uint32_t index, const float *volumes,
+                          uint32_t count, int mute) {
+    XPA_PW_LOCKED(card->pw);
+    struct xpa_card_route *route = &card->routes[index];
+    struct xpa_card_route before = *route;
+    for (uint32_t i = 0; count > 0 && i < route->channels; i++)
+        route->volumes[i] = bounded(volumes[i % count]);
+    if (mute >= 0)
+        route->mute = mute;
+    if (memcmp(&before, route, sizeof before) == 0)
+        return;
+    renewed(card, XPA_CARD_ROUTE, XPA_CARD_ROUTE);
+    tell_python(card);
+}
+
 void xpa_card_free(struct xpa_card *card) {
     if (!card)
         return;

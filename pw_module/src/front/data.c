@@ -28,13 +28,19 @@ static bool transfer(struct xpa_front *f, uint8_t operation, uint32_t frames) {
     return sent;
 }
 
+/* A backend may leave those of an earlier OPEN unanswered, whose buffer was longer. */
+static uint32_t answered_room(const struct xpa_front *f) {
+    uint64_t buffer = f->stream.config.buffer_frames, pending = f->link.pending_frames;
+    return pending < buffer ? (uint32_t)(buffer - pending) : 0;
+}
+
 uint32_t xpa_front_room(const struct xpa_front *f) {
     /* two: the buffer's end may split one */
     if (!f->stream.open || f->link.broken || xpa_front_slots(f) < 2)
         return 0;
-    /* A backend may leave those of an earlier OPEN unanswered, whose buffer was longer. */
-    uint64_t buffer = f->stream.config.buffer_frames, pending = f->link.pending_frames;
-    return pending < buffer ? (uint32_t)(buffer - pending) : 0;
+    uint32_t clear = xpa_front_clear_frames(f, offset_of(&f->stream, f->stream.written_frames));
+    uint32_t room = answered_room(f);
+    return room < clear ? room : clear;
 }
 
 void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {
@@ -55,6 +61,8 @@ void xpa_front_put(struct xpa_front *f, const void *source, uint32_t frames) {
     }
     f->stats.written_frames = s->written_frames;
     xpa_front_flush(f);
+    if (s->started)
+        xpa_front_send_control(f);
 }
 
 void xpa_front_silence(struct xpa_front *f, uint64_t frames) {
@@ -87,7 +95,9 @@ void xpa_front_ask(struct xpa_front *f) {
     skip_unread(f, end);
     while (s->written_frames < end && xpa_front_slots(f) > 0) {
         uint32_t n = run(s, s->written_frames, (uint32_t)(end - s->written_frames));
-        if (!transfer(f, XENSND_OP_READ, n))
+        uint32_t clear = xpa_front_clear_frames(f, offset_of(s, s->written_frames));
+        n = n < clear ? n : clear;
+        if (n == 0 || !transfer(f, XENSND_OP_READ, n))
             break;
     }
     xpa_front_flush(f);
@@ -113,4 +123,5 @@ void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames) {
         frames -= n;
     }
     f->stats.written_frames = s->read_frames;
+    xpa_front_send_control(f);
 }

@@ -4,6 +4,7 @@
  * time.c      when a frame is, by our clock
  * position.c  what positions mean, and which to believe
  * requests.c  the request ring: requests out, answers in
+ * control.c   volume and mute, through the buffer that holds the samples
  * data.c      frames into and out of the buffer that the backend shares
  * rest.c      how much of the data loop's time the backend may take
  * life.c      attached, open, started, closed, broken; what wakes it; Python's commands
@@ -73,6 +74,7 @@ struct xpa_front {
     uint32_t id;
     int direction;
     bool position_ext;
+    bool volume_ext; /* Python's until it attaches */
     uint32_t backend_id;
     struct xpa_channel request_channel, event_channel;
     struct xpa_source request_source, event_source, rest_source;
@@ -112,11 +114,35 @@ struct xpa_front {
     /* Also the data loop's. */
     struct xpa_front_stream stream;
 
+    /* A volume or mute on its way to the backend, see control.c; also the data loop's. */
+    struct {
+        bool waiting;           /* for the end of a cycle */
+        uint32_t offset_frames; /* where in the buffer it lies until it is answered, */
+        uint32_t frames;        /* and how long it is there; 0: none is under way */
+        uint16_t id;
+    } control;
+
+    /* The newest volume event, if Python has not read the notice of the one before; also the data
+     * loop's. */
+    struct {
+        bool due, unread;
+        uint32_t ticket;
+        struct xensnd_evt event;
+    } volume;
+
     /* Whom it tells of changes; also the data loop's. */
     struct {
         void (*on_change)(void *data, enum xpa_front_change change, uint64_t now_nsec);
         void *data;
     } graph;
+
+    /* What Python's thread and the data loop both touch. */
+    struct {
+        atomic_bool control_taken; /* by the data loop, until it was sent or given up */
+        uint8_t control_operation;
+        uint32_t control_bytes;
+        uint8_t control[XPA_CONTROL_BYTES];
+    } shared;
 
     struct xpa_live_stats stats; /* the data loop writes, Python's thread reads */
 };
@@ -167,7 +193,9 @@ void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_ns
 
 /* Below, int < 0 is the errno for which the stream is to be ended. */
 
-int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec);
+int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec);
+/* A volume event that waited for Python to read the last one. */
+void xpa_front_pass_volume(struct xpa_front *f);
 
 /* A channel has woken us. False: the backend rests now, and its channels are looked at later. */
 bool xpa_front_may_wake(struct xpa_front *f, uint64_t now_nsec);
@@ -187,5 +215,11 @@ bool xpa_front_transfer(struct xpa_front *f, uint8_t operation, uint32_t offset_
                         uint32_t length_bytes, uint32_t frames);
 void xpa_front_flush(struct xpa_front *f);
 uint32_t xpa_front_slots(const struct xpa_front *f);
+
+/* Behind a cycle's frames, or if there are no cycles: a volume or mute that waits is sent now. */
+void xpa_front_send_control(struct xpa_front *f);
+/* How far from `offset_frames` on, around the buffer's end, no volume lies; UINT32_MAX: none does.
+ */
+uint32_t xpa_front_clear_frames(const struct xpa_front *f, uint32_t offset_frames);
 
 #endif

@@ -48,7 +48,7 @@ static void end(struct xpa_front *f, int reason) {
  * begins is known. Whoever collects may have a start waiting for it. */
 static int after_stop(struct xpa_front *f) {
     uint64_t now = xpa_now_nsec();
-    int result = xpa_front_read_positions(f, now);
+    int result = xpa_front_read_events(f, now);
     if (result < 0)
         return result;
     f->stream.stopping = false;
@@ -111,6 +111,7 @@ void xpa_front_end(struct xpa_front *f) {
     s->base_frames = s->position_frames;
     s->stopping = true;
     trigger(f, XENSND_OP_TRIGGER_STOP);
+    xpa_front_send_control(f); /* no cycle follows */
 }
 
 /* --- what wakes it --- */
@@ -151,7 +152,7 @@ static uint64_t woken_nsec(struct xpa_plane *plane) {
 
 static void read_positions(struct xpa_front *f, int result, uint64_t now_nsec) {
     if (result >= 0)
-        result = xpa_front_read_positions(f, now_nsec);
+        result = xpa_front_read_events(f, now_nsec);
     if (result < 0)
         end(f, result);
     else if (f->stream.open)
@@ -198,6 +199,8 @@ static void release(struct xpa_front *f) {
         return;
     xpa_front_end(f);
     f->stream.open = false;
+    f->control.frames = 0;
+    xpa_front_send_control(f); /* gives it up */
     changed(f, XPA_FRONT_CLOSED, xpa_now_nsec());
 }
 
@@ -248,6 +251,7 @@ static void do_open(const struct xpa_command *command) {
     s->jitter = (struct xpa_jitter){0};
     f->stats.true_frames = 0;
     f->stats.jitter_nsec = 0;
+    f->control.frames = 0;
     f->lead.offset_frames = f->lead.resampler_frames = 0;
     f->stats.lead_frames = f->stats.published_frames = f->lead.frames;
     xpa_front_time_init(f, false); /* the first event shows what the backend says */
@@ -271,6 +275,14 @@ static void do_request(const struct xpa_command *command) {
         xpa_front_collect(f, xpa_now_nsec());
 }
 
+static void do_control(const struct xpa_command *command) {
+    struct xpa_front *f = command->object;
+    f->control.waiting = true;
+    if (!f->stream.started)
+        xpa_front_send_control(f);
+    xpa_front_collect(f, xpa_now_nsec()); /* asks to be woken by its answer */
+}
+
 /* Once a second: has the backend left a transfer unanswered for too long? Asked for before it is
  * blamed: its host may have stopped to take. */
 static void do_check(const struct xpa_command *command) {
@@ -278,6 +290,8 @@ static void do_check(const struct xpa_command *command) {
     uint64_t now = xpa_now_nsec();
     if (f->link.broken || !f->link.attached)
         return;
+    xpa_front_send_control(f); /* the graph stands still */
+    xpa_front_pass_volume(f);
     xpa_front_collect(f, now);
     if (f->link.broken)
         return;
@@ -337,6 +351,8 @@ void xpa_front_share_budget(struct xpa_front *f, struct xpa_budget *budget) {
     f->link.budget = budget;
 }
 
+void xpa_front_hear_volumes(struct xpa_front *f) { f->volume_ext = true; }
+
 int xpa_front_attach(struct xpa_front *f) { return command(f, do_attach); }
 int xpa_front_detach(struct xpa_front *f) { return command(f, do_detach); }
 int xpa_front_close(struct xpa_front *f) { return command(f, do_close); }
@@ -354,6 +370,18 @@ int xpa_front_request(struct xpa_front *f, const uint8_t *request) {
     struct xpa_command c = {.func = do_request, .object = f};
     memcpy(c.arg.packet, request, sizeof c.arg.packet);
     return xpa_plane_command(f->plane, &c);
+}
+
+int xpa_front_control(struct xpa_front *f, uint8_t operation, const uint8_t *data,
+                      uint32_t length_bytes) {
+    if (length_bytes == 0 || length_bytes > sizeof f->shared.control ||
+        atomic_load(&f->shared.control_taken))
+        return -EBUSY;
+    f->shared.control_operation = operation;
+    f->shared.control_bytes = length_bytes;
+    memcpy(f->shared.control, data, length_bytes);
+    atomic_store(&f->shared.control_taken, true);
+    return command(f, do_control);
 }
 
 void xpa_front_stats(struct xpa_front *f, struct xpa_stats *copy) {

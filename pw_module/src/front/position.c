@@ -1,4 +1,4 @@
-/* front/position.c - what the backend's position events say, frontend side; data loop.
+/* front/position.c - what the backend's events say, frontend side; data loop.
  *
  * A position may be lost, late, stale, or garbage before a backend's first timing; it may start
  * again at 0. What is believed moves the clock. An event tells the past: its age (the extension
@@ -7,6 +7,7 @@
 #include "front/front.h"
 
 #include "xen/position_ext.h"
+#include "xen/volume_ext.h"
 
 static const uint64_t MAX_POSITION_FRAMES = 1ull << 48;
 
@@ -128,9 +129,29 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     f->stats.transport_nsec = xpa_transport_nsec(&f->link.peer->transport);
 }
 
-/* Of several only the newest says where the stream is now. A backend may write more while we read:
- * no more than there is room for is read at once. */
-int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
+/* --- volumes that the host has changed --- */
+
+/* One at a time, as Python reads them: a backend can send any number. */
+void xpa_front_pass_volume(struct xpa_front *f) {
+    if (f->volume.unread && xpa_plane_noticed(f->plane, f->volume.ticket))
+        f->volume.unread = false;
+    if (!f->volume.due || f->volume.unread)
+        return;
+    f->volume.ticket = xpa_plane_notify(f->plane, XPA_NOTICE_VOLUME, f->id, 0, &f->volume.event);
+    f->volume.unread = true;
+    f->volume.due = false;
+}
+
+static void on_volume(struct xpa_front *f, const struct xensnd_evt *event) {
+    uint8_t before = f->volume.due ? xpa_volume_ext_of(&f->volume.event).changed : 0;
+    f->volume.event = *event;
+    xpa_volume_ext_add(&f->volume.event, before);
+    f->volume.due = true;
+}
+
+/* Of several positions only the newest says where the stream is now. A backend may write more while
+ * we read: no more than there is room for is read at once. */
+int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec) {
     struct xensnd_evt event, newest = {0};
     bool any = false;
     int got = 0;
@@ -141,9 +162,12 @@ int xpa_front_read_positions(struct xpa_front *f, uint64_t now_nsec) {
         if (event.type == XENSND_EVT_CUR_POS) {
             newest = event;
             any = true;
+        } else if (event.type == XPA_EVT_VOLUME && f->volume_ext) {
+            on_volume(f, &event);
         }
     }
     xpa_evt_ring_ack(&f->link.event_ring);
+    xpa_front_pass_volume(f);
     if (got >= 0 && any && f->stream.open)
         on_position(f, &newest, now_nsec);
     return got < 0 ? got : 0;

@@ -127,12 +127,20 @@ static int finish(struct xpa_front *f) {
     return stopped;
 }
 
+/* What the host changed before the backend carried this out, Python hears of before: it would else
+ * take an older volume for the newer one. */
+static int pass_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
+    f->link.slow_pending = false;
+    int result = f->volume_ext ? xpa_front_read_events(f, now_nsec) : 0;
+    xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
+    return result;
+}
+
 static int on_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
-    if (f->link.slow_pending && response->id == f->link.slow_id) {
-        f->link.slow_pending = false;
-        xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
-        return 0;
-    }
+    if (f->control.frames > 0 && response->id == f->control.id)
+        f->control.frames = 0;
+    if (f->link.slow_pending && response->id == f->link.slow_id)
+        return pass_answer(f, response, now_nsec);
     for (uint32_t i = f->link.transfers_begin; i != f->link.transfers_end; i++) {
         struct xpa_transfer *t = &f->link.transfers[i % XPA_TRANSFERS];
         if (t->id != response->id || t->answered)

@@ -89,10 +89,14 @@ static void on_param_changed(void *data, uint32_t id, const struct spa_pod *para
 
 static void on_process(void *data) { xpa_node_process(data); }
 
+/* As ALSA's devices with a mixer of their own do: the converter applies the soft ones, if they come
+ * together with the others. */
 static void set_volumes(struct xpa_pw_node *n) {
-    float mute = n->locked.mute ? 1.0f : 0.0f;
+    float mute = n->locked.mute ? 1.0f : 0.0f, soft_mute = n->locked.soft_mute ? 1.0f : 0.0f;
     pw_stream_set_control(n->stream, SPA_PROP_channelVolumes, n->locked.volume_count,
-                          n->locked.volumes, SPA_PROP_mute, 1, &mute, 0);
+                          n->locked.volumes, SPA_PROP_mute, 1, &mute, SPA_PROP_softVolumes,
+                          n->locked.volume_count, n->locked.soft_volumes, SPA_PROP_softMute, 1,
+                          &soft_mute, 0);
 }
 
 /* Until a format is set there is no volume, and mixers would show a sink that was never used at 0
@@ -170,12 +174,14 @@ void xpa_pw_node_set_latency(struct xpa_pw_node *n, uint32_t lead_frames, uint32
 }
 
 /* The offset is one of the node's Props too: that is where pipewire-pulse reads a port's. */
-void xpa_pw_node_set_route(struct xpa_pw_node *n, const float *volumes, uint32_t count, int mute,
-                           int64_t latency_offset_nsec) {
+void xpa_pw_node_set_route(struct xpa_pw_node *n, const float *volumes, const float *soft_volumes,
+                           uint32_t count, int mute, int soft_mute, int64_t latency_offset_nsec) {
     XPA_PW_LOCKED(n->pw);
     n->locked.volume_count = SPA_MIN(count, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     memcpy(n->locked.volumes, volumes, n->locked.volume_count * sizeof *volumes);
+    memcpy(n->locked.soft_volumes, soft_volumes, n->locked.volume_count * sizeof *soft_volumes);
     n->locked.mute = mute;
+    n->locked.soft_mute = soft_mute;
     if (n->locked.volume_known)
         set_volumes(n);
     if (n->locked.latency_offset_nsec == latency_offset_nsec)
@@ -253,7 +259,7 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
         params[param_count++] = enum_format(&b, offer, offer->channels[0]);
     n->locked.volume_count = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     for (uint32_t i = 0; i < n->locked.volume_count; i++)
-        n->locked.volumes[i] = 1.0f;
+        n->locked.volumes[i] = n->locked.soft_volumes[i] = 1.0f;
     return pw_stream_connect(
         n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
         PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,

@@ -60,10 +60,11 @@ struct xpa_pw_node {
     /* With the lock of PipeWire's main loop (pipewire/core.h). */
     struct {
         struct spa_hook listener;
-        bool volume_known; /* there are controls to set it */
-        float volumes[SPA_AUDIO_MAX_CHANNELS];
+        bool volume_known;                          /* there are controls to set it */
+        float volumes[SPA_AUDIO_MAX_CHANNELS];      /* what mixers show */
+        float soft_volumes[SPA_AUDIO_MAX_CHANNELS]; /* what is done to the samples here */
         uint32_t volume_count;
-        bool mute;
+        bool mute, soft_mute;
         uint32_t lead_frames, rate; /* rate 0: not open yet */
         int64_t latency_offset_nsec;
     } locked;

@@ -29,9 +29,13 @@ struct xpa_pw_host {
     /* With the lock of PipeWire's main loop. */
     struct {
         struct spa_hook listener;
-        float volumes[SPA_AUDIO_MAX_CHANNELS];
+        float volumes[SPA_AUDIO_MAX_CHANNELS]; /* as PipeWire has them */
         uint32_t volume_count;
         bool mute;
+        bool volume_known;                         /* there are controls to set it */
+        float set_volumes[SPA_AUDIO_MAX_CHANNELS]; /* as the guest has set them */
+        uint32_t set_count;
+        bool set_mute;
     } locked;
 
     /* What the data loop writes, and threads that wait for it read (before_poll). */
@@ -208,8 +212,23 @@ static void on_state_changed(void *data, enum pw_stream_state old, enum pw_strea
     xpa_pw_post(h->pw, XPA_PW_EVENT_STATE, h->id, (int)state, 0, 0, error);
 }
 
+static int set_volumes(struct xpa_pw_host *h) {
+    float mute = h->locked.set_mute ? 1.0f : 0.0f;
+    return pw_stream_set_control(h->stream, SPA_PROP_channelVolumes, h->locked.set_count,
+                                 h->locked.set_volumes, SPA_PROP_mute, 1, &mute, 0);
+}
+
+/* A stream is at 100 % before anybody has set it: what the guest set until there are controls, the
+ * first of them takes, and that nobody hears of. */
 static void on_control_info(void *data, uint32_t id, const struct pw_stream_control *control) {
     struct xpa_pw_host *h = data;
+    if (id == SPA_PROP_channelVolumes && !h->locked.volume_known) {
+        h->locked.volume_known = true;
+        if (h->locked.set_count > 0) {
+            set_volumes(h);
+            return;
+        }
+    }
     if (id == SPA_PROP_channelVolumes) {
         h->locked.volume_count = SPA_MIN(control->n_values, (uint32_t)SPA_AUDIO_MAX_CHANNELS);
         memcpy(h->locked.volumes, control->values, h->locked.volume_count * sizeof(float));
@@ -301,19 +320,14 @@ void xpa_pw_host_set_active(struct xpa_pw_host *h, int active) {
     pw_stream_set_active(h->stream, active);
 }
 
-int xpa_pw_host_set_volumes(struct xpa_pw_host *h, const float *volumes, uint32_t count) {
-    float copy[SPA_AUDIO_MAX_CHANNELS];
+int xpa_pw_host_set_volumes(struct xpa_pw_host *h, const float *volumes, uint32_t count, int mute) {
     if (count == 0 || count > SPA_AUDIO_MAX_CHANNELS)
         return -EINVAL;
-    memcpy(copy, volumes, count * sizeof *copy);
     XPA_PW_LOCKED(h->pw);
-    return pw_stream_set_control(h->stream, SPA_PROP_channelVolumes, count, copy, 0);
-}
-
-int xpa_pw_host_set_mute(struct xpa_pw_host *h, int mute) {
-    float value = mute ? 1.0f : 0.0f;
-    XPA_PW_LOCKED(h->pw);
-    return pw_stream_set_control(h->stream, SPA_PROP_mute, 1, &value, 0);
+    memcpy(h->locked.set_volumes, volumes, count * sizeof *volumes);
+    h->locked.set_count = count;
+    h->locked.set_mute = mute;
+    return h->locked.volume_known ? set_volumes(h) : 0;
 }
 
 uint32_t xpa_pw_host_volumes(struct xpa_pw_host *h, float *volumes, uint32_t room, int *mute) {

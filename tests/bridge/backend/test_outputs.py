@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from xenpvaudio.backend import outputs
-from xenpvaudio.backend.outputs import Identity, PipewireOutput
+from xenpvaudio.backend.outputs import PipewireOutput
+from xenpvaudio.backend.port import Identity
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat
@@ -56,8 +57,7 @@ def test_a_node_that_is_refused_again_and_again_is_complained_about_once(
     class Host:
         def __init__(self, *arguments: Any) -> None: ...
         def set_active(self, active: bool) -> None: ...
-        def set_volumes(self, linear: Any) -> None: ...
-        def set_mute(self, mute: bool) -> None: ...
+        def set_volumes(self, linear: Any, mute: bool) -> None: ...
         def free(self) -> None: ...
 
     async def body() -> None:
@@ -97,8 +97,7 @@ class Node:
         Node.made += 1
 
     def set_active(self, active: bool) -> None: ...
-    def set_volumes(self, linear: Any) -> None: ...
-    def set_mute(self, mute: bool) -> None: ...
+    def set_volumes(self, linear: Any, mute: bool) -> None: ...
     def free(self) -> None: ...
 
 
@@ -148,3 +147,38 @@ def test_a_stream_that_no_device_takes_is_made_anew_while_it_is_active(
     asyncio.run(body())
     first = outputs.UNLINKED_SEC
     assert waited == ([first, 2 * first, 4 * first] if active else [])
+
+
+def test_a_new_host_stream_tells_that_it_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session manager may have set what it remembers."""
+    told: list[tuple[list[float], bool, bool]] = []
+
+    class Host:
+        def __init__(self, *arguments: Any) -> None: ...
+        def set_active(self, active: bool) -> None: ...
+        def set_volumes(self, linear: Any, mute: bool) -> None: ...
+        def volumes(self) -> tuple[list[float], bool]:
+            return [0.25, 0.5], True
+
+        def free(self) -> None: ...
+
+    async def body() -> None:
+        engine = Engine(None)
+        monkeypatch.setattr(outputs, "HostNode", Host)
+        engine.pipewire, engine.pipewire_up = cast(Pipewire, object()), True
+        stream, identity = cast(BackStream, object()), Identity("work", "vsnd/0 0/0", False)
+        port = PipewireOutput(engine).open(
+            stream, CONFIG, identity, Mixer(2), lambda *what: told.append(what)
+        )
+        assert isinstance(port, outputs._PipewirePort)
+        volume = PwEvent(PwEventKind.VOLUME, port._id, (0, 0, 0), "")
+        monkeypatch.setattr(outputs, "RESTORE_SEC", 3600.0)
+        port._event(volume)
+        monkeypatch.setattr(outputs, "RESTORE_SEC", 0.0)
+        port._event(volume)
+        port.close()
+        engine.pipewire = None
+        engine.close()
+        assert told == [([0.25, 0.5], True, True), ([0.25, 0.5], True, False)]
+
+    asyncio.run(body())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from xenpvaudio.backend.outputs import Identity, PipewireOutput, VirtualOutput, _PipewirePort
+from xenpvaudio.backend.outputs import PipewireOutput, VirtualOutput, _PipewirePort
 from xenpvaudio.backend.policy import (
     Usage,
     check_card,
@@ -16,6 +16,7 @@ from xenpvaudio.backend.policy import (
     quantum_frames,
     store_bytes,
 )
+from xenpvaudio.backend.port import Identity
 from xenpvaudio.config import DomainPolicy, OutputSpec
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError

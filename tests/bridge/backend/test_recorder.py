@@ -14,7 +14,8 @@ from xenpvaudio.errors import ConfigError
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sound.wav import MAX_DATA_BYTES, read_wav
-from xenpvaudio_native.plane import BackStream, Tap
+from xenpvaudio_native.plane import BackStream
+from xenpvaudio_native.tap import Tap
 
 CONFIG = Config(PcmFormat.S16_LE, 48000, 2, 256, 4096)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.xen.sim_world import descriptors, room_for
 from pair import Pair, run
-from xenpvaudio.backend.outputs import Identity
+from xenpvaudio.backend.port import Identity
 from xenpvaudio.backend.stream import BackendStream
 from xenpvaudio.errors import UnavailableError
 
@@ -35,6 +35,7 @@ def test_a_backend_stream_that_finds_no_descriptor_keeps_nothing(tmp_path: Path)
                         where="a stream that is refused",
                         position_ext=True,
                         liveness_ext=False,
+                        volume_ext=False,
                         record=None,
                         on_error=lambda error: None,
                     )

@@ -111,8 +111,8 @@ def test_a_request_whose_handler_fails_costs_its_device_a_restart_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(pair: Pair) -> None:
-        stream = pair.back.streams["0/0"]
-        monkeypatch.setattr(stream, "_control", failing(1, OSError(5, "odd"), stream._control))
+        mixing = pair.back.streams["0/0"]._mixing
+        monkeypatch.setattr(mixing, "serve", failing(1, OSError(5, "odd"), mixing.serve))
         await pair.link.open(CONFIG, 512)
         asked = packets.TransferRequest(0, packets.Operation.GET_VOLUME, 0, 8)
         waiting = asyncio.ensure_future(pair.link.ask(asked))

@@ -24,7 +24,7 @@ static struct world {
     struct xpa_config config;
     uint32_t published, taken;
     /* Python */
-    uint32_t notices[8], asked;
+    uint32_t notices[9], asked;
     bool asks, open, ended;
     /* a backend that counts right */
     uint32_t answered, events;
@@ -66,7 +66,7 @@ static void python(void *data) {
     struct xpa_notice notice;
     (void)data;
     while (xpa_plane_next_notice(w.plane, &notice)) {
-        HOLDS(notice.kind < 8, "notice %u", notice.kind);
+        HOLDS(notice.kind < 9, "notice %u", notice.kind);
         w.notices[notice.kind]++;
         if (notice.kind == XPA_NOTICE_RESPONSE) {
             HOLDS(w.asks, "an answer to nothing");
@@ -80,6 +80,12 @@ static void python_ask(const struct record *r) {
     struct xensnd_req request = {.operation = XENSND_OP_GET_VOLUME};
     if (w.asks || w.ended) /* one at a time */
         return;
+    if ((r->how & 3) == 3) {
+        uint8_t data[XPA_CONTROL_BYTES] = {0};
+        w.asks = xpa_front_control(w.front, XENSND_OP_SET_VOLUME, data,
+                                   1 + r->small % XPA_CONTROL_BYTES) == 0;
+        return;
+    }
     w.asks = true;
     request.op.rw.length = r->number;
     xpa_front_request(w.front, (const uint8_t *)&request);
@@ -314,6 +320,7 @@ static void begin(const struct record *first) {
         xpa_front_new(w.plane, 3, first->how >> 7, w.ring_page, w.event_page,
                       w.link->requests[GUEST], w.link->events[GUEST], (first->how & 32) != 0, 8);
     sim_add_poll(python, NULL);
+    xpa_front_hear_volumes(w.front);
     xpa_front_attach(w.front);
     python_open(first);
     sim_settle(w.plane);

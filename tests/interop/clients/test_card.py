@@ -14,6 +14,7 @@ import pytest
 
 from interop.sound import (
     RATE,
+    at_volume,
     eventually,
     noise,
     play_and_hear,
@@ -229,13 +230,13 @@ def test_the_chosen_profile_survives_a_restart(bed: Testbed, pulse: pulsectl.Pul
 def test_the_cards_volume_is_that_of_the_samples(
     bed: Testbed, pulse: pulsectl.Pulse, tmp_path: Path
 ) -> None:
-    """PulseAudio's 50 % are an eighth of the amplitude: exact in floats."""
+    """PulseAudio's 50 % are an eighth of the amplitude."""
     samples = noise(FRAMES, 2)
     file = write_noise(tmp_path / "a.wav", samples, 2)
     play_and_hear(bed, file, samples, 2)
     pulse.volume_set_all_chans(sink(pulse), 0.5)
     eventually(lambda: node_volume(bed) == ([0.125, 0.125], False), "it did not reach the node")
-    play_and_hear(bed, file, array("f", [sample / 8 for sample in samples]), 2)
+    play_and_hear(bed, file, at_volume(samples, 0.125), 2)
     assert sink(pulse).volume.values == [0.5, 0.5]
     pulse.volume_set_all_chans(sink(pulse), 1.0)
     eventually(lambda: node_volume(bed) == ([1.0, 1.0], False), "it did not reach the node")
@@ -265,7 +266,7 @@ def test_the_volume_survives_profiles_and_restarts(
 ) -> None:
     samples = noise(FRAMES, 2)
     file = write_noise(tmp_path / "a.wav", samples, 2)
-    quiet = array("f", [sample / 8 for sample in samples])
+    quiet = at_volume(samples, 0.125)
     pulse.volume_set_all_chans(sink(pulse), 0.5)
     pulse.card_profile_set(card(pulse), "off")
     eventually(lambda: not nodes(bed), "nodes are still there")
@@ -364,7 +365,7 @@ def test_a_destroyed_card_comes_back_with_its_nodes_and_volume(
     assert sink(pulse).card == card(pulse).index
     eventually(lambda: sink(pulse).volume.values == [0.5, 0.5], "the volume is lost")
     file = write_noise(tmp_path / "a.wav", samples, 2)
-    play_and_hear(bed, file, array("f", [sample / 8 for sample in samples]), 2)
+    play_and_hear(bed, file, at_volume(samples, 0.125), 2)
     assert "making a new one" in bed.log("frontend")
 
 

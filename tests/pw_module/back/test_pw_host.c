@@ -5,6 +5,8 @@
 #include "pipewire_sim.h"
 #include "stream_rig.h"
 
+#include <spa/param/props.h>
+
 enum { QUANTUM = 100, BUFFER = 1000, PERIOD = 250 };
 
 struct host {
@@ -41,9 +43,14 @@ int pw_stream_set_active(struct pw_stream *stream, bool active) {
     return 0;
 }
 
+static uint32_t controls_set;
+static float volume_set;
+
 int pw_stream_set_control(struct pw_stream *stream, uint32_t id, uint32_t n_values, float *values,
                           ...) {
-    (void)stream, (void)id, (void)n_values, (void)values;
+    (void)stream, (void)id, (void)n_values;
+    controls_set++;
+    volume_set = values[0];
     return 0;
 }
 
@@ -106,6 +113,7 @@ static void host_new(void) {
 static void host_free(void) {
     xpa_pw_host_free(host->node);
     rig_free(host->rig);
+    free(host->pw.locked.events);
     free(host);
 }
 
@@ -171,7 +179,44 @@ static void test_more_channels_than_positions_are_refused(void) {
     rig_free(rig);
 }
 
+static void volume_is(float value) {
+    struct pw_stream_control control = {.values = &value, .n_values = 1};
+    spa_hook_list_call_simple(&sim_pw.streams, struct pw_stream_events, control_info, 0,
+                              SPA_PROP_channelVolumes, &control);
+}
+
+static uint32_t volume_events(void) {
+    struct xpa_pw_event event;
+    uint32_t count = 0;
+    while (xpa_pw_next_event(&host->pw, &event))
+        count += event.kind == XPA_PW_EVENT_VOLUME;
+    return count;
+}
+
+/* A stream is at 100 % until it has controls: that is nobody's wish. */
+static void test_a_volume_waits_until_it_can_be_set(void) {
+    const float half = 0.5f, quarter = 0.25f;
+    host_new();
+    controls_set = 0;
+    CHECK_EQ(xpa_pw_host_set_volumes(host->node, &half, 1, 0), 0);
+    CHECK_EQ(controls_set, 0);
+    volume_is(1.0f);
+    CHECK_EQ(controls_set, 1);
+    CHECK(volume_set == half, "%f was set", volume_set);
+    CHECK_EQ(volume_events(), 0);
+    CHECK_EQ(xpa_pw_host_set_volumes(host->node, &quarter, 1, 0), 0);
+    CHECK(volume_set == quarter, "%f was set", volume_set);
+    volume_is(0.75f);
+    CHECK_EQ(volume_events(), 1);
+    float found = 0;
+    int mute = 1;
+    CHECK_EQ(xpa_pw_host_volumes(host->node, &found, 1, &mute), 1);
+    CHECK(found == 0.75f && !mute, "%f, %d", found, mute);
+    host_free();
+}
+
 int main(void) {
+    test_a_volume_waits_until_it_can_be_set();
     test_more_channels_than_positions_are_refused();
     test_an_overtaken_cycle_costs_no_frame(false);
     test_an_overtaken_cycle_costs_no_frame(true);

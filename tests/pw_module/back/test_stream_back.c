@@ -2,6 +2,7 @@
 #include "back_bench.h"
 #include "back_requests.h"
 #include "back_positions.h"
+#include "back_volumes.h"
 
 static struct rig *rig_capturing(uint32_t quantum_frames, uint64_t latency_nsec) {
     struct rig *r = rig_open(XPA_CAPTURE);
@@ -296,6 +297,9 @@ static void test_the_last_xrun_has_its_time(void) {
 }
 
 int main(void) {
+    test_a_guest_is_told_of_volumes_if_it_asked_for_that();
+    test_a_volume_that_finds_the_ring_full_is_told_later();
+    test_a_predecessors_volume_extension_does_not_count();
     test_transfers_are_checked();
     test_full_fifo_is_no_space();
     test_slow_requests_are_served_in_turn();

@@ -103,7 +103,7 @@ static const struct xpa_config CONFIG = {.rate = 48000,
                                          .period_frames = PERIOD,
                                          .buffer = buffer};
 
-static uint32_t notices[8];
+static uint32_t notices[9];
 
 static void serve(struct xpa_plane *plane, struct xpa_back *back) {
     struct xpa_notice notice;

@@ -16,9 +16,10 @@ struct bench {
     struct link *link;
     struct xpa_front *front;
     int32_t *buffer;
-    uint32_t changes[5], notices[8];
+    uint32_t changes[5], notices[9];
     int32_t broken_code;
     struct xensnd_resp answer;
+    bool asleep; /* Python */
     /* the backend */
     struct xpa_back_ring ring;
     struct xpa_evt_ring events;
@@ -39,7 +40,7 @@ static void on_change(void *data, enum xpa_front_change change, uint64_t now_nse
 static void python(void *data) {
     struct bench *t = data;
     struct xpa_notice notice;
-    while (xpa_plane_next_notice(t->plane, &notice)) {
+    while (!t->asleep && xpa_plane_next_notice(t->plane, &notice)) {
         t->notices[notice.kind]++;
         if (notice.kind == XPA_NOTICE_BROKEN)
             t->broken_code = notice.code;

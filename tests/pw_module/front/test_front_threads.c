@@ -94,7 +94,7 @@ static void on_change(void *data, enum xpa_front_change change, uint64_t now_nse
 
 /* --- Python --- */
 
-static uint32_t notices[8];
+static uint32_t notices[9];
 
 static void read_notices(struct xpa_plane *plane) {
     struct xpa_notice notice;

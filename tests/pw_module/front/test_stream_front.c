@@ -2,6 +2,7 @@
 #include "front_bench.h"
 #include "front_transfers.h"
 #include "front_peers.h"
+#include "front_controls.h"
 
 static void restart(uint64_t stop_at, uint64_t stop_event, uint64_t first, int64_t wanted_delay) {
     struct bench *t = bench_new(XPA_PLAYBACK);
@@ -114,6 +115,14 @@ static void test_unread_capture_is_skipped_and_counted(void) {
 }
 
 int main(void) {
+    for (int position_ext = 0; position_ext < 2; position_ext++) {
+        test_a_volume_lies_where_no_samples_are(position_ext);
+        test_no_sample_is_put_where_a_volume_is_not_answered(position_ext);
+    }
+    test_a_volume_goes_at_once_where_no_cycle_follows();
+    test_a_volume_lies_where_nothing_captured_is();
+    test_volumes_wait_for_python_as_the_newest();
+    test_an_older_volume_is_heard_of_before_the_answer_to_a_newer_one();
     test_writes_go_around_the_buffer();
     test_room_is_what_was_answered();
     test_answers_in_time_wake_nobody();

@@ -30,7 +30,7 @@ struct rig {
     bool asleep;   /* does not answer */
     int held_open; /* result of xpa_back_open */
     struct xpa_config config;
-    uint32_t notices[8];
+    uint32_t notices[9];
     int32_t broken_code, trigger_code;
     struct xpa_notice request; /* the last one unanswered while asleep */
     /* host */

@@ -62,6 +62,7 @@ def _stream(device: BackendDevice, stream: BackendStream) -> dict[str, Any]:
         "last_xrun_sec": _ago_sec(stats.last_xrun_nsec),
         "volume_db": [steps / STEPS_PER_DB for steps in stream.mixer.steps],
         "muted": [*stream.mixer.muted],
+        "muted_by_hand": stream.mixer.by_hand,
         "muted_on_host": stream.port.muted if stream.port else None,
     }
 

@@ -89,10 +89,9 @@ def _notes(half: Report, stream: Report) -> Iterator[str]:
             yield "microphone denied"
         else:
             yield "silent: the host gives no microphone"
-    if all(stream.get("muted") or [False]) and half["half"] == "backend":
-        yield "muted by the guest"
-    elif stream.get("muted_on_host"):
-        yield "muted on the host"
+    if stream.get("muted_on_host"):
+        by_guest = all(stream["muted"]) and not stream["muted_by_hand"]
+        yield "muted by the guest" if by_guest else "muted on the host"
     if waits := stream.get("waits"):
         yield f"had to wait {waits} time{'' if waits == 1 else 's'}, for its share of the processor"
     if stream.get("host") not in (None, "pipewire") and stream.get("microphone") != "denied":
