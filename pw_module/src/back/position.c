@@ -235,7 +235,7 @@ int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
 int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
                            uint64_t now_nsec) {
     struct xpa_back_stream *s = &b->stream;
-    if (xpa_jitter_wants(&s->jitter) && xpa_clock_locked(&s->clock)) {
+    if (xpa_clock_locked(&s->clock)) {
         uint64_t expected_nsec = xpa_clock_time_at(&s->clock, (double)host_frames);
         xpa_jitter_add(&s->jitter, (double)(int64_t)(nsec - expected_nsec));
         b->stats.jitter_nsec = xpa_jitter_nsec(&s->jitter);

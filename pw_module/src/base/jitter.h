@@ -1,29 +1,21 @@
 /* base/jitter.h - how unevenly marks come: the standard deviation of their lateness; pure.
  *
- * Of about the last XPA_JITTER_MARKS that it wants, older ones fade. What all of them are late by
- * is no jitter, and what is further off than XPA_JITTER_MOST_NSEC is none either: somebody stood
- * still, or the count began anew.
+ * Of about the last XPA_JITTER_MARKS, older ones fade. What all of them are late by is no jitter,
+ * and what is further off than XPA_JITTER_MOST_NSEC is none either: somebody stood still, or the
+ * count began anew.
  */
 #ifndef XPA_BASE_JITTER_H
 #define XPA_BASE_JITTER_H
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdint.h>
 
-/* EVERY is odd: of marks that are late in turns, one in an even number would see one kind only. */
-enum { XPA_JITTER_MARKS = 256, XPA_JITTER_EVERY = 5, XPA_JITTER_MOST_NSEC = 100000000 };
+enum { XPA_JITTER_MARKS = 256, XPA_JITTER_MOST_NSEC = 100000000 };
 
 struct xpa_jitter {
-    uint32_t marks, seen;
+    uint32_t marks;
     double mean_nsec, variance_nsec2;
 };
-
-/* Whether the mark that has just come is one of those that count: it costs more to say when it
- * should have come than all the rest of the figure. */
-static inline bool xpa_jitter_wants(struct xpa_jitter *j) {
-    return ++j->seen % XPA_JITTER_EVERY == 0;
-}
 
 /* A mark was `late_nsec` later than the line says; negative: sooner. */
 static inline void xpa_jitter_add(struct xpa_jitter *j, double late_nsec) {

@@ -56,7 +56,7 @@ static uint64_t held_nsec(const struct xpa_front *f) {
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec) {
     uint64_t past_nsec = age_nsec + held_nsec(f);
-    if (xpa_jitter_wants(&f->stream.jitter) && xpa_front_time_locked(f)) {
+    if (xpa_front_time_locked(f)) {
         uint64_t was_nsec = xpa_front_time_at(f, (double)position);
         xpa_jitter_add(&f->stream.jitter, (double)(int64_t)(now_nsec - age_nsec - was_nsec));
         f->stats.jitter_nsec = xpa_jitter_nsec(&f->stream.jitter);

@@ -165,8 +165,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, ui
         f->stats.dropped_frames += frames - room;
         frames = room;
     }
-    if (n->cycle.processed % 4 == 0) /* a figure for people */
-        xpa_lead_measure(n, frames);
+    xpa_lead_measure(n, frames);
     xpa_front_put(f, SPA_PTROFF(data->data, offset, void), frames);
     if (n->io.position && (n->state.driving || n->follow.synced)) {
         double late_nsec = (double)(int64_t)(now_nsec - n->io.position->clock.nsec);
@@ -196,8 +195,7 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uin
     if (there) {
         uint32_t left = xpa_front_ready(f) - frames;
         xpa_lead_used(n, (double)f->lead.margin.frames - left, now_nsec);
-        if (n->cycle.processed % 4 == 0)
-            xpa_lead_measure(n, frames);
+        xpa_lead_measure(n, frames);
         xpa_front_get(f, data->data, frames);
     } else {
         give_silence(&n->state.format, data->data, frames, frame_bytes);
