@@ -54,7 +54,7 @@ def _otherwise(machine: Machine, names: list[str], muted: bool) -> dict[str, lis
                     odd.setdefault(card["peer_name"], []).append(f"{where} {text}")
         if not odd or time.monotonic() >= deadline_sec:
             return odd
-        time.sleep(LOOK_SEC)
+        time.sleep(LOOK_SEC)  # the host's mixer tells the half, and nobody tells us
 
 
 def run_order(

@@ -80,7 +80,7 @@ def _hypervisors_domain(environ: Mapping[str, str]) -> Domain:
         raise XenPvAudioError(
             f"domain {domid} may not change the devices of domains", hint="run this in domain 0"
         ) from None
-    except BaseException:
+    except BaseException:  # an interrupt, too: the connection is closed
         domain.close()
         raise
     return domain
@@ -155,7 +155,7 @@ def _wait_connected(
             return
         if time.monotonic() > deadline:
             break
-        time.sleep(_LOOK_SEC)
+        time.sleep(_LOOK_SEC)  # a watch for each end of each card would save no time
     if ends[0] in (None, devices.INITIALISING, devices.CLOSING, devices.CLOSED):
         devices.remove(store, place, back)
         refused = ends[0] in (devices.CLOSING, devices.CLOSED)

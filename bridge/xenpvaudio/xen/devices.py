@@ -156,7 +156,7 @@ def detach(
             if force:
                 break
             raise NotClosedError(f"the backend of {place} did not close in time")
-        time.sleep(_LOOK_SEC)
+        time.sleep(_LOOK_SEC)  # short, bounded, and in a command that does nothing else
     remove(store, place, back)
 
 
