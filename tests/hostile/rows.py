@@ -1,14 +1,16 @@
 """One row of the table: the honest guest alone, then beside an attack, and what is too much of it.
 
 What is too much is told in frames, counts and in the honest guest's own figures of the same run: a
-machine that is slow is as slow for the honest guest alone.
+machine that is slow is as slow for the honest guest alone. PipeWire's own client plays beside it: a
+cycle of the host's graph that this machine does not keep is lost to both, now to the one and now to
+the other. So where the guest lost more, more windows are taken until it did not in all of them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .attacks import ATTACKS, attackers
 from .honest import PERIOD_FRAMES
@@ -25,6 +27,7 @@ OTHERS_LINES = 8  # who comes and goes meanwhile
 FEW_DESCRIPTORS = 4  # what PipeWire keeps once, for all
 SETTLE_SEC = 0.3
 GONE_SEC = 5.0
+MORE_WINDOWS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Row:
     beside: Window
     descriptors_kept: int  # after the hostile guest has ended
     rss_most_mib: float
-    silent_share: float = 0.0
+    silent_frames: int  # beside, in all windows
+    peer_silent_frames: int
 
     @property
     def cpu(self) -> float:
@@ -46,6 +50,11 @@ class Row:
     def rss_mib(self) -> float:
         return self.beside.rss_mib - self.alone.rss_mib
 
+    @property
+    def lost_frames(self) -> int:
+        """More than PipeWire's own client, and than alone."""
+        return self.silent_frames - max(self.peer_silent_frames, self.alone.silent_frames)
+
     def faults(self) -> list[str]:
         return list(self._faults())
 
@@ -55,9 +64,13 @@ class Row:
         guests = len(attackers(self.name))
         if self.did == 0:
             yield "nothing was done"
-        borne = round(self.silent_share * beside.rate * beside.seconds)
-        if beside.silent_frames > alone.silent_frames + borne:
-            yield f"{beside.silent_frames} silent frames, {alone.silent_frames} alone"
+        if self.lost_frames > 0:
+            yield (
+                f"{self.silent_frames} silent frames, {alone.silent_frames} alone, "
+                f"{self.peer_silent_frames} of PipeWire's own client"
+            )
+        if beside.peer_silent_frames > beside.seconds * RATE / 2:
+            yield "PipeWire's own client was not heard, nobody was compared"
         if beside.gap_sec > max(GAP_SEC, 2 * alone.gap_sec):
             yield f"an event gap of {beside.gap_sec * 1e3:.0f} ms"
         late_sec = max(alone.late_sec, beside.late_sec)
@@ -78,6 +91,20 @@ class Row:
 
 def measure(stage: Stage, name: str, seconds: float, alone_sec: float = 1.5) -> Row:
     """The stage is as before when it returns."""
+    row = _measure(stage, name, seconds, alone_sec)
+    for _ in range(MORE_WINDOWS):
+        if row.lost_frames <= 0:
+            break
+        more = _measure(stage, name, seconds, alone_sec)
+        row = replace(
+            more,
+            silent_frames=row.silent_frames + more.silent_frames,
+            peer_silent_frames=row.peer_silent_frames + more.peer_silent_frames,
+        )
+    return row
+
+
+def _measure(stage: Stage, name: str, seconds: float, alone_sec: float) -> Row:
     rss_mib = sum(ATTACKS[attack].rss_mib for attack in attackers(name))
     before = stage.process().descriptors
     alone = stage.window(alone_sec)
@@ -88,13 +115,14 @@ def measure(stage: Stage, name: str, seconds: float, alone_sec: float = 1.5) -> 
     end = time.monotonic() + GONE_SEC
     while (kept := stage.process().descriptors - before) > 0 and time.monotonic() < end:
         time.sleep(0.05)
-    share = max(ATTACKS[attack].silent_share for attack in attackers(name))
-    return Row(name, did, alone, beside, kept, rss_mib, share)
+    lost = beside.silent_frames, beside.peer_silent_frames
+    return Row(name, did, alone, beside, kept, rss_mib, *lost)
 
 
 HEAD = (
-    "| attack | done | silent frames | event gap, ms | query, ms | newcomer, s | CPU | RSS, MiB "
-    "| lines/s | descriptors: at its end, kept |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| attack | done | silent frames, PipeWire's client's | event gap, ms | query, ms "
+    "| newcomer, s | CPU | RSS, MiB | lines/s | descriptors: at its end, kept |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -102,7 +130,8 @@ def line(row: Row) -> str:
     """Of the table; alone / beside."""
     a, b = row.alone, row.beside
     return (
-        f"| {row.name} | {row.did} | {a.silent_frames} / {b.silent_frames} "
+        f"| {row.name} | {row.did} | {a.silent_frames} / {row.silent_frames}, "
+        f"{row.peer_silent_frames} "
         f"| {a.gap_sec * 1e3:.0f} / {b.gap_sec * 1e3:.0f} "
         f"| {a.query_sec * 1e3:.1f} / {b.query_sec * 1e3:.1f} "
         f"| {a.newcomer_sec:.2f} / {b.newcomer_sec:.2f} | {row.cpu:+.1%} | {row.rss_mib:+.1f} "

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from xenpvaudio.sound.wav import write_wav
 from xenpvaudio.testbed import pwconf
 from xenpvaudio.testbed.loudspeaker import Loudspeaker
 from xenpvaudio.testbed.session import PipeWireSession
@@ -36,6 +37,7 @@ from .guest import Card
 TESTS = Path(__file__).parents[1]
 HONEST, FIRST_OTHER = 1, 2
 RATE = 48000
+PEER_LEVEL, PEER_RATE, PEER_SEC = 0.5, 8000, 900
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -74,6 +76,7 @@ class Window:
     query_sec: float  # the slowest answer
     newcomer_sec: float  # from xl's first node until it is connected
     silent_frames: int
+    peer_silent_frames: int  # of PipeWire's own client, which plays into the same graph
     cpu: float  # of one processor
     rss_mib: float  # at the end
     descriptors: int
@@ -109,6 +112,7 @@ class Stage:
         )
         self.backend: subprocess.Popen[bytes] | None = None
         self._honest: subprocess.Popen[str] | None = None
+        self._peer: subprocess.Popen[bytes] | None = None
         try:
             self.session.start()
             self._hypervisor = start_hypervisor(self.sim)
@@ -128,6 +132,9 @@ class Stage:
         if self._honest is not None:
             self._honest.kill()
             self._honest.communicate()
+        if self._peer is not None:
+            self._peer.kill()
+            self._peer.wait()
         if self.backend is not None and self.backend.poll() is None:
             self.backend.terminate()
             try:
@@ -195,6 +202,18 @@ class Stage:
         ):
             assert time.monotonic() < end, "the honest guest is not heard"
             time.sleep(0.05)
+        self._start_peer()
+
+    def _start_peer(self) -> None:
+        """PipeWire's own client on the right channel alone, where it is louder than the guest."""
+        path = self.directory / "peer.wav"
+        frame = array.array("h", [0, round(PEER_LEVEL * 0x8000)]).tobytes()
+        write_wav(path, PEER_RATE, 2, "s16", frame * (PEER_SEC * PEER_RATE))
+        self._peer = subprocess.Popen(["pw-play", str(path)], env=self.session.env)
+        end = time.monotonic() + 20
+        while self.silent_right(max(0, self.loudspeaker.frames - RATE // 5)):
+            assert time.monotonic() < end, "PipeWire's own client is not heard"
+            time.sleep(0.05)
 
     def ask_honest(self) -> dict[str, float]:
         """Its window ends, and the next one begins."""
@@ -261,6 +280,12 @@ class Stage:
         samples = array.array("f", self.loudspeaker.data(first_frame))[::2]
         return sum(1 for sample in samples if abs(sample) < 0.05)
 
+    def silent_right(self, first_frame: int) -> int:
+        """The same of PipeWire's own client, which the guest's sound does not hide."""
+        samples = array.array("f", self.loudspeaker.data(first_frame))
+        pairs = zip(samples[::2], samples[1::2], strict=True)
+        return sum(1 for left, right in pairs if right - left < PEER_LEVEL / 2)
+
     def lines(self) -> int:
         return self.log.read_bytes().count(b"\n")
 
@@ -287,6 +312,7 @@ class Stage:
             honest["query_sec"],
             newcomer_sec,
             self.silent(first),
+            self.silent_right(first),
             (after.cpu_sec - before.cpu_sec) / took,
             after.rss_mib,
             after.descriptors,
