@@ -1,7 +1,8 @@
-"""Asks PipeWire once a second whether it is there, while anybody needs it: a daemon that stands
-still keeps its connections, and nothing else tells of it.
+"""Asks PipeWire now and then whether it is there, while anybody needs it: a daemon that stands
+still keeps its connections, and nothing else tells of it. Each question wakes both programs: one
+in three seconds is enough while it is answered.
 
-Counted in questions, not in seconds: when this program stood still itself, the one question on its
+Counted in looks for an answer, not in seconds: when this program stood still itself, the one question on its
 way proves nothing. Runs in the event loop's thread.
 """
 
@@ -13,9 +14,10 @@ from collections.abc import Callable
 
 from xenpvaudio.logs.peer_log import PeerLines
 
-ASK_SEC = 1.0
+ASK_SEC = 3.0
+LOOK_AGAIN_SEC = 1.0  # after a question that is not answered yet
 UNANSWERED = 2
-"""So many seconds in a row without an answer are told."""
+"""So many looks in a row without an answer are told."""
 
 
 class Heartbeat:
@@ -32,7 +34,7 @@ class Heartbeat:
         """Whether `who` has sound to pass now; nobody: nothing is asked."""
         (self._needed_by.add if needed else self._needed_by.discard)(who)
         if self._needed_by and self._timer is None:
-            self._later()
+            self._later(ASK_SEC)
         elif not self._needed_by:
             self.stop()
 
@@ -42,16 +44,17 @@ class Heartbeat:
             self._timer.cancel()
             self._timer = None
 
-    def _later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(ASK_SEC, self._ask)
+    def _later(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._ask)
 
     def _ask(self) -> None:
-        self._later()
         if self._answers():
+            self._later(ASK_SEC)
             if self._unanswered >= UNANSWERED:
                 self._log.info("PipeWire answers again")
             self._unanswered = 0
             return
+        self._later(LOOK_AGAIN_SEC)
         self._unanswered += 1
         if self._unanswered == UNANSWERED:
             self._log.warning(

@@ -18,6 +18,9 @@ static const double TOLD_WITHIN_FRAMES = 0.52;
 static const double SHRINKS_PPM = 300;
 enum { SHRINK_FRAMES = 4 };
 
+/* In cycles: what was found is read once a second. Never in the one whose time is taken (cycle.c). */
+enum { MEASURE_EVERY = 16 };
+
 /* The host's need as last seen, and our own margin: how late a cycle may be. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->stream.host_frames_max <= 0)
@@ -139,6 +142,8 @@ void xpa_lead_tell(struct xpa_front *f) {
 
 void xpa_lead_measure(const struct xpa_pw_node *n, uint32_t frames) {
     struct xpa_front *f = n->state.front;
+    if (n->cycle.processed % MEASURE_EVERY != MEASURE_EVERY / 2)
+        return;
     if (!n->io.position || !f->stream.positioned || !xpa_front_time_locked(f))
         return;
     double there = xpa_front_position_at(f, n->io.position->clock.nsec);

@@ -22,7 +22,7 @@ void xpa_lead_shrink(struct xpa_pw_node *n, double step_frames);
 double xpa_lead_distance(const struct xpa_front *f, double step_frames);
 void xpa_lead_tell(struct xpa_front *f);
 /* What applications should have been told of this cycle of `frames`, by the clock as it is known
- * now: before they move. */
+ * now: before they move. One cycle in 16 is looked at. */
 void xpa_lead_measure(const struct xpa_pw_node *n, uint32_t frames);
 /* Each cycle: what PipeWire's resampler between the graph and this node holds. */
 void xpa_lead_note_resampler(struct xpa_pw_node *n);

@@ -46,7 +46,8 @@ def told(answers: list[bool], caplog: pytest.LogCaptureFixture, *, needed: bool 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "ASK_SEC", 0.001)
+    monkeypatch.setattr(heartbeat, "ASK_SEC", 0.003)
+    monkeypatch.setattr(heartbeat, "LOOK_AGAIN_SEC", 0.001)
 
 
 def test_a_daemon_that_stands_still_is_told_once_and_that_it_is_back(
