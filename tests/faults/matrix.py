@@ -142,10 +142,10 @@ FAULTS: dict[str, Fault] = {
     "frontend stopped": Fault(stopped("frontend"), "frontend", "stood still"),
     "backend stopped": Fault(stopped("backend"), "frontend", "lost the backend"),
     "guest's PipeWire stopped": Fault(
-        stopped("guest pipewire"), "frontend", "PipeWire does not answer"
+        stopped("guest pipewire", seconds=10), "frontend", "PipeWire does not answer"
     ),
     "host's PipeWire stopped": Fault(
-        stopped("host pipewire"), "backend", "PipeWire does not answer"
+        stopped("host pipewire", seconds=10), "backend", "PipeWire does not answer"
     ),
     "guest's WirePlumber stopped": Fault(
         stopped("guest wireplumber"), unsaid=NO_MANAGER, goes_on=True
