@@ -332,22 +332,21 @@ ATTACKS: dict[str, Attack] = {
     "SET_VOLUME in a row": Attack(volumes, ONE),
     "START and STOP in turns": Attack(triggers, ONE),
     "refused OPENs": Attack(refused_opens, many(10)),
-    # each stream that PipeWire has linked is some megabytes in its client: here and below
-    "OPEN/CLOSE, 10 streams, two shapes": Attack(open_close, many(10), rss_mib=48),
+    "OPEN/CLOSE, 10 streams, two shapes": Attack(open_close, many(10)),
     "OPEN at ever other rates": Attack(rates, many(10, "c", sample_rates="8000,192000")),
     "microphones at 768 kHz without leave": Attack(
         microphones,
         many(8, "c", sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
-        rss_mib=64,
     ),
+    # its host stream's buffers hold a long quantum of 128 bytes a frame
     "most channels at 768 kHz": Attack(
         wide,
         many(1, sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
-        rss_mib=64,
+        rss_mib=20,
     ),
-    "periods of 48 frames, 10 streams": Attack(short_periods, many(10), rss_mib=64),
+    "periods of 48 frames, 10 streams": Attack(short_periods, many(10)),
     "state 4 in a row, 976 nodes": Attack(state_connected),
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),

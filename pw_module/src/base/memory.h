@@ -12,4 +12,8 @@
 /* As calloc(), and every page is there; free() it. */
 void *xpa_calloc(size_t count, size_t item_bytes);
 
+/* For the whole process: large memory goes back to the system when it is freed, whatever was freed
+ * before. */
+void xpa_memory_give_back(void);
+
 #endif

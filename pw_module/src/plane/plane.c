@@ -43,6 +43,7 @@ static int make_queue(struct xpa_queue *queue, uint32_t message_bytes) {
 }
 
 struct xpa_plane *xpa_plane_new(void) {
+    xpa_memory_give_back();
     struct xpa_plane *plane = xpa_calloc(1, sizeof *plane);
     if (!plane)
         return NULL;
