@@ -2,8 +2,8 @@
 still keeps its connections, and nothing else tells of it. Each question wakes both programs: one
 in three seconds is enough while it is answered.
 
-Counted in looks for an answer, not in seconds: when this program stood still itself, the one question on its
-way proves nothing. Runs in the event loop's thread.
+Counted in looks for an answer, not in seconds: when this program stood still itself, the one
+question on its way proves nothing. Runs in the event loop's thread.
 """
 
 from __future__ import annotations
