@@ -75,5 +75,6 @@ def test_a_device_that_stood_still_lost_nothing_and_is_seen_by_the_times_of_its_
     frames = np.arange(0.0, 20480.0, 1024.0)
     nsec = frames / 48000 * 1e9
     nsec[5:] += 0.25e9
-    nsec[9:] += 2048 / 48000 * 1e9  # a cycle that was as long as the longest is no stop
-    assert stood_still(frames, nsec, 48000) == [(5120, 12000)]
+    nsec[9:] += 768 / 48000 * 1e9
+    nsec[12:] += 2 / 48000 * 1e9
+    assert stood_still(frames, nsec, 48000) == [(5120, 12000), (9216, 768)]
