@@ -8,7 +8,7 @@ pytest.importorskip("numpy")
 
 import numpy as np
 
-from interop.changes.counting import Event, Track
+from interop.changes.counting import Event, Track, stood_still
 from interop.changes.player import noise
 from xenpvaudio.measure.correlate import Floats
 
@@ -69,3 +69,12 @@ def test_losses_of_resampled_sound_are_found_to_a_few_frames() -> None:
     assert lost[0][1] == pytest.approx(500, abs=2)
     lags = found.lag_at(np.array([LATE + 50000.0, LATE + 120000.0]))
     assert lags == pytest.approx([LATE, LATE + 0.4], abs=0.05)
+
+
+def test_a_device_that_stood_still_lost_nothing_and_is_seen_by_the_times_of_its_cycles() -> None:
+    frames = np.arange(0.0, 20480.0, 1024.0)
+    nsec = frames / 48000 * 1e9
+    nsec[5:] += 0.25e9
+    nsec[9:] += 768 / 48000 * 1e9
+    nsec[12:] += 2 / 48000 * 1e9
+    assert stood_still(frames, nsec, 48000) == [(5120, 12000), (9216, 768)]

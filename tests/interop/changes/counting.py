@@ -6,6 +6,10 @@ finds the lag block by block. Between two stretches lies a gap on either side: o
 frames those that were sent and did not arrive are lost, those that arrived and were not sent are
 repeated; what is silent on the recorded side alone is silence put in. So sound that was overwritten
 by silence counts as both, as does a driver that stands still and drops what came meanwhile.
+
+A device without a time of its own loses nothing while it stands still: nobody is asked for sound or
+given any. How long it stood is seen in the times of its cycles. So does a null sink at each shorter
+quantum up to PipeWire 0.3.67: its timer was set for the longer one.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ _STRIDE_FRAMES = 32
 _NEAR_FRAMES = 1 << 17
 _CHUNK_FRAMES = 1 << 16
 _LEAST_FRAMES = 64  # equal ones; fewer may be a resampler's chance
+_STOOD_FRAMES = 32  # what a resampler brings in a cycle differs by a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +238,10 @@ class Track:
 
 def _count(which: Bools) -> Integers:
     return np.concatenate(([0], np.cumsum(which, dtype=np.int64)))
+
+
+def stood_still(frames: Floats, nsec: Floats, rate: int) -> list[tuple[int, int]]:
+    """Where a driver's next cycle was not there when the last one's frames were over, and for how
+    many frames' time. Its cycles began at `nsec`, and with recorded frame `frames`, each."""
+    waits = np.rint(np.diff(nsec) * rate * 1e-9 - np.diff(frames)).astype(np.int64)
+    return [(int(frames[i + 1]), int(waits[i])) for i in np.flatnonzero(waits >= _STOOD_FRAMES)]

@@ -9,6 +9,7 @@ from subprocess import DEVNULL, PIPE
 from interop.changes.change import JOINED_FRAMES, REOPENED_FRAMES, change
 from interop.changes.clients import native_play, native_record, running, start
 from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
+from interop.sound import LIMIT_SEC
 from xenpvaudio.testbed.testbed import graph
 
 
@@ -83,13 +84,17 @@ def _node_ids(place: Place, name: str) -> list[str]:
 @change("suspended and resumed", rest_sec=1.5, allowed_frames=REOPENED_FRAMES)
 @contextmanager
 def _suspended(place: Place) -> Iterator[None]:
-    """As `pactl suspend-sink` does it, with everybody linked. A null sink stands still until
-    somebody comes or goes; so somebody does, at each device."""
-    for device in DEVICES:
-        for name in {device.sink, device.source}:
-            for number in _node_ids(place, name):
-                command = ["pw-cli", "send-command", number, "Suspend", "{}"]
-                place.guest.run(command, check=False, stdout=DEVNULL, stderr=DEVNULL)
+    """As `pactl suspend-sink` does it, with everybody linked, at all devices at once. They stand
+    still until somebody comes or goes; so somebody does, at each device."""
+    numbers = [
+        number
+        for device in DEVICES
+        for name in {device.sink, device.source}
+        for number in _node_ids(place, name)
+    ]
+    orders = [start(place, {}, "pw-cli", "send-command", n, "Suspend", "{}") for n in numbers]
+    for order in orders:
+        assert order.wait(LIMIT_SEC) == 0, "pw-cli cannot suspend a node"
     clients = [native_record(place, device, QUANTUM_FRAMES) for device in DEVICES]
     clients += [native_play(place, device, QUANTUM_FRAMES) for device in DEVICES]
     with running(clients):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from interop.changes.change import Change
-from interop.changes.counting import Track
+from interop.changes.counting import Track, stood_still
 from interop.changes.place import DEVICES, HOST_QUANTUM_FRAMES, RATE, Place, now_nsec, place
 from interop.changes.player import Player, noise, player, write_noise
 from witness import Witness
@@ -35,10 +35,9 @@ class Counts:
     lost: int
     repeated: int
     silent: int
-
-    @property
-    def worst(self) -> int:
-        return max(self.lost, self.repeated, self.silent)
+    stood: int = 0
+    """In which a device without a time of its own stood still: another one would have lost the
+    sound that came, and played silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,11 @@ class _Way:
         """What had been captured then."""
         i = int(np.searchsorted(self._back.cycle, nsec - self.origin, "right")) - 1
         return int(self._back.frame[max(i, 0)])
+
+    def stood_frames(self, begin: int, end: int) -> int:
+        """Between those two captured frames."""
+        waits = stood_still(self._back.frame, self._back.cycle, RATE)
+        return sum(wait for frame, wait in waits if begin <= frame < end)
 
     def _median(self, values: Floats, begin: float, end: float) -> float:
         time = self._back.cycle + self.origin
@@ -162,7 +166,9 @@ def record(folder: Path, changes: Sequence[Change]) -> list[Seen]:
                 name=change.name,
                 played=_counts(out, begin.speaker_frames, end.speaker_frames),
                 captured=_counts(ways[0].track, *frames[0]),
-                own=_counts(ways[1].track, *frames[1]),
+                own=replace(
+                    _counts(ways[1].track, *frames[1]), stood=ways[1].stood_frames(*frames[1])
+                ),
                 xruns=end.xruns - begin.xruns,
                 delay=ways[0].delay(moments[0].nsec, times),
                 own_delay=ways[1].delay(moments[0].nsec, times),

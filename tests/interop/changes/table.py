@@ -18,7 +18,7 @@ _HEAD = (
 
 def _total(counts: Iterable[Counts]) -> tuple[int, int]:
     """Lost, and put in."""
-    table = [(c.lost, c.repeated + c.silent) for c in counts]
+    table = [(c.lost + c.stood, c.repeated + c.silent + c.stood) for c in counts]
     return sum(lost for lost, _ in table), sum(more for _, more in table)
 
 
@@ -36,9 +36,10 @@ def pipewire_version() -> str:
 
 
 def _sum(counts: Iterable[Counts]) -> str:
-    """lost / repeated / silent."""
-    table = [(c.lost, c.repeated, c.silent) for c in counts]
-    return "{} / {} / {}".format(*map(sum, zip(*table, strict=True))) if table else "-"
+    """lost / repeated / silent, and how long a device without a time of its own stood still."""
+    table = [(c.lost, c.repeated, c.silent, c.stood) for c in counts]
+    lost, repeated, silent, stood = map(sum, zip(*table, strict=True))
+    return f"{lost} / {repeated} / {silent}" + (f", stood {stood}" if stood else "")
 
 
 def _middle(values: Sequence[float]) -> float:
