@@ -149,6 +149,12 @@ TWINS = {
     "write_into_a_full_fifo": (
         "test_stream_back", "back/data.c", "        return -ENOSPC;", "        (void)0;",
     ),
+    "what_is_no_number_reaches_the_host": (
+        "test_stream_back", "back/data.c", "xpa_bound_samples(&s->config, target, n);", "",
+    ),
+    "what_is_no_number_reaches_the_graph": (
+        "test_stream_front", "front/data.c", "xpa_bound_samples(&s->config, to, n);", "",
+    ),
     "prepare_without_stop_appends": (
         "test_stream_kernel", "back/data.c", "        back = buffer;", "        back = 0;",
     ),

@@ -41,8 +41,6 @@ from .port import Identity, Output, Port
 from .recorder import Recorder
 from .rings import Rings, Transport
 
-log = logging.getLogger(__name__)
-
 # How long the host side of a stream that does not run stays active. Opened and not started yet: a
 # host that must wake its card first needs longer than the guest's START has time. Stopped: a guest
 # that starts and stops in bursts.
@@ -104,6 +102,7 @@ class BackendStream:
             lambda: self._port is None or self._port.mixes,
             sets=volume_ext,
             silenced=self._policy.muted,
+            pace=guest.volumes,
         )
         self._replaced: list[Port] = []
         """Closed while their stream is open: free after its end."""
@@ -145,7 +144,7 @@ class BackendStream:
         await self._detached.wait()
         self._engine.forget(self.id)
         if rests := self.back.stats.rests:
-            log.info("%s: had to wait %d times: it asked for too much", self.where, rests)
+            self._log.info("%s: had to wait %d times: it asked for too much", self.where, rests)
         self.back.free()
         self._rings.close()
 

@@ -17,14 +17,13 @@ from functools import partial
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.engine.stream_format import stream_format
 from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
+from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif import packets, page_directory
 from xenpvaudio.sndif.codes import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Operation, status_name
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sndif.volume_ext import VolumeEvent, unpack_volume_event
 from xenpvaudio.xen.api import Channel, Domain, Grant
 from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
-
-log = logging.getLogger(__name__)
 
 DEADLINE_SEC = 3.0
 
@@ -52,6 +51,7 @@ class FrontLink:
         on_broken: Callable[[XenPvAudioError], None],
         on_latency: Callable[[int], None],
         on_volume: Callable[[VolumeEvent], None],
+        log: logging.Logger | PeerLog,
     ) -> None:
         self._engine = engine
         self._domain = domain
@@ -60,6 +60,7 @@ class FrontLink:
         self._on_broken = on_broken
         self._on_latency = on_latency
         self._on_volume = on_volume
+        self._log = log
         self._lock = asyncio.Lock()
         self._answer: asyncio.Future[packets.Response | None] | None = None
         self._released: asyncio.Event = asyncio.Event()
@@ -218,7 +219,7 @@ class FrontLink:
         await self._detached.wait()
         self._engine.forget(self.id)
         if rests := self.front.stats.rests:
-            log.info(
+            self._log.info(
                 "%s: looked away %d times: the backend sent too many events", self.where, rests
             )
         self.front.free()

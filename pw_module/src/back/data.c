@@ -129,6 +129,7 @@ uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
         if (!s->timeline.valid)
             xpa_timeline_start(&s->timeline, s->taken_frames, s->host_frames);
         store_get(s, s->taken_frames, target, n);
+        xpa_bound_samples(&s->config, target, n);
         s->taken_frames += n;
     }
     if (n < frames) {

@@ -114,6 +114,23 @@ static void test_unread_capture_is_skipped_and_counted(void) {
     bench_free(t);
 }
 
+static void test_a_captured_sample_that_is_no_number_never_reaches_the_graph(void) {
+    struct bench *t = bench_new(XPA_CAPTURE);
+    int32_t got[PERIOD];
+    t->front->stream.config.sample_kind = XPA_SAMPLE_F32;
+    for (int i = 0; i < BUFFER; i++)
+        t->buffer[i] = 0x7f800000 + i;
+    start(t, 0);
+    pass(t, PERIOD);
+    position(t, 251);
+    xpa_front_ask(t->front);
+    sim_settle(t->plane);
+    xpa_front_get(t->front, got, PERIOD);
+    for (int i = 0; i < PERIOD; i++)
+        CHECK_EQ(got[i], 0);
+    bench_free(t);
+}
+
 int main(void) {
     for (int position_ext = 0; position_ext < 2; position_ext++) {
         test_a_volume_lies_where_no_samples_are(position_ext);
@@ -149,5 +166,6 @@ int main(void) {
     test_capture_asks_for_each_frame_once();
     test_frames_ready_are_never_more_than_there_are();
     test_unread_capture_is_skipped_and_counted();
+    test_a_captured_sample_that_is_no_number_never_reaches_the_graph();
     return check_close();
 }
