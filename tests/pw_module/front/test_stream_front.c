@@ -160,6 +160,8 @@ int main(void) {
     test_what_is_unanswered_of_a_longer_buffer_leaves_no_room();
     test_late_and_repeated_positions_are_ignored();
     test_garbage_is_not_believed();
+    test_a_backend_that_hurries_is_not_followed(XPA_PLAYBACK);
+    test_a_backend_that_hurries_is_not_followed(XPA_CAPTURE);
     test_insisting_backend_is_followed();
     test_backend_may_go_on_or_start_again_at_0();
     test_position_past_what_was_written_is_starvation();

@@ -13,10 +13,10 @@ import pytest
 
 from xenpvaudio.testbed.testbed import card_nodes
 
-from . import header
-from .guest import Card
-from .honest import LOUD
-from .stage import Stage
+from hostile import header
+from hostile.guest import Card
+from hostile.honest import LOUD
+from hostile.stage import Stage
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
