@@ -34,7 +34,7 @@ class NoAnswerError(PeerGoneError):
 
 class FrontLink:
     """One stream's rings in use; `where` names the stream in errors. `on_broken(error)` is called
-    when the data loop gave the stream up; `on_latency(frames)` when its lead changed;
+    when the data loop gave the stream up; `on_latency()` when its lead changed;
     `on_volume(event)` when the host changed its volume."""
 
     def __init__(
@@ -49,7 +49,7 @@ class FrontLink:
         liveness_ext: bool,
         volume_ext: bool,
         on_broken: Callable[[XenPvAudioError], None],
-        on_latency: Callable[[int], None],
+        on_latency: Callable[[], None],
         on_volume: Callable[[VolumeEvent], None],
         log: logging.Logger | PeerLog,
     ) -> None:
@@ -237,7 +237,7 @@ class FrontLink:
             self._released.set()
             self._detached.set()
         elif notice.kind is NoticeKind.LATENCY:
-            self._on_latency(self.front.stats.published_frames)
+            self._on_latency()
         elif notice.kind is NoticeKind.VOLUME:
             self._on_volume(unpack_volume_event(notice.packet))
         elif notice.kind is NoticeKind.BROKEN:

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from xenpvaudio.testbed.testbed import card_nodes
-
 from hostile import header
 from hostile.guest import Card
 from hostile.honest import LOUD
 from hostile.stage import Stage
+from xenpvaudio.testbed.testbed import card_nodes
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
