@@ -235,10 +235,11 @@ class BackendStream:
         if self._waiting_open is not None:
             self._waiting_open = None
             return False  # in time
-        if not isinstance(packets.unpack_request(notice.packet), packets.OpenRequest):
+        request = packets.unpack_request(notice.packet)
+        if not isinstance(request, packets.OpenRequest):
             return False
         loop = asyncio.get_running_loop()
-        wait_sec = self._open_pace.wait_sec(loop.time())
+        wait_sec = self._open_pace.wait_sec(loop.time(), self.output.as_opens(request.rate))
         if wait_sec > 0:
             self._waiting_open = loop.call_later(wait_sec, self._engine.hand, notice)
         return wait_sec > 0
@@ -281,6 +282,7 @@ class BackendStream:
         config = stream_rules.opened_config(request)
         try:
             check_open(config, self._policy)
+            self.output.check(config.rate)
         except ConfigError as error:
             return self._refused(error, Status.EINVAL)
         self._close_stream()
