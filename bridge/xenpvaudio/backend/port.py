@@ -72,7 +72,7 @@ class Output(Protocol):
         """ConfigError if no stream of the guest may be opened at this rate."""
 
     def as_opens(self, rate: int) -> int:
-        """How many usual OPENs are as much work as one at this rate; one that will be refused: 1."""
+        """How many usual OPENs are as much work as one at this rate; 1 if it will be refused."""
 
     def open(
         self,

@@ -1,5 +1,5 @@
-"""A delay that flaps, as a backend likes, is told to the graph's clients now and then, and in the end
-the newest."""
+"""A delay that flaps, as a backend likes, is told to the graph's clients now and then, and in the
+end the newest."""
 
 from __future__ import annotations
 
