@@ -251,6 +251,9 @@ TWINS = {
         "uint8_t before = b->volume.due ? xpa_volume_ext_of(&b->volume.event).changed : 0;",
         "uint8_t before = 0;",
     ),
+    "what_nobody_has_taken_is_replaced": (
+        "test_pw_host", "pipewire/host.c", "> h->cycle.next_nsec);", "< h->cycle.next_nsec / 2);",
+    ),
     "volume_is_set_before_there_is_one": (
         "test_pw_host", "pipewire/host.c",
         "h->locked.volume_known = true;\n        if (h->locked.set_count > 0) {",

@@ -183,7 +183,7 @@ static void host_cycle(const struct record *r) {
     if (w.direction == XPA_CAPTURE) {
         xpa_back_push(b, data, frames, r->number % 200000000);
     } else if (r->how % 8 == 0) {
-        xpa_back_pull_nothing(b, data, frames);
+        xpa_back_hold(b, frames);
     } else {
         uint32_t got = xpa_back_pull(b, data, frames);
         HOLDS(got <= frames, "%u frames of %u", got, frames);
