@@ -158,7 +158,8 @@ class DomainPolicy:
     min_quantum_frames: int = 64  # at 48 kHz: the shortest host quantum that it may ask for
     max_buffer_bytes: int = 1 << 20  # shared with a stream
     max_store_bytes: int = 1 << 23  # our own memory behind that
-    max_memory_bytes: int = 1 << 26  # both, of all its streams, and of virtual devices
+    max_resampler_bytes: int = 1 << 22  # PipeWire's filter between a stream's rate and the host's
+    max_memory_bytes: int = 1 << 26  # all three, of all its streams, and of virtual devices
     max_opens_burst: int = 64  # of all its streams, then so many a second; the rest waits
     max_opens_per_sec: int = 16
     max_xenstore_burst: int = 2000  # requests of ours that its cards cause, likewise
@@ -295,6 +296,7 @@ _MOST = {
     "min-quantum-frames": 8192,
     "max-buffer-bytes": 1 << 30,
     "max-store-bytes": 1 << 31,
+    "max-resampler-bytes": 1 << 31,
     "max-memory-bytes": 1 << 40,
     "max-opens-burst": 100_000,
     "max-opens-per-sec": 100_000,

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "fuzz"
 
 IN_C = tuple(building.PROGRAMS)
-IN_PYTHON = ("directory", "card", "store_daemon", "store_client")
+IN_PYTHON = ("directory", "card", "volume", "availability", "store_daemon", "store_client")
 ALL = (*IN_C, *IN_PYTHON, MACHINE)
 
 _EXECUTIONS = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)

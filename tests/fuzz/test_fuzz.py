@@ -17,10 +17,12 @@ from fuzz import __main__ as command
 from fuzz import building, fuzzers, loop
 from fuzz.targets import xenbus
 from xenpvaudio.backend import policy
-from xenpvaudio.sndif import card, page_directory, stream_rules
+from xenpvaudio.frontend import volume
+from xenpvaudio.sndif import card, page_directory, stream_rules, volume_ext
+from xenpvaudio.sndif import volume as sndif_volume
 from xenpvaudio.xen.real import xenstore, xs_link, xs_requests
 from xenpvaudio.xen.sim import store, xenstored
-from xenpvaudio.xenbus import device
+from xenpvaudio.xenbus import availability, device
 from xenpvaudio.xenbus.states import XenbusState
 
 RUNS_IN_C = 1000
@@ -148,6 +150,23 @@ PLANTED_IN_PYTHON: dict[str, tuple[str, ModuleType, str, str]] = {
         "directory", policy, "if period and config.rate > period *", "if False and 0 < 1 *",
     ),
     "text_that_forges_lines": ("card", card, "if not value.isprintable():", "if False:"),
+    "volumes_of_more_channels_than_there_are": (
+        "volume", volume_ext, "if channels > MAX_CHANNELS:", "if False:",
+    ),
+    "volumes_that_are_shown_as_they_come": (
+        "volume", volume, "if self._tell_timer is None:", "if True:",
+    ),
+    "volume_without_a_most": ("volume", sndif_volume, "min(steps, LOUDEST_STEPS)", "steps"),
+    "streams_without_a_path": (
+        "availability", availability,
+        "filter(None, text.split(LIST_SEPARATOR))", "text.split(LIST_SEPARATOR)",
+    ),
+    "availability_is_looked_at_at_any_time": (
+        "availability", availability, "if now_sec < self._held_until_sec:", "if False:",
+    ),
+    "availability_is_told_again": (
+        "availability", availability, "if found != self.unavailable:", "if True:",
+    ),
     "numbers_from_0": ("card", card, "if not 1 <= number <= largest:", "if number > largest:"),
     "nodes_without_a_quota": (
         "store_daemon", store, "NODES_PER_DOMAIN = 1000", "NODES_PER_DOMAIN = 100000",
@@ -257,7 +276,7 @@ def test_the_command_splits_the_time_and_fails_if_one_fails(
         return fuzzers.Result(name, 100, 1000, 2.0, crashes, "")
 
     monkeypatch.setattr(fuzzers, "run", run)
-    monkeypatch.setattr("sys.argv", ["fuzz", "70"])
+    monkeypatch.setattr("sys.argv", ["fuzz", "90"])
     for broken, status in (("", 0), ("card", 1)):  # noqa: B007
         asked.clear()
         assert command.main() == status

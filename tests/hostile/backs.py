@@ -98,6 +98,55 @@ def hiding(back: Back, lasts: Callable[[], bool]) -> int:
     return count
 
 
+class Server:
+    """Grants all that the card's first stream is asked for."""
+
+    def __init__(self, back: Back) -> None:
+        self.ring, self.words = back.pages[0].view, back.pages[0].view.cast("I")
+        self.channel = back.channels[0]
+        self.words[header.REQ_EVENT] = 1
+        self.taken = 0
+        self.written_bytes = 0
+
+    def serve(self) -> bool:
+        """Whether there was anything."""
+        produced = self.words[header.REQ_PROD]
+        before = self.taken
+        while self.taken != produced:
+            at = header.SLOT * (1 + self.taken % header.RING_SLOTS)
+            number, operation, body = header.REQUEST.unpack(self.ring[at : at + header.SLOT])
+            if operation == header.OPEN:
+                self.written_bytes = 0
+            elif operation == header.WRITE:
+                self.written_bytes += header.RW_REQ.unpack_from(body)[1]
+            answer = header.RESPONSE.pack(number, operation, 0, body)
+            self.ring[at : at + header.SLOT] = answer
+            self.taken = (self.taken + 1) & 0xFFFFFFFF
+        self.words[header.REQ_EVENT] = (self.taken + 1) & 0xFFFFFFFF
+        self.words[header.RSP_PROD] = self.taken
+        if self.taken != before:
+            self.channel.notify()
+        return self.taken != before
+
+
+def hurrying(back: Back, lasts: Callable[[], bool]) -> int:
+    """Plays what an application sends, and says of each frame at once that it was heard."""
+    server = Server(back)
+    view, words, count = back.pages[1].view, back.pages[1].view.cast("I"), 0
+    while lasts():
+        server.serve()
+        produced = words[header.IN_PROD]
+        if (produced - words[header.IN_CONS]) & 0xFFFFFFFF < header.EVENT_SLOTS:
+            at = header.SLOT * (1 + produced % header.EVENT_SLOTS)
+            packet = header.EVENT.pack(count & 0xFFFF, 0, server.written_bytes)
+            view[at : at + len(packet)] = packet
+            words[header.IN_PROD] = (produced + 1) & 0xFFFFFFFF
+            back.channels[1].notify()
+            count += 1
+        time.sleep(0.0005)
+    return server.written_bytes
+
+
 def events_for_nothing(back: Back, lasts: Callable[[], bool]) -> int:
     count = 0
     while lasts():
@@ -158,6 +207,7 @@ ATTACKS: dict[str, Callable[[Back, Callable[[], bool]], int]] = {
     "events and positions at once": everything,
     "positions of all kinds": positions,
     "answers to nothing": answers,
+    "all is heard at once": hurrying,
 }
 
 

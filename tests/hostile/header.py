@@ -23,7 +23,7 @@ QUERY_REQ = struct.Struct("<Q8I")
 
 OPEN, CLOSE, READ, WRITE, SET_VOLUME, GET_VOLUME, MUTE, UNMUTE, TRIGGER, QUERY = range(10)
 START, PAUSE, STOP, RESUME = range(4)
-S16_LE, F64_LE = 2, 16
+S16_LE, F32_LE, F64_LE = 2, 14, 16
 ALL = (0, 0xFFFFFFFF)
 
 # The shared ring's words: req_prod, req_event, rsp_prod, rsp_event; slots from octet 64 on.

@@ -50,6 +50,7 @@ PURE = (
     "xenbus.pace",
     "xen.real.waits",
     "backend.open_pace",
+    "backend.resampling",
     "frontend.roles",
     "testbed.graph_dump",
     "control.finding",

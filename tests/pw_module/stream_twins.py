@@ -149,6 +149,12 @@ TWINS = {
     "write_into_a_full_fifo": (
         "test_stream_back", "back/data.c", "        return -ENOSPC;", "        (void)0;",
     ),
+    "what_is_no_number_reaches_the_host": (
+        "test_stream_back", "back/data.c", "xpa_bound_samples(&s->config, target, n);", "",
+    ),
+    "what_is_no_number_reaches_the_graph": (
+        "test_stream_front", "front/data.c", "xpa_bound_samples(&s->config, to, n);", "",
+    ),
     "prepare_without_stop_appends": (
         "test_stream_kernel", "back/data.c", "        back = buffer;", "        back = 0;",
     ),
@@ -245,6 +251,9 @@ TWINS = {
         "uint8_t before = b->volume.due ? xpa_volume_ext_of(&b->volume.event).changed : 0;",
         "uint8_t before = 0;",
     ),
+    "what_nobody_has_taken_is_replaced": (
+        "test_pw_host", "pipewire/host.c", "> h->cycle.next_nsec);", "< h->cycle.next_nsec / 2);",
+    ),
     "volume_is_set_before_there_is_one": (
         "test_pw_host", "pipewire/host.c",
         "h->locked.volume_known = true;\n        if (h->locked.set_count > 0) {",
@@ -262,6 +271,10 @@ TWINS = {
     "garbage_is_believed": (
         "test_stream_front", "front/position.c",
         "return position >= from && position - from <=", "return position >= from || from <",
+    ),
+    "backend_that_hurries_is_followed": (
+        "test_stream_front", "front/position.c",
+        "double left = s->slack_frames +", "double left = (double)slack_frames(f) +",
     ),
     "restart_at_0_goes_unnoticed": (
         "test_stream_front", "front/position.c", "        move_base(f, 0);", "        (void)0;",

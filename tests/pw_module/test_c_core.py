@@ -56,6 +56,7 @@ PROGRAMS = [
     ("test_loop", ["base/loop.c"], MEMORY),
     ("test_loop", ["base/loop.c"], THREAD),
     ("test_front_threads", FRONT, THREAD),
+    ("test_bounds", ["base/silence.c"], MEMORY),
     ("test_clock", ["time/clock.c"], MEMORY),
     ("test_converter", ["time/converter.c"], MEMORY),
     ("test_jitter", [], MEMORY),

@@ -13,6 +13,7 @@ from xenpvaudio.xen.api import XenStore, XenStoreError
 from xenpvaudio.xenbus.pace import Pace
 
 from .host_user.orders import Orders
+from .mixing import VolumePace
 from .open_pace import OpenPace
 from .policy import Usage
 
@@ -23,6 +24,7 @@ class Guest:
         self.usage = Usage()
         self.pace = Pace()
         self.opens = OpenPace()
+        self.volumes = VolumePace()
         self.budget = engine.budget(domid)
 
     @property

@@ -15,12 +15,30 @@ from xenpvaudio.sndif.volume_ext import MAX_CHANNELS, MUTE_CHANGED, VOLUME_CHANG
 from xenpvaudio.xen.api import Mapping
 
 VOLUME_SEC = 0.05
+# All streams of a guest together, so often in a row and then so often a second: twice what somebody
+# who drags a slider asks for.
+MOST_IN_A_ROW = 64
+MOST_PER_SEC = 40
+
+
+class VolumePace:
+    """Of one guest: a host tells each volume to all its programs, and there may be many streams."""
+
+    def __init__(self) -> None:
+        self._due_sec = float("-inf")
+
+    def rest_sec(self, now_sec: float) -> float:
+        """A volume is set now; until the stream's next one."""
+        earliest_sec = now_sec - MOST_IN_A_ROW / MOST_PER_SEC
+        self._due_sec = max(self._due_sec, earliest_sec) + 1 / MOST_PER_SEC
+        return max(VOLUME_SEC, self._due_sec - now_sec)
 
 
 class StreamMixer:
     """`apply`: sets the mixer on the stream's port, if it has one; `tell`: gives the guest an event
-    of the volume extension; `mixes`: whether that port makes anything louder or softer;
-    `sets`: whether the guest sets its volumes at each OPEN; `silenced`: by the host's order."""
+    of the volume extension; `mixes`: whether that port makes anything louder or softer; `sets`:
+    whether the guest sets its volumes at each OPEN; `silenced`: by the host's order; `pace`: the
+    guest's."""
 
     def __init__(
         self,
@@ -30,6 +48,7 @@ class StreamMixer:
         *,
         sets: bool,
         silenced: bool,
+        pace: VolumePace,
     ) -> None:
         self._apply = apply
         self._tell = tell
@@ -37,6 +56,7 @@ class StreamMixer:
         self._silenced = silenced
         self.mixer = Mixer(0)
         self._sets = sets
+        self._pace = pace
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -123,7 +143,8 @@ class StreamMixer:
             return
         if self._apply(self.mixer):
             self._due = False
-            self._timer = asyncio.get_running_loop().call_later(VOLUME_SEC, self._rested)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._pace.rest_sec(loop.time()), self._rested)
 
     def _rested(self) -> None:
         self._timer = None

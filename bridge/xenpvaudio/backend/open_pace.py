@@ -25,9 +25,11 @@ class OpenPace:
         self._interval_sec = 1 / per_sec
         self._burst_sec = burst * self._interval_sec
 
-    def wait_sec(self, now_sec: float) -> float:
-        """How long the OPEN that came now has to wait; asked once for each."""
-        self._due_sec = max(self._due_sec, now_sec - self._burst_sec) + self._interval_sec
+    def wait_sec(self, now_sec: float, opens: int = 1) -> float:
+        """How long the OPEN that came now has to wait; asked once for each. `opens`: as how many it
+        counts, for its work."""
+        self._due_sec = max(self._due_sec, now_sec - self._burst_sec)
+        self._due_sec += opens * self._interval_sec
         wait_sec = max(0.0, self._due_sec - now_sec)
         self.waits += wait_sec > 0
         return wait_sec

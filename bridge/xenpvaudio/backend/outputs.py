@@ -19,8 +19,9 @@ from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_format
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
-from .policy import HOST_RATE, quantum_frames, tick_frames
+from .policy import HOST_RATE, check_resampler, quantum_frames, tick_frames
 from .port import Identity, OnVolume, Output, Port, nobody
+from .resampling import as_opens, resampler_bytes
 
 # What a host's graph may take at once before anything was measured: PipeWire's default quantum.
 HOST_QUANTUM_FRAMES = 1024
@@ -45,7 +46,14 @@ class PipewireOutput:
         return supports_format(fmt)
 
     def memory_bytes(self, rate: int) -> int:
-        return 0
+        return resampler_bytes(rate)
+
+    def check(self, rate: int) -> None:
+        check_resampler(rate, self._policy)
+
+    def as_opens(self, rate: int) -> int:
+        allowed = 0 < rate <= self._policy.max_rate
+        return as_opens(rate, self._policy.max_resampler_bytes) if allowed else 1
 
     def need_frames(self, rate: int) -> int:
         return HOST_QUANTUM_FRAMES * rate // HOST_RATE
@@ -58,6 +66,7 @@ class PipewireOutput:
         mixer: Mixer,
         on_volume: OnVolume = nobody,
     ) -> Port:
+        self.check(config.rate)  # it may have been opened for another output
         return _PipewirePort(self._engine, stream, config, identity, mixer, on_volume, self._policy)
 
     def close(self) -> None:
@@ -268,6 +277,12 @@ class VirtualOutput:
         if self._spec.kind == "loopback":
             frames += round(self._spec.delay_sec * rate) + 4 * frames
         return frames * VirtualDevice.FRAME_BYTES
+
+    def check(self, rate: int) -> None:
+        """Nothing is resampled."""
+
+    def as_opens(self, rate: int) -> int:
+        return 1
 
     def device(self, rate: int, index: int = 0) -> VirtualDevice:
         """The device at this rate; `index` tells those apart that are open at the same time."""

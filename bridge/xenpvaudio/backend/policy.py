@@ -10,8 +10,9 @@ What a guest can make this process hold, at most:
 - a connected stream: two mapped ring pages and some kilobytes; `max-streams` of all its cards;
 - an open stream: its mapped buffer (`max-buffer-bytes`) and a store behind it (`max-store-bytes`),
   a second store while one is being replaced;
-- a virtual device: what memory_bytes() of outputs.py says;
-- the buffers, stores and virtual devices of all its streams together: `max-memory-bytes`.
+- its resampler in PipeWire (`max-resampler-bytes`), or a virtual device: what memory_bytes() of
+  outputs.py says;
+- all of that, of all its streams together: `max-memory-bytes`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from xenpvaudio.errors import ConfigError
 from xenpvaudio.sndif.card import Card, StreamConfig
 from xenpvaudio.sndif.config_space import Interval
 from xenpvaudio.sndif.hwparams import Config
+
+from .resampling import resampler_bytes
 
 HOST_RATE = 48000
 
@@ -80,6 +83,14 @@ def check_open(config: Config, policy: DomainPolicy) -> None:
         raise _too_much(
             "position events a second:", events_per_sec(config), limit, "max-events-per-sec"
         )
+
+
+def check_resampler(rate: int, policy: DomainPolicy) -> None:
+    """ConfigError if the host's PipeWire had to work too much to bring that rate to its own."""
+    needed, limit = resampler_bytes(rate), policy.max_resampler_bytes
+    if needed > limit:
+        what = f"sample rate {rate}: bytes of PipeWire's resampler for it:"
+        raise _too_much(what, needed, limit, "max-resampler-bytes")
 
 
 def store_bytes(config: Config, *, capture: bool) -> int:

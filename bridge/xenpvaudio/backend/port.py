@@ -68,6 +68,12 @@ class Output(Protocol):
     def memory_bytes(self, rate: int) -> int:
         """What is allocated for a stream at this rate, at the most."""
 
+    def check(self, rate: int) -> None:
+        """ConfigError if no stream of the guest may be opened at this rate."""
+
+    def as_opens(self, rate: int) -> int:
+        """How many usual OPENs are as much work as one at this rate; 1 if it will be refused."""
+
     def open(
         self,
         stream: BackStream,

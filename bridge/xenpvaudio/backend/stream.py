@@ -41,8 +41,6 @@ from .port import Identity, Output, Port
 from .recorder import Recorder
 from .rings import Rings, Transport
 
-log = logging.getLogger(__name__)
-
 # How long the host side of a stream that does not run stays active. Opened and not started yet: a
 # host that must wake its card first needs longer than the guest's START has time. Stopped: a guest
 # that starts and stops in bursts.
@@ -104,6 +102,7 @@ class BackendStream:
             lambda: self._port is None or self._port.mixes,
             sets=volume_ext,
             silenced=self._policy.muted,
+            pace=guest.volumes,
         )
         self._replaced: list[Port] = []
         """Closed while their stream is open: free after its end."""
@@ -145,7 +144,7 @@ class BackendStream:
         await self._detached.wait()
         self._engine.forget(self.id)
         if rests := self.back.stats.rests:
-            log.info("%s: had to wait %d times: it asked for too much", self.where, rests)
+            self._log.info("%s: had to wait %d times: it asked for too much", self.where, rests)
         self.back.free()
         self._rings.close()
 
@@ -236,10 +235,11 @@ class BackendStream:
         if self._waiting_open is not None:
             self._waiting_open = None
             return False  # in time
-        if not isinstance(packets.unpack_request(notice.packet), packets.OpenRequest):
+        request = packets.unpack_request(notice.packet)
+        if not isinstance(request, packets.OpenRequest):
             return False
         loop = asyncio.get_running_loop()
-        wait_sec = self._open_pace.wait_sec(loop.time())
+        wait_sec = self._open_pace.wait_sec(loop.time(), self.output.as_opens(request.rate))
         if wait_sec > 0:
             self._waiting_open = loop.call_later(wait_sec, self._engine.hand, notice)
         return wait_sec > 0
@@ -282,6 +282,7 @@ class BackendStream:
         config = stream_rules.opened_config(request)
         try:
             check_open(config, self._policy)
+            self.output.check(config.rate)
         except ConfigError as error:
             return self._refused(error, Status.EINVAL)
         self._close_stream()

@@ -19,7 +19,7 @@ from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import StreamConfig, parse_card
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.testbed.graph_dump import of_kind
-from xenpvaudio.xen.api import Domain
+from xenpvaudio.xen.api import Domain, XenStoreError
 from xenpvaudio.xen.connect import domain_from_env
 from xenpvaudio.xenbus.nodes import read_tree
 
@@ -64,7 +64,7 @@ def _card(domain: Domain, path: str) -> CardFound:
     try:
         nodes = asyncio.run(read_tree(domain.store, path, lambda requests: None))
         card = parse_card(nodes, where=path)
-    except ConfigError as error:
+    except (ConfigError, XenStoreError) as error:  # a guest may hide its own
         found.error = str(error)
         return found
     found.name = card.long_name or card.short_name
@@ -80,7 +80,8 @@ def read_cards(domain: Domain) -> list[CardFound]:
     for domid in store_checks.names(domain.store, store_checks.GUESTS_CARDS):
         served = f"{store_checks.GUESTS_CARDS}/{domid}"
         for devid in store_checks.names(domain.store, served):
-            paths.append(domain.store.read(f"{served}/{devid}/frontend"))
+            if (path := domain.store.get(f"{served}/{devid}/frontend")) is not None:
+                paths.append(path)
     return [_card(domain, path) for path in paths]
 
 

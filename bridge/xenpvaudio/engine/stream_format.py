@@ -6,8 +6,15 @@ from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio_native.plane import StreamFormat
 
-# Those in which the loopback's gain can be computed (abi/native.cdef.h, XPA_SAMPLE_*).
-_KINDS = {PcmFormat.S16_LE: 1, PcmFormat.S32_LE: 2, PcmFormat.F32_LE: 3}
+# Those in which the loopback's gain can be computed, and floats (abi/native.cdef.h, XPA_SAMPLE_*).
+_KINDS = {
+    PcmFormat.S16_LE: 1,
+    PcmFormat.S32_LE: 2,
+    PcmFormat.F32_LE: 3,
+    PcmFormat.F32_BE: 4,
+    PcmFormat.F64_LE: 5,
+    PcmFormat.F64_BE: 6,
+}
 
 
 def stream_format(config: Config, address: int) -> StreamFormat:

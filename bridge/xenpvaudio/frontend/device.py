@@ -165,6 +165,7 @@ class FrontendDevice(XenbusDevice):
                     on_broken=stream.failed,
                     on_latency=stream.latency_changed,
                     on_volume=stream.volume.told,
+                    log=self.log,
                 )
                 self._links[config.path] = link
                 nodes |= {f"{config.path}/{key}": text for key, text in link.nodes().items()}

@@ -17,14 +17,13 @@ from functools import partial
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.engine.stream_format import stream_format
 from xenpvaudio.errors import PeerGoneError, PeerProtocolError, UnavailableError, XenPvAudioError
+from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif import packets, page_directory
 from xenpvaudio.sndif.codes import ALIVE_BYTE, PAGE_BYTES, Direction, Key, Operation, status_name
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.sndif.volume_ext import VolumeEvent, unpack_volume_event
 from xenpvaudio.xen.api import Channel, Domain, Grant
 from xenpvaudio_native.plane import FrontStream, Notice, NoticeKind
-
-log = logging.getLogger(__name__)
 
 DEADLINE_SEC = 3.0
 
@@ -35,7 +34,7 @@ class NoAnswerError(PeerGoneError):
 
 class FrontLink:
     """One stream's rings in use; `where` names the stream in errors. `on_broken(error)` is called
-    when the data loop gave the stream up; `on_latency(frames)` when its lead changed;
+    when the data loop gave the stream up; `on_latency()` when its lead changed;
     `on_volume(event)` when the host changed its volume."""
 
     def __init__(
@@ -50,8 +49,9 @@ class FrontLink:
         liveness_ext: bool,
         volume_ext: bool,
         on_broken: Callable[[XenPvAudioError], None],
-        on_latency: Callable[[int], None],
+        on_latency: Callable[[], None],
         on_volume: Callable[[VolumeEvent], None],
+        log: logging.Logger | PeerLog,
     ) -> None:
         self._engine = engine
         self._domain = domain
@@ -60,6 +60,7 @@ class FrontLink:
         self._on_broken = on_broken
         self._on_latency = on_latency
         self._on_volume = on_volume
+        self._log = log
         self._lock = asyncio.Lock()
         self._answer: asyncio.Future[packets.Response | None] | None = None
         self._released: asyncio.Event = asyncio.Event()
@@ -218,7 +219,7 @@ class FrontLink:
         await self._detached.wait()
         self._engine.forget(self.id)
         if rests := self.front.stats.rests:
-            log.info(
+            self._log.info(
                 "%s: looked away %d times: the backend sent too many events", self.where, rests
             )
         self.front.free()
@@ -236,7 +237,7 @@ class FrontLink:
             self._released.set()
             self._detached.set()
         elif notice.kind is NoticeKind.LATENCY:
-            self._on_latency(self.front.stats.published_frames)
+            self._on_latency()
         elif notice.kind is NoticeKind.VOLUME:
             self._on_volume(unpack_volume_event(notice.packet))
         elif notice.kind is NoticeKind.BROKEN:

@@ -36,6 +36,7 @@ from .card import SoundCard
 from .figures import live, negotiated
 from .link import FrontLink
 from .offer import make_offer
+from .paced import Paced
 from .volume import StreamVolume
 from .xruns import Xruns
 
@@ -96,6 +97,7 @@ class FrontendStream:
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
         self.xruns = Xruns()
+        self.latency_changed = Paced(self._set_latency)
         self.last_error = ""
         """In words; empty since sound could flow again."""
         self._wake = asyncio.Event()
@@ -344,10 +346,10 @@ class FrontendStream:
         self._set_route()
         self._wake.set()
 
-    def latency_changed(self, lead_frames: int) -> None:
+    def _set_latency(self) -> None:
         """The data loop needs another lead: the published delay follows."""
-        if self.node is not None and self.opened is not None:
-            self.node.set_latency(lead_frames, self.opened.rate)
+        if self.node is not None and self.opened is not None and self.link is not None:
+            self.node.set_latency(self.link.front.stats.published_frames, self.opened.rate)
 
     def tick(self) -> None:
         """Once a second: live figures for pw-cli, and a look for requests that hang."""

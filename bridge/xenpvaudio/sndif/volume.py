@@ -9,14 +9,16 @@ from collections.abc import Sequence
 STEPS_PER_DB = 1000
 SILENT_STEPS = -200 * STEPS_PER_DB
 """What an amplitude of 0 reads as, and below which a volume is silence."""
+LOUDEST_STEPS = 20 * STEPS_PER_DB
+"""Nor is a route of our card louder (card/card.c). Who turns a host down means its guests, too."""
 MOST_GIVEN = 4
 
 
 def to_linear(steps: int) -> float:
-    """Amplitude of a volume; 0 dB is 1.0, and louder than +40 dB is cut there."""
+    """Amplitude of a volume; 0 dB is 1.0, and louder than +20 dB is cut there."""
     if steps <= SILENT_STEPS:
         return 0.0
-    return math.pow(10.0, min(steps, 40 * STEPS_PER_DB) / STEPS_PER_DB / 20)
+    return math.pow(10.0, min(steps, LOUDEST_STEPS) / STEPS_PER_DB / 20)
 
 
 def to_steps(linear: float) -> int:

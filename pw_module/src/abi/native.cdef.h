@@ -8,8 +8,17 @@
 
 enum { XPA_PLAYBACK = 0, XPA_CAPTURE = 1 };
 
-/* How samples are encoded, as far as arithmetic on them is needed (gain of the loopback). */
-enum { XPA_SAMPLE_OPAQUE = 0, XPA_SAMPLE_S16 = 1, XPA_SAMPLE_S32 = 2, XPA_SAMPLE_F32 = 3 };
+/* How samples are encoded, as far as anything is done with them: the gain of the loopback, and the
+ * bounds of floats (base/silence.h). Swapped: the other byte order. */
+enum {
+    XPA_SAMPLE_OPAQUE = 0,
+    XPA_SAMPLE_S16 = 1,
+    XPA_SAMPLE_S32 = 2,
+    XPA_SAMPLE_F32 = 3,
+    XPA_SAMPLE_F32_SWAPPED = 4,
+    XPA_SAMPLE_F64 = 5,
+    XPA_SAMPLE_F64_SWAPPED = 6,
+};
 
 /* What a stream may have: as many channels as PipeWire has positions for. */
 enum { XPA_MAX_CHANNELS = 64 };

@@ -130,9 +130,9 @@ void xpa_back_collect(struct xpa_back *b, uint64_t now_nsec);
 /* Fills `frames` frames for the host: guest data, then silence. Returns the guest frames. */
 uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames);
 
-/* The same for a cycle that nobody will hear, because it comes too late: silence only, the guest's
- * frames stay for the next one. */
-void xpa_back_pull_nothing(struct xpa_back *b, void *target, uint32_t frames);
+/* A cycle that nobody will hear is given nothing: the guest's frames stay for the next one, and so
+ * many of silence are heard. */
+void xpa_back_hold(struct xpa_back *b, uint32_t frames);
 
 /* The host went on by `frames` without asking us. */
 void xpa_back_missed(struct xpa_back *b, uint32_t frames);

@@ -129,6 +129,7 @@ uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
         if (!s->timeline.valid)
             xpa_timeline_start(&s->timeline, s->taken_frames, s->host_frames);
         store_get(s, s->taken_frames, target, n);
+        xpa_bound_samples(&s->config, target, n);
         s->taken_frames += n;
     }
     if (n < frames) {
@@ -156,8 +157,7 @@ void xpa_back_missed(struct xpa_back *b, uint32_t frames) {
         xpa_stats_xrun(&b->stats, xpa_now_nsec());
 }
 
-void xpa_back_pull_nothing(struct xpa_back *b, void *target, uint32_t frames) {
-    xpa_fill_silence(&b->stream.config, target, frames);
+void xpa_back_hold(struct xpa_back *b, uint32_t frames) {
     xpa_back_missed(b, frames);
     b->stats.held_cycles++;
     b->stats.silence_frames += frames;

@@ -118,6 +118,7 @@ void xpa_front_get(struct xpa_front *f, void *target, uint32_t frames) {
     while (frames > 0) {
         uint32_t n = run(s, s->read_frames, frames);
         memcpy(to, at(s, s->read_frames), (size_t)n * s->frame_bytes);
+        xpa_bound_samples(&s->config, to, n);
         s->read_frames += n;
         to += (size_t)n * s->frame_bytes;
         frames -= n;

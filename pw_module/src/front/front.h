@@ -62,6 +62,7 @@ struct xpa_front_stream {
     uint64_t read_frames;     /* capture: passed on to the graph */
     uint64_t position_frames; /* newest */
     uint64_t event_nsec;      /* when it arrived; at first: when the stream was started */
+    double slack_frames;      /* how far it may still run ahead of our own time */
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
     bool timed;               /* the clock runs in the backend's time, not in ours */

@@ -6,6 +6,8 @@
  */
 #include "front/front.h"
 
+#include <math.h>
+
 #include "xen/position_ext.h"
 #include "xen/volume_ext.h"
 
@@ -21,12 +23,31 @@ static uint64_t slack_frames(const struct xpa_front *f) {
     return c->buffer_frames + 2ull * c->period_frames + c->rate / 10;
 }
 
+/* So far a stream may have come since the last position: clocks of streams are a quarter off at the
+ * most. */
+static double most_since(const struct xpa_front *f, uint64_t now_nsec) {
+    return (double)(now_nsec - f->stream.event_nsec) * 1.25e-9 * f->stream.config.rate;
+}
+
 /* Could a stream that was at `from` when the last position came be at `position` now? */
 static bool credible(const struct xpa_front *f, uint64_t from, uint64_t position,
                      uint64_t now_nsec) {
-    const struct xpa_front_stream *s = &f->stream;
-    uint64_t elapsed = (uint64_t)((double)(now_nsec - s->event_nsec) * 1e-9 * s->config.rate);
-    return position >= from && position - from <= slack_frames(f) + elapsed + elapsed / 4;
+    uint64_t most = (uint64_t)most_since(f, now_nsec);
+    return position >= from && position - from <= slack_frames(f) + most;
+}
+
+/* The graph's cycles follow the position, and nothing else says how fast they may run: what each
+ * position may be ahead, all of them together may not. Of frames that were never written nothing
+ * follows. */
+static bool in_time(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
+    struct xpa_front_stream *s = &f->stream;
+    if (f->direction == XPA_PLAYBACK && position > s->written_frames)
+        position = s->written_frames;
+    double moved = position > s->position_frames ? (double)(position - s->position_frames) : 0;
+    double left = s->slack_frames + most_since(f, now_nsec) - moved;
+    if (left >= 0)
+        s->slack_frames = fmin(left, (double)slack_frames(f));
+    return left >= 0;
 }
 
 static uint64_t distance(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
@@ -68,15 +89,18 @@ static bool accept(struct xpa_front *f, uint64_t position, uint64_t now_nsec) {
     struct xpa_front_stream *s = &f->stream;
     if (s->positioned && position == s->position_frames)
         return false;
-    bool good = s->positioned ? credible(f, s->position_frames, position, now_nsec)
+    bool good = s->positioned ? credible(f, s->position_frames, position, now_nsec) &&
+                                    in_time(f, position, now_nsec)
                               : rebase(f, position, now_nsec);
     if (!good && ++s->odd_positions < ODD_POSITIONS)
         return false;
     s->odd_positions = 0;
     if (!good)
         give_in(f, position);
-    if (!s->positioned)
+    if (!s->positioned) {
         s->position_frames = s->base_frames;
+        s->slack_frames = (double)slack_frames(f);
+    }
     s->positioned = true;
     return position > s->position_frames;
 }

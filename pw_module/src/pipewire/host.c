@@ -50,6 +50,7 @@ struct xpa_pw_host {
         uint64_t expected_position; /* of the graph's clock; 0: none yet */
         uint32_t clock_id;
         uint64_t seen_position; /* of the cycle that process() was called for last */
+        uint64_t next_nsec;     /* when its driver meant to begin the next one; 0: it did not say */
         bool processed, overtaken;
     } cycle;
 };
@@ -83,17 +84,19 @@ static bool too_late(const struct xpa_pw_host *h, uint64_t now_nsec) {
 }
 
 /* After a cycle's work, the node's conversion included. If the driver has begun its next cycle by
- * then, nobody has taken what this one gave; it is taken in the next, and what process() gives
- * there is thrown away (audioconvert.c: an output that still has data). */
+ * then, or would have if it had a processor, nobody may have taken what this one gave. It is taken
+ * in the next, unless there is something new by then: that replaces it (impl-port.c, tee_process),
+ * and nobody hears of it. */
 static void before_poll(void *data) {
     struct xpa_pw_host *h = data;
     /* A thread that waits for pw_loop_invoke() runs the loop's hooks, too (spa/support/loop.c). It
      * says nothing of the cycle, and would race with process(). */
     if (!pthread_equal(pthread_self(), h->shared.loop_thread))
         return;
-    if (h->cycle.processed && h->cycle.position &&
-        h->cycle.position->clock.position != h->cycle.seen_position)
-        h->cycle.overtaken = true;
+    if (h->cycle.processed && h->cycle.position) {
+        bool begun = h->cycle.position->clock.position != h->cycle.seen_position;
+        h->cycle.overtaken = begun || (h->cycle.next_nsec && xpa_now_nsec() > h->cycle.next_nsec);
+    }
     h->cycle.processed = false;
 }
 
@@ -106,25 +109,39 @@ static const struct spa_loop_control_hooks LOOP_HOOKS = {
     .after = after_poll,
 };
 
-static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time,
-                 uint64_t now_nsec) {
+static void mark(struct xpa_pw_host *h, const struct pw_time *time, uint64_t host_frames) {
+    if (!time || !time->rate.denom)
+        return;
+    double ahead = (double)(time->buffered + time->queued) / h->rate +
+                   (double)time->delay * time->rate.num / time->rate.denom;
+    xpa_back_mark(h->back, (uint64_t)time->now + nsec_of(fmax(ahead, 0), 1.0), host_frames);
+}
+
+/* Frames that the cycle before gave would be replaced, or this one comes to too late. */
+static bool unheard(struct xpa_pw_host *h, uint64_t now_nsec) {
+    bool overtaken = h->cycle.overtaken;
+    h->cycle.overtaken = false;
+    return overtaken || (h->cycle.position && too_late(h, now_nsec));
+}
+
+/* Gives nothing, not even silence. */
+static void hold(struct xpa_pw_host *h, const struct pw_time *time) {
+    const struct spa_io_clock *clock = &h->cycle.position->clock;
+    uint64_t before = h->back->stream.host_frames;
+    if (clock->rate.denom)
+        xpa_back_hold(h->back, (uint32_t)(clock->duration * h->rate / clock->rate.denom));
+    mark(h, time, before);
+}
+
+static void play(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct pw_time *time) {
     struct xpa_back *b = h->back;
     struct spa_data *data = &buffer->buffer->datas[0];
     uint32_t frames = data->maxsize / h->frame_bytes;
     if (buffer->requested && buffer->requested < frames)
         frames = (uint32_t)buffer->requested;
     uint64_t before = b->stream.host_frames;
-    bool unheard = h->cycle.overtaken || (h->cycle.position && too_late(h, now_nsec));
-    h->cycle.overtaken = false;
-    if (unheard)
-        xpa_back_pull_nothing(b, data->data, frames);
-    else
-        xpa_back_pull(b, data->data, frames);
-    if (time && time->rate.denom) {
-        double ahead = (double)(time->buffered + time->queued) / h->rate +
-                       (double)time->delay * time->rate.num / time->rate.denom;
-        xpa_back_mark(b, (uint64_t)time->now + nsec_of(fmax(ahead, 0), 1.0), before);
-    }
+    xpa_back_pull(b, data->data, frames);
+    mark(h, time, before);
     data->chunk->offset = 0;
     data->chunk->stride = (int32_t)h->frame_bytes;
     data->chunk->size = frames * h->frame_bytes;
@@ -147,27 +164,44 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
     xpa_back_mark(b, (uint64_t)time->now - age, b->stream.host_frames);
 }
 
+/* What the guest has asked for until now, and the cycles that passed us by. */
+static void catch_up(struct xpa_pw_host *h, uint64_t now_nsec) {
+    xpa_back_collect(h->back, now_nsec);
+    uint32_t missed = h->cycle.position ? missed_frames(h) : 0;
+    if (missed > 0)
+        xpa_back_missed(h->back, missed);
+}
+
+static void note_cycle(struct xpa_pw_host *h) {
+    if (!h->cycle.position)
+        return;
+    const struct spa_io_clock *clock = &h->cycle.position->clock;
+    h->cycle.seen_position = clock->position;
+    h->cycle.next_nsec = clock->next_nsec > clock->nsec ? clock->next_nsec : 0;
+    h->cycle.processed = h->direction == XPA_PLAYBACK;
+}
+
 static void on_process(void *data) {
     struct xpa_pw_host *h = data;
     struct pw_time time;
+    uint64_t now_nsec = xpa_now_nsec();
+    const struct pw_time *timed =
+        pw_stream_get_time_n(h->stream, &time, sizeof time) == 0 ? &time : NULL;
+    if (h->direction == XPA_PLAYBACK && h->back->stream.open && unheard(h, now_nsec)) {
+        catch_up(h, now_nsec);
+        hold(h, timed);
+        return;
+    }
     struct pw_buffer *buffer = pw_stream_dequeue_buffer(h->stream);
     if (!buffer)
         return;
-    if (h->cycle.position) {
-        h->cycle.seen_position = h->cycle.position->clock.position;
-        h->cycle.processed = true;
-    }
-    bool timed = pw_stream_get_time_n(h->stream, &time, sizeof time) == 0;
+    note_cycle(h);
     if (h->back->stream.open && buffer->buffer->datas[0].data) {
-        uint64_t now_nsec = xpa_now_nsec();
-        xpa_back_collect(h->back, now_nsec);
-        uint32_t missed = h->cycle.position ? missed_frames(h) : 0;
-        if (missed > 0)
-            xpa_back_missed(h->back, missed);
+        catch_up(h, now_nsec);
         if (h->direction == XPA_PLAYBACK)
-            play(h, buffer, timed ? &time : NULL, now_nsec);
+            play(h, buffer, timed);
         else
-            record(h, buffer, timed ? &time : NULL, now_nsec);
+            record(h, buffer, timed, now_nsec);
     }
     pw_stream_queue_buffer(h->stream, buffer);
 }

@@ -12,6 +12,7 @@ from xenpvaudio.backend.policy import (
     Usage,
     check_card,
     check_open,
+    check_resampler,
     least_period_frames,
     quantum_frames,
     store_bytes,
@@ -89,6 +90,7 @@ HONEST = [
 def test_no_honest_open_meets_a_ceiling() -> None:
     for config in HONEST:
         check_open(config, POLICY)
+        check_resampler(config.rate, POLICY)
         for capture in (False, True):
             Usage().add_memory("stream", config, 0, POLICY, capture)
 

@@ -76,6 +76,15 @@ static inline void fuzz_poke(void *page, uint32_t word, uint32_t value) {
     ((uint32_t *)page)[word % (TEST_PAGE_BYTES / 4)] = value;
 }
 
+/* Of the width that the stream's samples have: floats are looked at. */
+static inline uint32_t fuzz_sample_kind(uint32_t sample_bytes, uint32_t choice) {
+    static const uint32_t narrow[] = {XPA_SAMPLE_S32, XPA_SAMPLE_F32, XPA_SAMPLE_F32_SWAPPED};
+    static const uint32_t wide[] = {XPA_SAMPLE_F64, XPA_SAMPLE_F64_SWAPPED};
+    if (sample_bytes == 8)
+        return wide[choice % 2];
+    return sample_bytes == 4 ? narrow[choice % 3] : XPA_SAMPLE_OPAQUE;
+}
+
 /* --- mutation --- */
 
 /* Numbers at which rings and buffers end. */

@@ -14,6 +14,7 @@
 
 #include "front/front.h"
 #include "fuzz.h"
+#include "xen/volume_ext.h"
 
 static struct world {
     struct xpa_plane *plane;
@@ -73,6 +74,10 @@ static void python(void *data) {
             w.asks = false;
         }
         HOLDS(notice.kind != XPA_NOTICE_BROKEN || w.notices[notice.kind] == 1, "broken twice");
+        struct xensnd_evt event;
+        memcpy(&event, notice.packet, sizeof event);
+        HOLDS(notice.kind != XPA_NOTICE_VOLUME || event.type == XPA_EVT_VOLUME, "event %u",
+              event.type);
     }
 }
 
@@ -102,6 +107,7 @@ static void python_open(const struct record *r) {
         .buffer_frames = 1 + r->small % 900,
     };
     c->period_frames = r->number % (c->buffer_frames + 1);
+    c->sample_kind = fuzz_sample_kind(c->sample_bytes, r->how);
     free(w.buffer); /* CLOSE was answered by RELEASED */
     c->buffer = w.buffer = calloc(c->buffer_frames, (size_t)c->channels * c->sample_bytes);
     w.open = xpa_front_open(w.front, c, r->number % c->buffer_frames) == 0;
@@ -122,7 +128,9 @@ static void position(const struct record *r) {
     uint32_t frame_bytes = w.config.channels * w.config.sample_bytes;
     memset(&event, 0, sizeof event);
     event.id = (uint16_t)w.events++;
-    event.type = r->how & 64 ? r->how : XENSND_EVT_CUR_POS;
+    event.type = XENSND_EVT_CUR_POS;
+    if (r->how & 64)
+        event.type = r->how & 1 ? XPA_EVT_VOLUME : r->how;
     w.position_frames += r->how & 1 ? r->small : w.config.period_frames;
     event.op.cur_pos.position = w.position_frames * frame_bytes;
     if (r->how & 2)

@@ -10,6 +10,7 @@
  * One thread plays guest, Python and host on a simulated clock.
  */
 #include "requests_model.h"
+#include "xen/volume_ext.h"
 
 /* --- Python --- */
 
@@ -26,6 +27,7 @@ static int python_open(const struct xensnd_req *request) {
         .buffer_frames = 1 + o->buffer_sz % 600,
     };
     c.period_frames = o->period_sz % (c.buffer_frames + 1);
+    c.sample_kind = fuzz_sample_kind(c.sample_bytes, o->pcm_format >> 2);
     if (c.rate / 4 * frame_bytes(&c) > 1u << 20)
         c.rate = 8000; /* what max-store-bytes of the policy is for */
     if (w.open) {      /* Python closes the old one first */
@@ -48,6 +50,15 @@ static int python_open(const struct xensnd_req *request) {
     w.open = true;
     w.config = c;
     return 0;
+}
+
+/* What the host made of the volume. */
+static void python_tell_volume(const struct record *r) {
+    struct xensnd_evt event = {.type = XPA_EVT_VOLUME};
+    struct xpa_volume_ext ext = {.changed = r->how >> 2 & 3, .channels = 2, .volumes = {-1, -2}};
+    memcpy(&event.op, &ext, sizeof ext);
+    if (!w.ended)
+        xpa_back_tell_volume(w.back, (const uint8_t *)&event);
 }
 
 static void python_answer(const struct xensnd_req *request) {
@@ -172,7 +183,7 @@ static void host_cycle(const struct record *r) {
     if (w.direction == XPA_CAPTURE) {
         xpa_back_push(b, data, frames, r->number % 200000000);
     } else if (r->how % 8 == 0) {
-        xpa_back_pull_nothing(b, data, frames);
+        xpa_back_hold(b, frames);
     } else {
         uint32_t got = xpa_back_pull(b, data, frames);
         HOLDS(got <= frames, "%u frames of %u", got, frames);
@@ -226,6 +237,8 @@ static void others(const struct record *r) {
         break;
     case 20:
         atomic_store(&w.back->shared.host_wakes, r->how & 1);
+        if (r->how & 2)
+            python_tell_volume(r);
         break;
     case 21:
         xpa_back_missed(w.back, w.open ? r->small : 0);
@@ -260,6 +273,8 @@ static void begin(const struct record *first) {
     sim_add_poll(python, NULL);
     if (first->how & 4)
         xpa_back_watch(w.back);
+    if (first->how & 32)
+        xpa_back_tell_volumes(w.back);
     xpa_back_attach(w.back);
     sim_settle(w.plane);
 }

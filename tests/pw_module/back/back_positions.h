@@ -256,18 +256,14 @@ static void test_stalled_host_does_not_keep_the_loop_busy(void) {
 
 static void test_cycles_that_nobody_hears_move_nothing(void) {
     struct rig *r = rig_playing(50, 2 * SIM_MSEC, 1000);
-    int32_t silence[50];
     sim_run(r->plane, 5 * SIM_MSEC);
     for (int i = 0; i < 4; i++) { /* the host held us back: two cycles of either kind */
         uint64_t before = r->back->stream.taken_frames;
-        memset(silence, 1, sizeof silence);
         if (i % 2)
-            xpa_back_pull_nothing(r->back, silence, 50);
+            xpa_back_hold(r->back, 50);
         else
             xpa_back_missed(r->back, 50);
         CHECK_EQ(r->back->stream.taken_frames, before);
-        if (i % 2)
-            CHECK_EQ(silence[49], 0);
         r->log_frames += 50;
         r->ticks++;
     }

@@ -19,6 +19,7 @@ struct host {
     struct spa_data data;
     struct spa_chunk chunk;
     int32_t samples[QUANTUM];
+    uint32_t given; /* buffers */
 };
 
 static struct host *host; /* there is one; pw_stream's functions find it here */
@@ -35,6 +36,7 @@ struct pw_buffer *pw_stream_dequeue_buffer(struct pw_stream *stream) {
 
 int pw_stream_queue_buffer(struct pw_stream *stream, struct pw_buffer *buffer) {
     (void)stream, (void)buffer;
+    host->given++;
     return 0;
 }
 
@@ -88,6 +90,7 @@ static void driver_begins_a_cycle(void) {
     struct spa_io_clock *clock = &host->position.clock;
     clock->position += clock->duration;
     clock->nsec = sim_now;
+    clock->next_nsec = sim_now + QUANTUM * SIM_SEC / RIG_RATE;
 }
 
 static void host_new(void) {
@@ -118,23 +121,48 @@ static void host_free(void) {
 }
 
 /* The driver goes on before we have finished: what this cycle gave is heard in the next one, and
- * what we give there is thrown away, so no frame of the guest's may be in it. */
+ * whatever we gave there would replace it. */
 static void test_an_overtaken_cycle_costs_no_frame(bool meanwhile) {
     host_new();
     driver_begins_a_cycle();
     process();
     CHECK_EQ(host->samples[0], 1);
+    CHECK_EQ(host->given, 1);
     if (meanwhile)
         somebody_waits_for_the_loop();
     driver_begins_a_cycle();
     poll_begins(); /* only now our part of the first cycle is over */
     process();
     CHECK_EQ(host->rig->back->stats.held_cycles, 1);
-    CHECK_EQ(host->samples[0], 0);
+    CHECK_EQ(host->rig->back->stats.silence_frames, QUANTUM);
+    CHECK_EQ(host->given, 1);
     poll_begins();
     driver_begins_a_cycle();
     process();
     CHECK_EQ(host->samples[0], QUANTUM + 1);
+    CHECK_EQ(host->rig->back->stream.host_frames, 3 * QUANTUM);
+    host_free();
+}
+
+/* We have finished after the driver's next cycle was due, and the driver only waits for a
+ * processor: it will begin before the sink has looked at what we gave. A driver that does not say
+ * when it goes on is believed to be in time. */
+static void test_a_cycle_that_ends_after_the_next_was_due_costs_no_frame(bool told) {
+    host_new();
+    driver_begins_a_cycle();
+    if (!told)
+        host->position.clock.next_nsec = 0;
+    process();
+    sim_now += QUANTUM * SIM_SEC / RIG_RATE + SIM_MSEC;
+    poll_begins();
+    driver_begins_a_cycle();
+    process();
+    CHECK_EQ(host->rig->back->stats.held_cycles, told);
+    CHECK_EQ(host->given, told ? 1 : 2);
+    poll_begins();
+    driver_begins_a_cycle();
+    process();
+    CHECK_EQ(host->samples[0], (told ? 1 : 2) * QUANTUM + 1);
     host_free();
 }
 
@@ -220,6 +248,8 @@ int main(void) {
     test_more_channels_than_positions_are_refused();
     test_an_overtaken_cycle_costs_no_frame(false);
     test_an_overtaken_cycle_costs_no_frame(true);
+    test_a_cycle_that_ends_after_the_next_was_due_costs_no_frame(true);
+    test_a_cycle_that_ends_after_the_next_was_due_costs_no_frame(false);
     test_who_waits_for_the_loop_overtakes_nothing();
     return check_close();
 }

@@ -77,6 +77,21 @@ static void test_late_reader_gets_the_newest_at_its_offset(void) {
     rig_free(r);
 }
 
+/* A graph adds up what its streams give: one that is no number would be everybody's silence. */
+static void test_a_sample_that_is_no_number_never_reaches_the_host(void) {
+    struct rig *r = rig_new(XPA_PLAYBACK, BUFFER, PERIOD, 0);
+    r->config.sample_kind = XPA_SAMPLE_F32;
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    rig_host_start(r, 48, 0, 0);
+    CHECK_EQ(rig_write(r, 0, 0x7fc00000, BUFFER), 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    sim_run(r->plane, 10 * SIM_MSEC);
+    CHECK(r->back->stream.taken_frames > 400, "nothing was taken");
+    for (uint64_t i = 0; i < r->log_frames; i++)
+        CHECK_EQ(r->log[i], 0);
+    rig_free(r);
+}
+
 /* snd_pcm_drain() of a capture stream: STOP, then what was announced is read. */
 static void test_captured_frames_stay_readable_after_stop(void) {
     struct rig *r = rig_capturing(48, 0);
@@ -331,6 +346,7 @@ int main(void) {
     test_capture_position_is_never_ahead_of_data();
     test_read_of_what_is_not_there_is_silence();
     test_late_reader_gets_the_newest_at_its_offset();
+    test_a_sample_that_is_no_number_never_reaches_the_host();
     test_captured_frames_stay_readable_after_stop();
     test_paused_capture_stands_still();
     test_open_and_close_in_any_order_leak_nothing();

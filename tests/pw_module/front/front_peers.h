@@ -192,6 +192,52 @@ static void test_garbage_is_not_believed(void) {
         }
 }
 
+/* What a graph does that follows the position at a distance of 600 frames; how many frames. */
+static uint32_t cycles(struct bench *t) {
+    const struct xpa_front_stream *s = &t->front->stream;
+    int32_t frames[PERIOD];
+    uint32_t done = 0;
+    for (int i = 0; i < 8; i++) {
+        xpa_front_collect(t->front, sim_now);
+        if (t->front->direction == XPA_PLAYBACK) {
+            if ((int64_t)(s->written_frames - s->position_frames) > 600 ||
+                xpa_front_room(t->front) < PERIOD)
+                break;
+            xpa_front_put(t->front, NULL, PERIOD);
+        } else {
+            xpa_front_ask(t->front);
+            sim_settle(t->plane);
+            xpa_front_collect(t->front, sim_now);
+            if ((int64_t)(s->position_frames - s->read_frames) < 600 ||
+                xpa_front_ready(t->front) < PERIOD)
+                break;
+            xpa_front_get(t->front, frames, PERIOD);
+        }
+        sim_settle(t->plane);
+        done += PERIOD;
+    }
+    return done;
+}
+
+/* A backend that says at once that all was heard, or captured, would make the graph run as fast as
+ * its processor can: no faster than our own clock, and what one position may be ahead of it. */
+static void test_a_backend_that_hurries_is_not_followed(int direction) {
+    struct bench *t = bench_new(direction);
+    uint64_t at = 1, frames = 0;
+    start(t, 900);
+    for (int msec = 0; msec < 4000; msec++) {
+        sim_run(t->plane, SIM_MSEC);
+        at = direction == XPA_PLAYBACK ? t->front->stream.written_frames : at + BUFFER;
+        position(t, at);
+        frames += cycles(t);
+    }
+    CHECK(frames < 4 * 1.25 * RATE + BUFFER + 2 * PERIOD + RATE / 10 + BUFFER, "%llu frames in 4 s",
+          (unsigned long long)frames);
+    CHECK(direction == XPA_CAPTURE || frames > RATE / 10, "only %llu frames",
+          (unsigned long long)frames);
+    bench_free(t);
+}
+
 /* A backend that means it (it counts anew in the middle) is followed, at the distance as before. */
 static void test_insisting_backend_is_followed(void) {
     struct bench *t = bench_new(XPA_PLAYBACK);

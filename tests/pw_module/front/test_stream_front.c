@@ -114,6 +114,23 @@ static void test_unread_capture_is_skipped_and_counted(void) {
     bench_free(t);
 }
 
+static void test_a_captured_sample_that_is_no_number_never_reaches_the_graph(void) {
+    struct bench *t = bench_new(XPA_CAPTURE);
+    int32_t got[PERIOD];
+    t->front->stream.config.sample_kind = XPA_SAMPLE_F32;
+    for (int i = 0; i < BUFFER; i++)
+        t->buffer[i] = 0x7f800000 + i;
+    start(t, 0);
+    pass(t, PERIOD);
+    position(t, 251);
+    xpa_front_ask(t->front);
+    sim_settle(t->plane);
+    xpa_front_get(t->front, got, PERIOD);
+    for (int i = 0; i < PERIOD; i++)
+        CHECK_EQ(got[i], 0);
+    bench_free(t);
+}
+
 int main(void) {
     for (int position_ext = 0; position_ext < 2; position_ext++) {
         test_a_volume_lies_where_no_samples_are(position_ext);
@@ -143,11 +160,14 @@ int main(void) {
     test_what_is_unanswered_of_a_longer_buffer_leaves_no_room();
     test_late_and_repeated_positions_are_ignored();
     test_garbage_is_not_believed();
+    test_a_backend_that_hurries_is_not_followed(XPA_PLAYBACK);
+    test_a_backend_that_hurries_is_not_followed(XPA_CAPTURE);
     test_insisting_backend_is_followed();
     test_backend_may_go_on_or_start_again_at_0();
     test_position_past_what_was_written_is_starvation();
     test_capture_asks_for_each_frame_once();
     test_frames_ready_are_never_more_than_there_are();
     test_unread_capture_is_skipped_and_counted();
+    test_a_captured_sample_that_is_no_number_never_reaches_the_graph();
     return check_close();
 }

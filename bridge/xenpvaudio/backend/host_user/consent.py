@@ -48,18 +48,24 @@ class Consent:
         self._ask = ask
         self._open: dict[str, asyncio.Task[None]] = {}
         self._unanswered: dict[str, int] = {}
+        self._told: set[str] = set()
+        """Who cannot be asked for now: the log has it."""
 
     def wanted(self, guest: Asker) -> None:
         """It began to record, and the policy says to ask."""
         if guest.key in self._open or self._unanswered.get(guest.key, 0) >= MOST_UNANSWERED:
             return
         if len(self._open) >= MOST_QUESTIONS:
+            if guest.key in self._told:
+                return
+            self._told.add(guest.key)
             log.warning(
                 "%s wants the microphone, and so do %d others: denied for now; `xen-pv-audio mic "
                 "allow %d` allows it",
                 *(guest.name, len(self._open), guest.domid),
             )
             return
+        self._told.discard(guest.key)
         self._open[guest.key] = asyncio.get_running_loop().create_task(self._question(guest))
 
     def withdraw(self, key: str) -> None:
@@ -71,6 +77,7 @@ class Consent:
         """The guest has gone."""
         self.withdraw(key)
         self._unanswered.pop(key, None)
+        self._told.discard(key)
 
     async def stop(self) -> None:
         tasks = [*self._open.values()]

@@ -130,6 +130,34 @@ def test_many_guests_get_few_questions_on_the_screen(caplog: pytest.LogCaptureFi
     asked(body)
 
 
+def test_a_guest_that_begins_again_and_again_while_others_are_asked_for_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    late = Asker("domain 9", 9, "guest9", lasting=False)
+
+    def lines() -> int:
+        return caplog.text.count("`xen-pv-audio mic allow 9`")
+
+    async def body(consent: Consent, desk: Desk, _orders: Orders, _held: list[str]) -> None:
+        for domid in range(MOST_QUESTIONS):
+            consent.wanted(Asker(f"domain {domid}", domid, f"guest{domid}", lasting=False))
+        for _ in range(1000):
+            consent.wanted(late)
+        await turn()
+        assert len(desk.questions) == MOST_QUESTIONS and lines() == 1
+        desk.answers.put_nowait(DENY)
+        await turn()
+        consent.wanted(late)
+        await turn()
+        assert len(desk.questions) == MOST_QUESTIONS + 1
+        consent.withdraw(late.key)  # another one is asked for meanwhile
+        consent.wanted(Asker("domain 8", 8, "guest8", lasting=False))
+        consent.wanted(late)
+        assert lines() == 2
+
+    asked(body)
+
+
 def test_an_order_given_meanwhile_takes_the_question_away() -> None:
     async def body(consent: Consent, desk: Desk, _orders: Orders, held: list[str]) -> None:
         consent.wanted(WORK)
