@@ -83,8 +83,8 @@ def start_host(speaker: Loudspeaker) -> str:
     shell(". /run/lab/inside/pw-start > /dev/null 2>&1 < /dev/null")
 
     def there() -> bool:
-        listed = shell("wpctl status 2>&1 || true")
-        return "Recording loudspeaker" in listed and "microphone" in listed
+        listed = shell("wpctl status > /dev/null 2>&1 && pw-cli ls Node || true")
+        return '"recording-loudspeaker"' in listed and '"microphone"' in listed
 
     took = wait_until(there, "dom0's session")
     shell(f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}")
