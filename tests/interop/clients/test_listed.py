@@ -26,7 +26,7 @@ CARD = "xenpv_card.0"
 TITLE = "Xen PV Audio"
 BOTH = {"Speaker - Xen PV Audio", "Microphone - Xen PV Audio"}
 PROFILES = {"Off", "Output", "Input", "Duplex"}
-HARDWARE, HW_VOLUME_CTRL = 0x4, 0x1  # enum pa_sink_flags, pa_source_flags (pulse/def.h)
+HARDWARE = 0x4  # enum pa_sink_flags, pa_source_flags (pulse/def.h)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def cosmic(bed: Testbed) -> set[str]:
     for node in of_kind(objects, "Node"):
         props = node["info"]["props"]
         device = devices.get(props.get("device.id"))
-        if props["media.class"] not in ("Audio/Sink", "Audio/Source") or device is None:
+        if props.get("media.class") not in ("Audio/Sink", "Audio/Source") or device is None:
             continue
         for route in device["params"]["EnumRoute"]:
             if props["card.profile.device"] in route["devices"] and route["available"] != "no":
@@ -181,11 +181,6 @@ def test_the_card_is_listed_with_what_can_be_used_of_it(
         with suppress(AssertionError):  # the one below says more
             eventually(lambda wanted=wanted: reader(bed) == wanted, word)
         assert reader(bed) == wanted
-
-
-def test_its_sink_and_source_are_hardware_with_a_volume_of_its_own(bed: Testbed) -> None:
-    for stream in pulse(bed).streams:
-        assert stream.flags & HARDWARE and stream.flags & HW_VOLUME_CTRL, stream.name
 
 
 def microphone(bed: Testbed, word: str) -> None:
