@@ -60,6 +60,7 @@ PLANS = (
     Plan("kernel", ("kernel_front", "kernel_life"), limit_sec=900),
     Plan("ours", ("primitives", "our_front"), limit_sec=900, alone=True),
     Plan("two", ("two_guests",), limit_sec=900, alone=True),
+    Plan("everyday", ("everyday",), limit_sec=900, alone=True),
     Plan("bad", ("bad_input",), limit_sec=900),
     Plan("life", ("life",)),
     Plan("driver", ("driver_domain",)),

@@ -29,7 +29,8 @@ HOST_QUANTUM_FRAMES = 1024
 # most. Then it is made anew: WirePlumber 0.4 links no stream that it finds when it starts.
 UNLINKED_SEC = 3.0
 MOST_UNLINKED_SEC = 60.0
-# A session manager gives a stream the volume that it remembers within so long.
+# A session manager gives a stream the volume that it remembers when it finds it: within so long,
+# and before it links it to a device.
 RESTORE_SEC = 1.0
 
 
@@ -89,6 +90,7 @@ class _PipewirePort:
         self._engine = engine
         self._on_volume = on_volume
         self._made_sec = 0.0
+        self._played = False
         self._policy = policy
         self._stream = stream
         self._config = config
@@ -149,6 +151,7 @@ class _PipewirePort:
             self._properties(),
         )
         self._made_sec = asyncio.get_running_loop().time()
+        self._played = False
         self._host.set_active(self._active)
         if self._mixer.by_guest or self._mixer.silenced:
             self.apply(self._mixer)
@@ -176,7 +179,7 @@ class _PipewirePort:
         if event.kind is PwEventKind.VOLUME:
             age_sec = asyncio.get_running_loop().time() - self._made_sec
             linear, self.muted = self._host.volumes()
-            self._on_volume(linear, self.muted, age_sec < RESTORE_SEC)
+            self._on_volume(linear, self.muted, age_sec < RESTORE_SEC and not self._played)
         elif event.kind is PwEventKind.STATE and not event.lost_node:
             self._seen(streaming=event.streaming)
         elif event.lost_node and self._retry is None:
@@ -188,6 +191,7 @@ class _PipewirePort:
         """Whether a device takes its sound now, or gives it some."""
         self._streaming = streaming
         if streaming:
+            self._played = True
             self.complaint = ""
             self._unlinked_sec = UNLINKED_SEC
         if streaming or not self._active:

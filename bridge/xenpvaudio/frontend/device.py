@@ -44,8 +44,15 @@ log = logging.getLogger(__name__)
 DEVICES = "device/vsnd"
 RETRY_SEC = 1.0
 TICK_SEC = 1.0
-PRIORITY = 1500
+# Above those of real cards, and of one that is emulated beside ours: 1000 for a sink and 2000 for a
+# source (WirePlumber, scripts/monitors/alsa.lua). A sink is a source too, by its monitor: so any
+# microphone comes before what is played.
+SINK_PRIORITY, SOURCE_PRIORITY = 1500, 2500
+DRIVER_PRIORITY = 1500
 MOST_BEHIND = 100
+# As long as the stream of a prompt or a call is open, the host's mixer may keep others down:
+# WirePlumber suspends it after so long without an application, and not after a device's 5 s.
+ROLE_REST = {"session.suspend-timeout-seconds": "1"}
 
 
 class FrontendDevice(XenbusDevice):
@@ -236,13 +243,14 @@ class FrontendDevice(XenbusDevice):
         kind = "source" if capture else "sink"
         alike = [stream for stream in self._card.streams if stream.direction is config.direction]
         # the card's first is the default: that of applications without a role
-        priority = PRIORITY - min(alike.index(config), MOST_BEHIND)
+        place = alike.index(config)
+        priority = (SOURCE_PRIORITY if capture else SINK_PRIORITY) - min(place, MOST_BEHIND)
         properties = {
             "node.name": f"xenpv_{kind}.{self._devid}.{config.device_index}.{config.index}",
             "node.description": title(self._card, config.device_index),
             "node.nick": self._card.short_name or TITLE,
             "priority.session": str(priority),
-            "priority.driver": str(PRIORITY - (10 if capture else 0)),
+            "priority.driver": str(DRIVER_PRIORITY - (10 if capture else 0)),
             "xenpv.clock.name": f"xenpv.{self._backend_id}.{self._devid}",
             "xenpv.backend-domain": str(self._backend_id),
             "xenpv.device": f"{self._devid}/{config.path}",
@@ -250,6 +258,7 @@ class FrontendDevice(XenbusDevice):
         }
         if roles := intended_roles(config.unique_id):
             properties[INTENDED_ROLES] = roles
+            properties |= ROLE_REST if place > 0 else {}
         return FrontendStream(
             self._engine,
             config,

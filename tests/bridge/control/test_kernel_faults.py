@@ -113,14 +113,14 @@ FAULTS: list[tuple[str, Plant, str, str, str]] = [
     ("frontend", removed("usr/libexec/rtkit-daemon"), "real-time", "no real-time priority",
      "sudo apt-get install rtkit"),
     ("backend", rewritten("etc/xen-pv-audio/backend.toml", "[default]\nmicrofone = true\n"),
-     "policy", "microfone", ""),
+     "policy", "line 2: [default] microfone is unknown", "did you mean microphone?"),
     ("backend", link_to_itself, "policy", "cannot read", "correct /etc/xen-pv-audio/backend.toml"),
     ("backend", rewritten("etc/xen-pv-audio/backend.toml", "[default\n"), "policy",
      "backend.toml", "correct /etc/xen-pv-audio/backend.toml"),
     ("frontend", rewritten("etc/xen-pv-audio/frontend.toml", "quantum = 256\n"), "settings",
      "quantum is unknown", "did you mean quantum-frames?"),
     ("frontend", rewritten("etc/xen-pv-audio/frontend.toml", "rate = 0\n"), "settings",
-     "whole number", "frontend.toml"),
+     "whole number", "correct "),
 ]  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from interop.sound import MICROPHONE, Recording, eventually, run_client
-from xenpvaudio.testbed.graph_dump import named_node, of_kind
-from xenpvaudio.testbed.testbed import GUEST_DOMID, SOURCE, Testbed, card_nodes, graph
+from xenpvaudio.testbed.graph_dump import metadata, named_node, of_kind
+from xenpvaudio.testbed.testbed import GUEST_DOMID, SINK, SOURCE, Testbed, card_nodes, graph
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
@@ -115,6 +115,37 @@ def test_a_program_that_chose_no_microphone_moves_as_with_usb(bed: Testbed, tmp_
             eventually(lambda: recorded_from(bed) == "other-microphone", "it stays with silence")
         finally:
             recorder.kill()
+
+
+def test_the_card_comes_before_one_that_the_machine_emulates_as_long_as_it_can_record() -> None:
+    """Both of its nodes, so that they have one clock. Without leave the other's microphone is the
+    default, and not what our sink plays."""
+    other = real_card("other-sink", 1009, "Audio/Sink"), real_card("other-mic", 2009)
+    with Testbed(card_nodes(), guest_fragments=other) as made:
+        made.wait_for_node(SINK)
+        made.wait_for_node(SOURCE)
+        eventually(lambda: port(made) == YES, "no microphone")
+        eventually(lambda: defaults(made) == (SINK, SOURCE), "the other card is the default")
+        asked(made, 0, "mic", "deny", GUEST)
+        eventually(lambda: defaults(made) == (SINK, "other-mic"), "not the other microphone")
+        asked(made, 0, "mic", "allow", GUEST)
+        eventually(lambda: defaults(made) == (SINK, SOURCE), "it does not come back")
+
+
+def real_card(name: str, priority: int, media_class: str = "Audio/Source/Virtual") -> str:
+    """A node with the priority that WirePlumber gives an ALSA card's."""
+    return (
+        MICROPHONE.replace("node.name = microphone", f"node.name = {name}")
+        .replace("Audio/Source/Virtual", media_class)
+        .replace("object.linger", f"priority.session = {priority} object.linger")
+    )
+
+
+def defaults(bed: Testbed) -> tuple[str, str]:
+    found = metadata(graph(bed.guest), "default") or {}
+    names = (found.get(f"default.audio.{kind}") or {} for kind in ("sink", "source"))
+    sink, source = (str(value.get("name", "")) for value in names)
+    return sink, source
 
 
 def test_what_was_told_holds_for_a_backend_that_starts_anew(bed: Testbed) -> None:

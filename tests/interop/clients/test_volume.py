@@ -67,7 +67,15 @@ def hold(bed: Testbed, path: Path, sec: int = 120) -> subprocess.Popen[bytes]:
     file = write_noise(path / "silence.wav", array("f", bytes(FRAME_BYTES * RATE * sec)), 2)
     process = bed.guest.popen(["pw-play", "--target", SINK, str(file)])  # ends with the session
     eventually(lambda: (bed.node() or {}).get("xenpv.state") == "running", "nobody plays")
+    eventually(lambda: host_runs(bed), "the host plays nothing")
     return process
+
+
+def host_runs(bed: Testbed) -> bool:
+    """Whether the guest's stream has a device on the host."""
+    assert bed.host is not None
+    node = named_node(graph(bed.host), HOST_STREAM)
+    return node is not None and node["info"]["state"] == "running"
 
 
 def node_props(session: PipeWireSession | None, name: str) -> dict[str, Any]:
@@ -104,21 +112,10 @@ def sink(pulse: pulsectl.Pulse) -> Any:
 
 
 def host_sets(bed: Testbed, pulse: pulsectl.Pulse, volume: float, mute: int, *what: str) -> None:
-    """By wpctl, until the guest shows it: a stream that has just been made is set back once, for
-    then it is the host's session manager who sets what it remembers."""
+    """By wpctl, and the guest shows it."""
     assert bed.host is not None
-    host, stream = bed.host, host_id(bed)
-
-    def shown() -> bool:
-        run_client(host, "wpctl", what[0], stream, what[1])
-        for _ in range(10):
-            there = sink(pulse)
-            if there.volume.values[0] == pytest.approx(volume, abs=1e-3) and there.mute == mute:
-                return True
-            time.sleep(0.05)
-        return False
-
-    eventually(shown, f"the guest does not show {what}")
+    run_client(bed.host, "wpctl", what[0], host_id(bed), what[1])
+    guest_shows(pulse, volume, mute)
 
 
 def guest_shows(pulse: pulsectl.Pulse, volume: float, mute: int = 0) -> None:
@@ -265,6 +262,25 @@ def test_what_is_set_on_the_host_shows_in_the_guest(bed: Testbed, pulse: pulsect
             "the host's mixer does not follow",
         )
     guest_shows(pulse, 0.5)
+
+
+def test_what_is_set_as_soon_as_the_hosts_stream_plays_is_no_memory_of_the_session_manager(
+    bed: Testbed, pulse: pulsectl.Pulse, tmp_path: Path
+) -> None:
+    """Within the second in which that one may still set what it remembers."""
+    assert bed.host is not None
+    with pulsectl.Pulse("host", server=bed.host.env["PULSE_SERVER"]) as host:
+        file = write_noise(tmp_path / "silence.wav", array("f", bytes(FRAME_BYTES * RATE * 60)), 2)
+        for volume in (0.8, 0.5):  # the second one meets the first one's memory
+            player = bed.guest.popen(["pw-play", "--target", SINK, str(file)])
+            (there,) = eventually(
+                lambda: [s for s in host.sink_input_list() if not s.corked], "nothing plays"
+            )
+            host.volume_set_all_chans(there, volume)
+            guest_shows(pulse, volume)
+            player.terminate()
+            eventually(lambda: not host.sink_input_list(), "the stream is still open")
+            guest_shows(pulse, volume)
 
 
 @pytest.mark.usefixtures("held")

@@ -32,7 +32,6 @@ def bed(tmp_path: Path) -> Iterator[Testbed]:
         made.wait_for_node()
         made.guest.popen(["pw-play", "--target", SINK, str(file)])  # ends with the session
         eventually(lambda: sounds(made), "no sound")
-        time.sleep(1.5)  # what a session manager remembers of such a stream has been set by now
         yield made
 
 

@@ -25,9 +25,11 @@ from interop.roles.car import (
     steady,
 )
 from interop.sound import RATE, eventually, run_client
-from xenpvaudio.testbed.testbed import Testbed
+from xenpvaudio.testbed.graph_dump import of_kind
+from xenpvaudio.testbed.testbed import Testbed, graph
 
 LEVEL = 0.25
+MUSIC, PROMPTS = (f"xenpv.demo-guest.vsnd/0.{stream}" for stream in ("0/0", "1/0"))
 DUCKED = 0.3  # "duck.level" and linking.role-based.duck-level in the shipped files
 
 
@@ -87,6 +89,26 @@ def test_navigation_makes_music_quieter_and_gives_it_back(
             wait_for_level(bed, DUCKED, "while navigation speaks")
         wait_for_level(bed, 1.0, "after navigation")
         assert player.poll() is None
+
+
+def test_a_prompts_stream_leaves_the_host_before_a_device_would_rest(
+    bed: Testbed, music: Path, silence: Path
+) -> None:
+    """For so long music is kept down. The card's first stream rests as late as any device, and that
+    tells how soon this is."""
+    with (
+        application(bed.guest, "guide", "Navigation", silence),
+        application(bed.guest, "music", "Music", music),  # the first to end
+    ):
+        eventually(lambda: on_host(bed) == {MUSIC, PROMPTS}, "two streams")
+    eventually(lambda: on_host(bed) == {MUSIC}, "it stays as long as a device")
+
+
+def on_host(bed: Testbed) -> set[str]:
+    """The guest's streams in the host's graph."""
+    assert bed.host is not None
+    found = of_kind(graph(bed.host), "Node")
+    return {str(node["info"]["props"]["node.name"]) for node in found} & {MUSIC, PROMPTS}
 
 
 def test_a_call_pauses_music_which_then_goes_on(bed: Testbed, music: Path, silence: Path) -> None:

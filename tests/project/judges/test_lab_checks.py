@@ -126,6 +126,27 @@ def test_a_loudspeaker_may_pause_but_not_lose_a_frame() -> None:
         frames.heard_frames(PLAYED + QUIET + cut(999, 1000), PLAYED)
 
 
+def test_of_rounds_frames_may_be_lost_and_silence_stand_between() -> None:
+    assert frames.rounds(QUIET + PLAYED * 2 + QUIET, PLAYED) == (50, 2050, 0)
+    late = QUIET + cut(700, 1000) + QUIET + cut(20, 300) + cut(320, 321) + QUIET * 3
+    assert frames.rounds(late, PLAYED) == (50, 50 + 300 + 50 + 281, 50)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "why"),
+    [
+        (cut(0, 500) + cut(499, 1000), "twice"),
+        (cut(500, 600) + QUIET + cut(400, 500), "twice"),
+        (cut(0, 10) + b"\1\1\1\1" + cut(10, 20), "nobody played"),
+        (QUIET, "silence, 50 frames"),
+        (b"", "silence, 0 frames"),
+    ],
+)
+def test_of_rounds_each_other_fault_is_seen(recorded: bytes, why: str) -> None:
+    with pytest.raises(frames.DifferentError, match=why):
+        frames.rounds(recorded, PLAYED)
+
+
 def test_of_a_file_with_silence_behind_it_each_byte_of_the_last_frame_is_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 frames.py RECORDED PLAYED          (raw samples, or WAV files by our recorder or pw-record)
 frames.py RECORDED PLAYED order    prints in_order()'s two numbers
+frames.py RECORDED PLAYED rounds   prints rounds()'s three numbers
 """
 
 from __future__ import annotations
@@ -164,6 +165,31 @@ def marked_span(recorded: bytes, played: bytes) -> tuple[int, int]:
     return at // 4, (at + len(sounding)) // 4 - 1
 
 
+def rounds(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, int, int]:
+    """(frame of the first sound, frame after the last, silent frames between) of a recording of
+    `played`, over and over: none twice, none changed, some perhaps lost; DifferentError if not so,
+    or if there is no sound."""
+    first = (len(recorded) - len(recorded.lstrip(b"\0"))) // frame_bytes
+    end = -(-len(recorded.rstrip(b"\0")) // frame_bytes)
+    if first >= end:
+        raise DifferentError(f"silence, {len(recorded) // frame_bytes} frames")
+    pieces = describe(recorded[first * frame_bytes : end * frame_bytes], played, frame_bytes)
+    count = len(played) // frame_bytes
+    silent, last = 0, None
+    for piece in pieces:
+        if "unknown" in piece:
+            raise DifferentError(f"there are frames that nobody played: {', '.join(pieces[:12])}")
+        if "silent" in piece:
+            silent += int(piece.split()[0])
+            continue
+        begin, stop = map(int, piece.split(".."))
+        # what is more than half of a round ahead is behind
+        if last is not None and (begin - last - 1) % count > count // 2:
+            raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
+        last = stop
+    return first, end, silent
+
+
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:
     """For what a real-time device played: silence may stand between where the machine stood still,
     but every frame is there, none twice, out of order, or changed."""
@@ -200,7 +226,7 @@ def samples(data: bytes) -> bytes:
 
 
 def main() -> int:
-    paths, order = sys.argv[1:3], sys.argv[3:] == ["order"]
+    paths, judge = sys.argv[1:3], "".join(sys.argv[3:])
     files = []
     for path in paths:
         with open(path, "rb") as file:
@@ -208,8 +234,10 @@ def main() -> int:
     sounding = len(files[1].rstrip(b"\0"))
     files[1] = files[1][: sounding + -sounding % 4]  # whole frames: one may end with a zero
     try:
-        if order:
+        if judge == "order":
             print(*in_order(files[0], files[1]))
+        elif judge == "rounds":
+            print(*rounds(files[0], files[1]))
         else:
             print(compare_frames(files[0], files[1]))
     except DifferentError as error:

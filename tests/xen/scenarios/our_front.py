@@ -48,31 +48,39 @@ def run(lab: Lab) -> None:
             sound(lab, guest)
             life(lab, guest, backend, arguments)
         finally:
-            (OUT / "guest-logs").write_text(
-                guest.run(
-                    "tail -c 60000 $OUT/frontend.log; cat $OUT/pw-*.log; dmesg | tail; "
-                    "ps ax -o pid,stat,pcpu,time,args --sort=-time | head -20; grep ^cpu /proc/stat"
-                ).output
-            )
+            keep_logs(guest)
         with lab.scenario("ours.guest_halts") as figures:
             figures.append(f"{guest.halt():.1f} s")
 
 
+def keep_logs(guest: Guest) -> None:
+    logs = guest.run(
+        "tail -c 60000 $OUT/frontend.log; cat $OUT/pw-*.log; dmesg | tail; "
+        "ps ax -o pid,stat,pcpu,time,args --sort=-time | head -20; grep ^cpu /proc/stat"
+    )
+    (OUT / "guest-logs").write_text(logs.output)
+
+
 def start_frontend(lab: Lab, guest: Guest) -> None:
     with lab.scenario("ours.sink_and_source_appear") as figures:
-        guest.must(
-            "echo 'blacklist snd_xen_front' > /etc/modprobe.d/xen-pv-audio.conf;"
-            ". /run/lab/inside/pw-start > /dev/null;"
-            "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
-            f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
-        )
-        figures.append(at_rest(guest))
-        started = time.monotonic()
-        guest.must(f"{SESSION} {FRONTEND}")
-        wait_connected(guest)
-        figures.append(f"Connected after {time.monotonic() - started:.1f} s")
-        wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes")
-        figures.append(f"nodes after {time.monotonic() - started:.1f} s")
+        figures += started_frontend(guest)
+
+
+def started_frontend(guest: Guest) -> list[str]:
+    """A session with our frontend in it; what there is to tell."""
+    guest.must(
+        "echo 'blacklist snd_xen_front' > /etc/modprobe.d/xen-pv-audio.conf;"
+        ". /run/lab/inside/pw-start > /dev/null;"
+        "for i in $(seq 120); do wpctl status && break; sleep 0.5; done;"
+        f"pw-metadata -n settings 0 clock.force-quantum {QUANTUM_FRAMES}"
+    )
+    figures = [at_rest(guest)]
+    started = time.monotonic()
+    guest.must(f"{SESSION} {FRONTEND}")
+    wait_connected(guest)
+    figures.append(f"Connected after {time.monotonic() - started:.1f} s")
+    wait_until(lambda: SOURCE in nodes(guest) and SINK in nodes(guest), "nodes")
+    return [*figures, f"nodes after {time.monotonic() - started:.1f} s"]
 
 
 def at_rest(guest: Guest) -> str:
