@@ -250,16 +250,16 @@ def after_boot(root: Path) -> str:
     )
 
 
-def built(suite: str) -> list[Path]:
-    """The packages, built in this suite from this tree."""
-    control = CONTROL.read_text(encoding="utf-8")
-    wanted = [*names(control, "Build-Depends"), *BUILDERS]
+def building() -> list[str]:
+    """What the packages are built with."""
+    wanted = [*names(CONTROL.read_text(encoding="utf-8"), "Build-Depends"), *BUILDERS]
     wanted = [name for name in wanted if not name.startswith("dh-sequence-installsysusers")]
-    wanted = [
-        {"debhelper-compat": "debhelper", "dh-sequence-python3": "dh-python"}.get(n, n)
-        for n in wanted
-    ]
-    root = build(f"build-{suite}", suite, wanted)
+    real = {"debhelper-compat": "debhelper", "dh-sequence-python3": "dh-python"}
+    return [real.get(name, name) for name in wanted]
+
+
+def built(root: Path) -> list[Path]:
+    """The packages, built in this root from this tree."""
     copy_project(root)
     with mounted(root):
         if execute(root, ["sh", "packaging/packages.sh", ".copied"]):
@@ -271,7 +271,7 @@ def built(suite: str) -> list[Path]:
 
 def try_out(suite: str) -> None:
     """WrongError if something is not as it should be."""
-    debs = built(suite)
+    debs = built(build(f"build-{suite}", suite, building()))
     control = CONTROL.read_text(encoding="utf-8")
     wanted = [*names(control, "Depends", "Recommends"), *FOUND, *SYSTEM]
     clean = build(f"clean-{suite}", suite, sorted(set(wanted)), ())
