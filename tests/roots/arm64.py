@@ -1,6 +1,7 @@
 """The Debian packages on arm64, emulated: built in a root of that architecture, installed there,
-and the demo played by them. It shows that everything works on such a machine, and nothing about time:
-an emulated machine is some ten times as slow, and silence that it inserts is counted and no fault.
+and the demo played by them. It shows that everything works on such a machine, and nothing about
+time: an emulated machine is some ten times as slow, and silence that it inserts is counted and no
+fault.
 
     python3 tests/roots/arm64.py [SUITE]      by default Debian 12
 
