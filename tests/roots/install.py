@@ -3,10 +3,11 @@ purged, and used in between; and booted by systemd, in a container.
 
     python3 tests/roots/install.py [SUITE...]        by default Debian 12, 13 and testing
 
-Two roots a suite are kept (root.py): one with what packaging/debian/control builds with, one with
-what it depends on and recommends and nothing else. Each run installs in a copy of the second. Where
-a file is there after the purge that was not there before, where the demo does not play bit-exact,
-or where a step fails, the run ends with 1. Needs root, mmdebstrap and systemd-nspawn.
+And the wheel (wheels.py). Two roots a suite are kept (root.py): one with what packaging/debian/
+control builds with, one with what it depends on and recommends and nothing else. Each run installs
+in a copy of the second. Where a file is there after the purge that was not there before, where the
+demo does not play bit-exact, or where a step fails, the run ends with 1. Needs root, mmdebstrap and
+systemd-nspawn.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from aptroot import CannotRunError, remove_tree, run
+from roots import wheels
 from roots.boot import LISTENER, OTHER, boot
 from roots.root import CACHE, INSIDE, PROJECT, build, copy_project, execute, mounted, say
 
@@ -258,6 +260,11 @@ def building() -> list[str]:
     return [real.get(name, name) for name in wanted]
 
 
+def builder(suite: str) -> Path:
+    """The root that builds the packages, and the wheel."""
+    return build(f"build-{suite}", suite, [*building(), *wheels.BUILDERS])
+
+
 def built(root: Path) -> list[Path]:
     """The packages, built in this root from this tree."""
     copy_project(root)
@@ -271,7 +278,12 @@ def built(root: Path) -> list[Path]:
 
 def try_out(suite: str) -> None:
     """WrongError if something is not as it should be."""
-    debs = built(build(f"build-{suite}", suite, building()))
+    making = builder(suite)
+    debs = built(making)
+    with mounted(making):
+        oldest = suite == DEFAULT_SUITES[0]
+        told = wheels.installed_by_pip(Place(making).run, making, oldest=oldest)
+        print(f"{suite}: {told}", flush=True)
     control = CONTROL.read_text(encoding="utf-8")
     wanted = [*names(control, "Depends", "Recommends"), *FOUND, *SYSTEM]
     clean = build(f"clean-{suite}", suite, sorted(set(wanted)), ())

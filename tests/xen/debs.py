@@ -13,8 +13,7 @@ from pathlib import Path
 from images import CACHE, PROJECT, SUITES, CannotRunError, Images, locked, remove_tree, say
 
 import project
-from roots.install import WrongError, building, built, older
-from roots.root import build
+from roots.install import WrongError, builder, built, older
 
 OLD, NEW = "old", "new"
 
@@ -40,7 +39,7 @@ def packages(images: Images) -> Path:
         release = SUITES[images.suite].release
         say(f"building the Debian packages for {release}")
         try:
-            debs = built(build(f"build-{release}", release, building()))
+            debs = built(builder(release))
         except WrongError as error:
             raise CannotRunError(str(error)) from None
         for old in CACHE.glob(f"{images.suite}.debs-*"):
