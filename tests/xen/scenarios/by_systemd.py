@@ -47,6 +47,8 @@ class Loudspeaker:
 
     def __init__(self) -> None:
         self._data = bytearray()
+        self._looked_at = 0
+        self._sounding_frames = 0
         self._lock = threading.Lock()
         self._fd = os.open(FIFO, os.O_RDWR)
         fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -56,19 +58,24 @@ class Loudspeaker:
         while chunk := os.read(self._fd, 1 << 16):
             with self._lock:
                 self._data += chunk
+                whole = len(self._data) // FRAME_BYTES * FRAME_BYTES
+                new = sounding(self._data[self._looked_at : whole])
+                self._sounding_frames += len(new) // FRAME_BYTES
+                self._looked_at = whole
 
     def heard(self) -> bytes:
         with self._lock:
-            return bytes(self._data[: len(self._data) // FRAME_BYTES * FRAME_BYTES])
+            return bytes(self._data[: self._looked_at])
 
     def forget(self) -> None:
         with self._lock:
-            del self._data[: len(self._data) // FRAME_BYTES * FRAME_BYTES]
+            del self._data[: self._looked_at]
+            self._looked_at = 0
 
     def grows(self) -> Callable[[], bool]:
         """For wait_until(): whether a second more than now is heard."""
-        before = len(sounding(self.heard()))
-        return lambda: len(sounding(self.heard())) > before + RATE * FRAME_BYTES
+        enough = self._sounding_frames + RATE
+        return lambda: self._sounding_frames > enough
 
 
 def host(script: str) -> str:
@@ -112,8 +119,8 @@ def wait_status(shell: Shell, unit: str, words: str, *, user: bool = True) -> di
 def doctor(shell: Shell, half: str) -> str:
     found = json.loads(shell(as_user(f"xen-pv-audio doctor {half} --json")))
     wrong = {finding["check"]: finding["text"] for finding in found if finding["level"] == "wrong"}
-    expect(set(wrong) == WRONG_HERE, f"doctor {half}: {wrong}")
-    return f"doctor {half}: {len(found)} findings, nothing wrong but {', '.join(wrong)}"
+    expect(set(wrong) <= WRONG_HERE, f"doctor {half}: {wrong}")
+    return f"doctor {half}: {len(found)} findings, wrong: {', '.join(wrong) or 'nothing'}"
 
 
 def run(lab: Lab) -> None:
@@ -139,8 +146,10 @@ def run(lab: Lab) -> None:
 
 def in_guest(lab: Lab, guest: Guest) -> None:
     with lab.scenario("systemd.guest_installs_and_restarts") as figures:
-        told = guest.must("until udevadm settle; do sleep 1; done; lsmod | grep ^snd_xen_front")
-        expect(bool(told), "the kernel's driver was not there before")
+        # The control: it is the package that keeps the kernel's driver out.
+        guest.must(
+            "for i in $(seq 60); do lsmod | grep ^snd_xen_front && exit; sleep 1; done; exit 1"
+        )
         started = time.monotonic()
         guest.must(f"dpkg --install {DEBS}/*-common_*.deb {DEBS}/*-frontend_*.deb", 300)
         figures.append(f"dpkg {time.monotonic() - started:.0f} s")
