@@ -15,6 +15,7 @@
 #   make pictures                   the README's pictures of pavucontrol and status, anew
 #   make packages                   the Debian packages, into dist/ (packaging/debian)
 #   make install-test               them installed, used, upgraded, removed in Debian 12, 13, testing
+#   make arm64-test                 them built for arm64 and the demo there, emulated (root)
 #   make clean                      removes all that was made
 #
 # stdout belongs to the commands (`make -s` is not needed): set-up talks on stderr.
@@ -25,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SILENT:
 .DELETE_ON_ERROR:
 .PHONY: setup setup-test demo test lint fuzz bench bench-beside hostile changes clean apt-demo apt-test
-.PHONY: xen-images xen-test root-test faults packages install-test pictures
+.PHONY: xen-images xen-test root-test faults packages install-test arm64-test pictures
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -106,6 +107,10 @@ packages:
 # SUITES="trixie sid"; two roots a suite are made the first time, which takes minutes
 install-test:
 	python3 tests/roots/install.py $(SUITES)
+
+# The making of its root, too, is emulated, and takes the most of it
+arm64-test:
+	python3 tests/roots/arm64.py $(SUITE)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info bridge/*.egg-info pw_module/*.egg-info $(NATIVE)

@@ -29,16 +29,20 @@ from .config import FrontendSettings, Policy
 from .control.place import runtime_directory, socket_path, state_file
 from .control.server import Answer, ControlServer
 from .engine.engine import Engine
+from .errors import UnavailableError
 from .frontend.answers import FrontendAnswers
 from .frontend.device import Frontend, require_devices
-from .instance_lock import InstanceLock
+from .instance_lock import DomainLock, InstanceLock
 from .service.notify import Notifier, watchdog_sec
 from .service.reporter import Reporter
 from .service.summary import summary
 from .xen.api import Domain, XenStoreError
-from .xen.connect import domain_from_env
+from .xen.connect import SIM_VARIABLE, device_of, domain_from_env
 
 log = logging.getLogger(__name__)
+
+OTHERS_LOOK_SEC = 1.0
+"""How often a half that waits looks whether the domain's other one has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,47 @@ class Running:
 Body = Callable[[Domain], Awaitable[Running]]
 
 
-async def _serve(role: str, body: Body) -> None:
-    """Runs `body` until a signal ends it."""
+async def _free(lock: DomainLock, ended: asyncio.Event) -> bool:
+    """Waits until the lock is ours; False if a signal came first."""
+    while not lock.take():
+        try:
+            await asyncio.wait_for(ended.wait(), OTHERS_LOOK_SEC)
+        except TimeoutError:
+            continue
+        return False
+    return True
+
+
+async def _serve(role: str, body: Body, *, wait: bool) -> None:
+    """Runs `body` until a signal ends it. `wait`: for the end of another user's half, too, which
+    serves this domain already; without it UnavailableError."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     domain = domain_from_env(loop.call_soon_threadsafe)
     lock = InstanceLock(role, domain.domid)
+    simulated = bool(os.environ.get(SIM_VARIABLE))
+    of_all = DomainLock(device_of(role, domain.domid), make=simulated)
+    running: Running | None = None
+    there = ""
+
+    def line() -> str:
+        if running is None:
+            return f"waits: {there}"
+        return summary(running.answers["status"]({}, os.geteuid()))
+
+    reporter = Reporter(Notifier(), line, watchdog_sec())
+    if not of_all.take():
+        there = f"a {role} is running already for this domain (process {of_all.holder()})"
+        if not wait:
+            raise UnavailableError(there, hint="stop that one first")
+        log.warning("%s: waiting for its end", there)
+        reporter.start()
+        if not await _free(of_all, ended):
+            reporter.close()
+            domain.close()
+            return
     # It reconnects by itself, and every watch then fires anew.
     domain.store.on_lost = lambda error: log.error("%s: waiting for it to come back", error)
     domain.store.on_slow = lambda answers, seconds: log.warning(
@@ -71,8 +108,6 @@ async def _serve(role: str, body: Body) -> None:
     running = await body(domain)
     control = ControlServer(socket_path(role, domain.domid), running.answers)
     await control.start()
-    report = running.answers["status"]
-    reporter = Reporter(Notifier(), lambda: summary(report({}, os.geteuid())), watchdog_sec())
     reporter.start()
     log.info("%s of domain %d is ready", role, domain.domid)
     try:
@@ -86,6 +121,7 @@ async def _serve(role: str, body: Body) -> None:
             log.warning("not everything could be closed: %s", error or "time is up")
         running.engine.close()
         domain.close()
+        of_all.release()
         lock.release()
 
 
@@ -116,7 +152,7 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         return Running(engine, stop, answers | {"aec": canceller.answer})
 
     drop_privileges()
-    asyncio.run(_serve("frontend", body))
+    asyncio.run(_serve("frontend", body, wait=wait))
 
 
 def run_backend(
@@ -154,4 +190,4 @@ def run_backend(
         return Running(engine, stop, answers.table())
 
     drop_privileges()
-    asyncio.run(_serve("backend", body))
+    asyncio.run(_serve("backend", body, wait=wait))

@@ -1,8 +1,9 @@
-"""One frontend or backend a domain: a lock that the kernel gives back when we die.
+"""One frontend or backend a domain: locks that the kernel gives back when we die.
 
-Where there is no XDG_RUNTIME_DIR its file lies in a directory that others write to as well. What
-lies there under its name is used only if it is a plain file of ours under this one name: neither a
-link, which could lead to any file of ours, nor what another user has left.
+InstanceLock is of one user, and its file holds the process. Where there is no XDG_RUNTIME_DIR that
+file lies in a directory that others write to as well. What lies there under its name is used only
+if it is a plain file of ours under this one name: neither a link, which could lead to any file of
+ours, nor what another user has left. DomainLock is of all users of the domain.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from .control.place import runtime_directory
 from .errors import UnavailableError
+
+LOCKS = Path("/proc/locks")
+"""proc(5): among others "N: FLOCK ADVISORY WRITE process major:minor:inode 0 EOF"."""
 
 # O_NONBLOCK: a FIFO that lies there must not stop us.
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -39,6 +43,50 @@ class InstanceLock:
 
     def release(self) -> None:
         os.close(self._fd)
+
+
+class DomainLock:
+    """Of the whole domain: another user's half, or the system unit's, has its own InstanceLock.
+
+    `path` is the Xen device that no half of this kind can work without (xen/connect.py): whoever
+    may run one may open it, and they share nothing else. One that cannot be opened is not locked;
+    the half says itself what it lacks. `make`: for a file that stands in for the device.
+    """
+
+    def __init__(self, path: Path, *, make: bool = False) -> None:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        try:
+            self._fd: int | None = os.open(path, flags | (os.O_CREAT if make else 0), 0o600)
+        except OSError:
+            self._fd = None
+
+    def take(self) -> bool:
+        """Whether it is ours now."""
+        if self._fd is None:
+            return True
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def holder(self) -> str:
+        """The number of the process that has it; "?" where the kernel does not show that here."""
+        if self._fd is None:
+            return "?"
+        found = os.fstat(self._fd)
+        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+        try:
+            lines = [line.split() for line in LOCKS.read_text().splitlines()]
+        except OSError:
+            return "?"
+        held = (line[4] for line in lines if line[5:6] == [f"{device}:{found.st_ino}"])
+        return next((number for number in held if number.isdecimal() and number != "0"), "?")
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def _open(path: Path) -> int:

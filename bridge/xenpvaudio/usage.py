@@ -103,7 +103,8 @@ def parser() -> argparse.ArgumentParser:
         daemon.add_argument(
             "--wait",
             action="store_true",
-            help="wait for PipeWire, and in a guest for a card, instead of ending without",
+            help="wait for PipeWire, in a guest for a card, and for the end of another user's "
+            "service of the same kind, instead of ending",
         )
         daemon.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)
 

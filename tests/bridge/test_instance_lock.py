@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from xenpvaudio.errors import UnavailableError
-from xenpvaudio.instance_lock import InstanceLock
+from xenpvaudio.instance_lock import DomainLock, InstanceLock
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
 
@@ -71,3 +74,58 @@ def test_what_is_no_file_is_refused_at_once(path: Path) -> None:
     path.unlink()
     path.mkdir()
     assert "Is a directory" in refused()
+
+
+# -- of the whole domain
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from xenpvaudio.instance_lock import DomainLock
+lock = DomainLock(Path(sys.argv[1]))
+print(lock.take(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def device() -> Iterator[Path]:
+    """A character device that nobody else has, as Xen's are."""
+    ends = os.openpty()
+    yield Path(os.ttyname(ends[1]))
+    for fd in ends:
+        os.close(fd)
+
+
+def test_device_is_locked_by_one_process_and_free_after_its_death(device: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(device)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert other.stdout is not None and other.stdout.readline() == "True\n"
+    lock = DomainLock(device)
+    assert not lock.take()
+    assert lock.holder() == str(other.pid)
+    other.kill()
+    other.communicate()
+    assert lock.take()
+    assert lock.holder() == str(os.getpid())
+    second = DomainLock(device)
+    assert not second.take()
+    lock.release()
+    assert second.take()
+    second.release()
+
+
+def test_device_that_is_not_there_is_neither_locked_nor_made(tmp_path: Path) -> None:
+    lock = DomainLock(tmp_path / "gntdev")
+    assert lock.take() and lock.holder() == "?"
+    lock.release()
+    assert not (tmp_path / "gntdev").exists()
+    assert DomainLock(tmp_path / "gntdev", make=True).take()
+    assert (tmp_path / "gntdev").stat().st_mode & 0o777 == 0o600

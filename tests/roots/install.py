@@ -3,10 +3,11 @@ purged, and used in between; and booted by systemd, in a container.
 
     python3 tests/roots/install.py [SUITE...]        by default Debian 12, 13 and testing
 
-Two roots a suite are kept (root.py): one with what packaging/debian/control builds with, one with
-what it depends on and recommends and nothing else. Each run installs in a copy of the second. Where
-a file is there after the purge that was not there before, where the demo does not play bit-exact,
-or where a step fails, the run ends with 1. Needs root, mmdebstrap and systemd-nspawn.
+And the wheel (wheels.py). Two roots a suite are kept (root.py): one with what packaging/debian/
+control builds with, one with what it depends on and recommends and nothing else. Each run installs
+in a copy of the second. Where a file is there after the purge that was not there before, where the
+demo does not play bit-exact, or where a step fails, the run ends with 1. Needs root, mmdebstrap and
+systemd-nspawn.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from aptroot import CannotRunError, remove_tree, run
+from roots import wheels
 from roots.boot import LISTENER, OTHER, boot
 from roots.root import CACHE, INSIDE, PROJECT, build, copy_project, execute, mounted, say
 
@@ -38,6 +41,7 @@ SYSTEM = ("bash", "dbus-user-session", "kmod", "libpam-systemd", "passwd", "syst
 FOUND = ("libpipewire-0.3-0", "python3-cffi-backend", "init-system-helpers")
 PACKAGES = ("common", "frontend", "backend")
 OLD = "0.0.1"
+DEMOS_AT_MOST = 3
 USER = "games"  # an ordinary one in that it may do nothing; Debian always has it
 # What apt, dpkg, passwd and systemd keep of their own; and a user's files, which are no package's.
 KEPT = re.compile(
@@ -166,6 +170,18 @@ def complaints(place: Place, unit: str) -> list[str]:
     return [line for line in said.splitlines() if "xen-pv-audio" in line]
 
 
+def demonstration(place: Place) -> dict[str, Any]:
+    """What the demo tells of itself. It is given again where it is not bit-exact: PipeWire itself
+    leaves a cycle out where all processors are taken (README, "What you see")."""
+    for left in reversed(range(DEMOS_AT_MOST)):
+        told = place.run("xen-pv-audio demo --json --private || test $? = 1", USER)
+        demo: dict[str, Any] = json.loads(told)
+        expect(demo["bit_exact"] or left, f"the demo is not bit-exact: {demo}")
+        if demo["bit_exact"]:
+            return demo
+    raise AssertionError("the last one returns or raises")
+
+
 def after_install(place: Place) -> Iterator[str]:
     expect(place.says("getent group xen-audio"), "there is no group xen-audio")
     expect(place.says(KEEPS_OUT), "the kernel's driver is not kept out")
@@ -182,8 +198,7 @@ def after_install(place: Place) -> Iterator[str]:
     pulled = place.installed() & {"pulseaudio", "python3-pulsectl"}
     expect(not pulled, f"{pulled} was pulled in")
     version = place.run("xen-pv-audio --version", USER).strip()
-    demo = json.loads(place.run("xen-pv-audio demo --json --private", USER))
-    expect(demo["bit_exact"], f"the demo is not bit-exact: {demo}")
+    demo = demonstration(place)
     pipewire = place.run("pipewire --version").splitlines()[-1].split()[-1]
     yield f"{version}; PipeWire {pipewire}; the demo: {demo['frames_received']} frames, bit-exact"
 
@@ -250,16 +265,21 @@ def after_boot(root: Path) -> str:
     )
 
 
-def built(suite: str) -> list[Path]:
-    """The packages, built in this suite from this tree."""
-    control = CONTROL.read_text(encoding="utf-8")
-    wanted = [*names(control, "Build-Depends"), *BUILDERS]
+def building() -> list[str]:
+    """What the packages are built with."""
+    wanted = [*names(CONTROL.read_text(encoding="utf-8"), "Build-Depends"), *BUILDERS]
     wanted = [name for name in wanted if not name.startswith("dh-sequence-installsysusers")]
-    wanted = [
-        {"debhelper-compat": "debhelper", "dh-sequence-python3": "dh-python"}.get(n, n)
-        for n in wanted
-    ]
-    root = build(f"build-{suite}", suite, wanted)
+    real = {"debhelper-compat": "debhelper", "dh-sequence-python3": "dh-python"}
+    return [real.get(name, name) for name in wanted]
+
+
+def builder(suite: str) -> Path:
+    """The root that builds the packages, and the wheel."""
+    return build(f"build-{suite}", suite, [*building(), *wheels.BUILDERS])
+
+
+def built(root: Path) -> list[Path]:
+    """The packages, built in this root from this tree."""
     copy_project(root)
     with mounted(root):
         if execute(root, ["sh", "packaging/packages.sh", ".copied"]):
@@ -271,7 +291,12 @@ def built(suite: str) -> list[Path]:
 
 def try_out(suite: str) -> None:
     """WrongError if something is not as it should be."""
-    debs = built(suite)
+    making = builder(suite)
+    debs = built(making)
+    with mounted(making):
+        oldest = suite == DEFAULT_SUITES[0]
+        told = wheels.installed_by_pip(Place(making).run, making, oldest=oldest)
+        print(f"{suite}: {told}", flush=True)
     control = CONTROL.read_text(encoding="utf-8")
     wanted = [*names(control, "Depends", "Recommends"), *FOUND, *SYSTEM]
     clean = build(f"clean-{suite}", suite, sorted(set(wanted)), ())

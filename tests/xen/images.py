@@ -71,6 +71,7 @@ PACKAGES = """
     python3 python3-venv
     libpipewire-0.3-0 libspa-0.2-modules alsa-utils dbus pipewire pipewire-bin pipewire-pulse
     pipewire-alsa wireplumber pulseaudio-utils
+    libpam-systemd dbus-user-session python3-cffi-backend python3-pyxs
 """
 
 # Folders below kernel/ that stay in the image; the other 250 MB of modules are of no use here.

@@ -29,6 +29,7 @@ DOM0_ARGUMENTS = (
     "console=hvc0 quiet mitigations=off audit=0 panic=1 lab.role=dom0 lab.root=vda lab.job=vdb "
     "lab.out=vdc"
 )
+BY_SYSTEMD = " lab.init=systemd systemd.show_status=0 systemd.unit=multi-user.target"
 FRAMES = 3 * 48000
 MARK = "@@ "
 """Starts a console line that is a scenario's result."""
@@ -69,7 +70,8 @@ def boot(
     on_result: Callable[[str], None] = lambda line: None,
 ) -> Boot:
     """Runs `scenarios` (modules of scenarios/) in dom0. `out` gets console.log, and in files/ what
-    dom0 left; `loudspeaker`: a WAV file that an emulated HDA card in dom0 writes."""
+    dom0 left; `loudspeaker`: a WAV file that an emulated HDA card in dom0 writes. `project`: a
+    tar of it; or a folder of its Debian packages, and then it is systemd that boots dom0."""
     shutil.rmtree(out, ignore_errors=True)
     (out / "files").mkdir(parents=True)
     done = Boot()
@@ -77,7 +79,8 @@ def boot(
     with tempfile.TemporaryDirectory(prefix="xenlab-") as name:
         work = Path(name)
         _make_disks(images, project, scenarios, work)
-        command = _qemu(images, work, cpus, loudspeaker)
+        more = BY_SYSTEMD if project.is_dir() else ""
+        command = _qemu(images, work, cpus, loudspeaker, more)
         with (out / "console.log").open("w") as log:
             process = subprocess.Popen(
                 ["timeout", "--foreground", "-k", "10", str(limit_sec), *command],
@@ -133,7 +136,10 @@ def _make_disks(images: Images, project: Path, scenarios: Sequence[str], work: P
     # What a user copies by hand, and the page that says where to.
     shutil.copytree(PROJECT / "packaging", tree / "source/packaging")
     shutil.copy(images.path("busybox"), tree / "busybox")
-    run("tar", "-xf", project, "-C", tree)
+    if project.is_dir():
+        shutil.copytree(project, tree / "debs")
+    else:
+        run("tar", "-xf", project, "-C", tree)
     run("tar", "-cf", work / "job.img", "-C", tree, ".")
     (tree / "boot").mkdir()
     for file in ("vmlinux", "initrd.img"):
@@ -145,7 +151,8 @@ def _make_disks(images: Images, project: Path, scenarios: Sequence[str], work: P
     run("truncate", "-s", "512M", work / "out.img")
 
 
-def _qemu(images: Images, work: Path, cpus: int, loudspeaker: Path | None) -> list[str]:
+def _qemu(images: Images, work: Path, cpus: int, loudspeaker: Path | None, more: str) -> list[str]:
+    """`more`: of dom0's kernel command line."""
     disks = []
     snapshot = "snapshot=on,file.locking=off"
     for name, file, options in (
@@ -163,7 +170,7 @@ def _qemu(images: Images, work: Path, cpus: int, loudspeaker: Path | None) -> li
         # The card's own rate, or QEMU resamples to 44100 Hz; no mixer, so nobody turns it down.
         sound = ["-audiodev", f"wav,id=speaker,path={loudspeaker},out.frequency=48000"]
         sound += ["-device", "intel-hda", "-device", "hda-output,audiodev=speaker,mixer=off"]
-    modules = f"{images.path('vmlinux')} {DOM0_ARGUMENTS} lab.xen={images.xen_version}"
+    modules = f"{images.path('vmlinux')} {DOM0_ARGUMENTS} lab.xen={images.xen_version}{more}"
     return [
         *(QEMU, "-name", "xenlab", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU),
         *("-smp", str(cpus), "-m", "2560", "-display", "none", "-nodefaults", "-no-reboot"),

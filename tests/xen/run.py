@@ -1,7 +1,7 @@
 """`make xen-test`: all scenarios on the real hypervisor, in few boots.
 
-    run.py [--suite bookworm] [--boot NAME]... [--only MODULE]... [--also SUITE:NAME]...
-           [--budget-min N] [--jobs N] [--list]
+    run.py [--suite bookworm] [--boot NAME]... [--without NAME]... [--only MODULE]...
+           [--also SUITE:NAME]... [--budget-min N] [--jobs N] [--list]
 
 One line a scenario as it ends; the last line is 'N passed, N failed'. Consoles, logs and XenStore
 dumps stay in .cache/xen/out/<suite>/<boot>/. A machine that cannot run it says why:
@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import debs
 import lab
 from images import CACHE, HERE, SUITES, CannotRunError, Images, build
 
@@ -51,6 +52,8 @@ class Plan:
     loudspeaker: bool = False
     alone: bool = False
     """Whatever --jobs says: a graph of PipeWire in an emulated guest needs a whole processor."""
+    systemd: bool = False
+    """It boots everything, and the project is installed by its Debian packages."""
 
 
 # A boot needs 40 s before its first scenario.
@@ -63,13 +66,14 @@ PLANS = (
     Plan("everyday", ("everyday",), limit_sec=900, alone=True),
     Plan("bad", ("bad_input",), limit_sec=900),
     Plan("life", ("life",)),
-    Plan("driver", ("driver_domain",)),
+    Plan("driver", ("driver_domain",), limit_sec=900, alone=True),
     Plan("loudspeaker", ("loudspeaker",), loudspeaker=True),
     Plan("tools", ("kernel_tools",)),
     Plan("formats", ("kernel_formats",)),
     Plan("kernelpw", ("kernel_pipewire",), alone=True),
     Plan("quirks", ("kernel_quirks",)),
     Plan("installed", ("installed",), limit_sec=900),
+    Plan("systemd", ("by_systemd",), cpus=2, limit_sec=900, alone=True, systemd=True),
 )
 
 
@@ -97,7 +101,7 @@ class Ended:
         )
 
 
-def run_plan(plan: Plan, images: Images, tar: Path, out: Path) -> Ended:
+def run_plan(plan: Plan, images: Images, files: Path, out: Path) -> Ended:
     """One boot; that it does not come to its end is one more failure."""
     started = time.monotonic()
 
@@ -107,7 +111,7 @@ def run_plan(plan: Plan, images: Images, tar: Path, out: Path) -> Ended:
 
     done = lab.boot(
         images,
-        tar,
+        files,
         plan.scenarios,
         out,
         limit_sec=plan.limit_sec,
@@ -135,6 +139,7 @@ def run_boot(of: Set, plan: Plan, until: float, more: str = "") -> Ended:
     """A boot that must end before `until` of the monotonic clock. `more`: to its logs' name."""
     try:
         images, tar = of.ready()
+        files = debs.packages(images) if plan.systemd else tar
     except CannotRunError as error:
         print(f"FAIL boot {plan.name}: not run, no {of.suite}: {error}", flush=True)
         return Ended(0, 1)
@@ -144,7 +149,7 @@ def run_boot(of: Set, plan: Plan, until: float, more: str = "") -> Ended:
         return Ended(0, 1)
     plan = replace(plan, limit_sec=min(plan.limit_sec, left_sec))
     with Witness() as witness:
-        ended = run_plan(plan, images, tar, CACHE / "out" / of.suite / (plan.name + more))
+        ended = run_plan(plan, images, files, CACHE / "out" / of.suite / (plan.name + more))
     stall_msec = witness.saw.worst_nsec / 1e6
     print(f"boot {plan.name}: the machine's longest stall was {stall_msec:.0f} ms", flush=True)
     return ended
@@ -213,14 +218,17 @@ def heard(recording: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="scenarios on a real, emulated Xen")
     parser.add_argument("--suite", default="bookworm", choices=SUITES)
-    parser.add_argument("--boot", action="append", choices=[plan.name for plan in PLANS])
+    names = [plan.name for plan in PLANS]
+    parser.add_argument("--boot", action="append", choices=names)
+    parser.add_argument("--without", action="append", default=[], choices=names)
     parser.add_argument("--only", action="append", help="of the scenario modules, these")
     parser.add_argument("--also", action="append", default=[], type=also, metavar="SUITE:BOOT")
     parser.add_argument("--budget-min", type=float, default=float("inf"), metavar="N")
     parser.add_argument("--jobs", type=int, default=1, choices=range(1, 9), metavar="N")
     parser.add_argument("--list", action="store_true")
     chosen = parser.parse_args(arguments)
-    plans = [plan for plan in PLANS if not chosen.boot or plan.name in chosen.boot]
+    plans = [plan for plan in PLANS if plan.name in (chosen.boot or names)]
+    plans = [plan for plan in plans if plan.name not in chosen.without]
     if chosen.only:
         kept = [tuple(s for s in plan.scenarios if s in chosen.only) for plan in plans]
         plans = [replace(p, scenarios=k) for p, k in zip(plans, kept, strict=True) if k]

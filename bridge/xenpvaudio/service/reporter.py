@@ -33,7 +33,10 @@ class Reporter:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Says that the half is ready. Without a manager nothing is done, now and later."""
+        """Says that the half is ready; again, that there is news. Without a manager nothing is
+        done, now and later."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._notifier.is_heard:
             self._look()
 

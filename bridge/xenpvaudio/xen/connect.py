@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from xenpvaudio.errors import ConfigError
 
@@ -13,6 +14,9 @@ from .real.gnttab import XenGrantTable
 from .real.xenstore import CallSoon, open_store
 
 SIM_VARIABLE = "XEN_PV_AUDIO_SIM"
+DEVICES = Path("/dev/xen")
+# Without which a half can do nothing: it shares its own memory, or maps that of others.
+DEVICE_OF = {"frontend": "gntalloc", "backend": "gntdev"}
 
 
 def real_domain(call_soon: CallSoon | None = None) -> Domain:
@@ -38,3 +42,14 @@ def domain_from_env(
     from .sim.domain import connect
 
     return connect(directory, int(domid), call_soon)
+
+
+def device_of(half: str, domid: int, environ: Mapping[str, str] = os.environ) -> Path:
+    """The Xen device of this domain that a half works with; a simulation has a file in its place,
+    which nobody makes but who locks it."""
+    directory = environ.get(SIM_VARIABLE, "").rpartition(":")[0]
+    return (
+        Path(directory) / f"dom{domid}.{DEVICE_OF[half]}"
+        if directory
+        else DEVICES / DEVICE_OF[half]
+    )

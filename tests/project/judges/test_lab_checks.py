@@ -226,3 +226,30 @@ def test_tones_are_told_by_channel_and_frequency() -> None:
     assert [hertz for _, hertz in found] == pytest.approx([440, 997], abs=0.1)
     assert tones.channels_in_turn(stereo(a, b), 48000) == []
     assert tones.channels_in_turn(stereo(silent, silent), 48000) == []
+
+
+# -- minutes of sound, of which a moment may be lost
+
+
+def test_frames_that_a_long_recording_leaves_out_are_counted_place_by_place() -> None:
+    assert frames.lost_frames(QUIET + PLAYED + QUIET, PLAYED) == []
+    recorded = cut(200, 300) + QUIET + cut(300, 600) + cut(640, 700) + bytes(4) + cut(701, 900)
+    assert frames.lost_frames(recorded, PLAYED) == [40, 1]
+    assert frames.longest_silence(QUIET + recorded + QUIET * 2) == 50
+    assert frames.sounding(QUIET + cut(0, 3) + QUIET) == cut(0, 3)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        b"",
+        QUIET,
+        cut(0, 300) + cut(290, 400),  # ten of them twice
+        cut(300, 600) + cut(0, 300),
+        cut(0, 300) + bytes([1, 2, 3, 4]) + cut(300, 600),
+        bytes([1, 2, 3, 4]) + cut(0, 300),
+    ],
+)
+def test_a_long_recording_with_frames_that_were_not_played_so_is_refused(recorded: bytes) -> None:
+    with pytest.raises(frames.DifferentError):
+        frames.lost_frames(recorded, PLAYED)

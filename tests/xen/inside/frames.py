@@ -8,6 +8,7 @@ frames.py RECORDED PLAYED rounds   prints rounds()'s three numbers
 from __future__ import annotations
 
 import array
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -188,6 +189,52 @@ def rounds(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, i
             raise DifferentError(f"frames come twice or out of order: {', '.join(pieces[:12])}")
         last = stop
     return first, end, silent
+
+
+def sounding(recorded: bytes) -> bytes:
+    """The frames of S16 stereo that are no silence."""
+    whole = memoryview(recorded)[: len(recorded) // 4 * 4].cast("I")
+    return array.array("I", filter(None, whole)).tobytes()
+
+
+def longest_silence(recorded: bytes) -> int:
+    """Between two frames of S16 stereo that sound, in frames."""
+    inside = recorded.strip(b"\0")
+    return max((len(run[0]) // 4 for run in re.finditer(rb"\0{4,}", inside)), default=0)
+
+
+def lost_frames(recorded: bytes, played: bytes) -> list[int]:
+    """How many frames of S16 stereo a recording leaves out, place by place, of what was played from
+    the first frame that it has to its last one; silence anywhere. DifferentError if there is one
+    that nobody played, or one that comes twice or out of order. Takes no time for each frame, as
+    describe() does: for minutes of sound in a slow machine."""
+    heard, lost = sounding(recorded), []
+    at, here = played.find(heard[:32]), 0
+    while here < len(heard):
+        if at < 0:
+            shown = heard[here : here + 16].hex(" ", 4)
+            raise DifferentError(f"frame {here // 4} of those that sound: not in order: {shown}")
+        same = _same(heard, here, played, at)
+        here, at = here + same, at + same
+        if here < len(heard):
+            next_at = played.find(heard[here : here + 32], at)
+            lost.append((next_at - at) // 4)
+            at = next_at
+    if not heard:
+        raise DifferentError("nothing was heard")
+    return lost
+
+
+def _same(one: bytes, at: int, other: bytes, other_at: int) -> int:
+    """For how many bytes, in whole frames, they are the same from there on."""
+    least, most = 0, min(len(one) - at, len(other) - other_at) // 4
+    while least < most:
+        half = (least + most + 1) // 2
+        if one[at : at + 4 * half] == other[other_at : other_at + 4 * half]:
+            least = half
+        else:
+            most = half - 1
+    return 4 * least
 
 
 def heard_frames(recorded: bytes, played: bytes, frame_bytes: int = 4) -> str:

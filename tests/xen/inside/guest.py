@@ -17,6 +17,7 @@ LAB = Path("/run/lab")
 # QEMU's disks for guests: root, job (one for all, read-only).
 ROOT_DISKS = ("vdd", "vde")
 JOB_DISK = "vdf"
+BY_SYSTEMD = " lab.init=systemd systemd.show_status=0 systemd.unit=multi-user.target"
 
 
 class GuestError(Exception):
@@ -137,10 +138,14 @@ class Console:
 
 
 class Guest:
-    """One PV guest from the lab's own kernel and disks."""
+    """One PV guest from the lab's own kernel and disks. `systemd`: it boots by that, and when it
+    restarts by itself it is there again."""
 
-    def __init__(self, name: str = "guest", *, vsnd: str = "", index: int = 0) -> None:
+    def __init__(
+        self, name: str = "guest", *, vsnd: str = "", index: int = 0, systemd: bool = False
+    ) -> None:
         self.name = name
+        self._systemd = systemd
         self._vsnd = vsnd
         self._index = index
         self._console: Console | None = None
@@ -176,10 +181,10 @@ vcpus = 1
 kernel = "{LAB}/boot/vmlinux"
 ramdisk = "{LAB}/boot/initrd.img"
 extra = "console=hvc0 quiet mitigations=off audit=0 panic=1 lab.role=guest \
-lab.root=xvda lab.job=xvdb"
+lab.root=xvda lab.job=xvdb{BY_SYSTEMD if self._systemd else ""}"
 disk = [ {disk("xvda", "rw", ROOT_DISKS[self._index])}, {disk("xvdb", "ro", JOB_DISK)} ]
 on_poweroff = "destroy"
-on_reboot = "destroy"
+on_reboot = "{"restart" if self._systemd else "destroy"}"
 on_crash = "destroy"
 {self._vsnd}
 """
@@ -232,6 +237,20 @@ on_crash = "destroy"
                 raise GuestError(f"{self.name} does not halt")
             time.sleep(0.2)
         self._console = None
+        return time.monotonic() - started
+
+    def restart(self, timeout_sec: float = 120) -> float:
+        """By its own systemd; seconds until its agent answers again."""
+        started, before = time.monotonic(), self.domid
+        self.console.start("systemctl reboot")
+        path = "/local/domain/{}/console/tty"
+        while (now := self.domid) in (None, before) or command(
+            "xenstore-read", path.format(now), check=False
+        ).status:
+            if time.monotonic() - started > timeout_sec:
+                raise GuestError(f"{self.name} does not come back")
+            time.sleep(0.5)
+        self.find_console()
         return time.monotonic() - started
 
     def destroy(self) -> float:
