@@ -1,6 +1,6 @@
 /* xlfake.c - lets Debian's xl run on a machine without Xen, by LD_PRELOAD, as far as it asks Xen
- * nothing that matters: every hypercall succeeds and answers with zeros, and every domain exists. It
- * stands in for the lowest of Xen's libraries, so that libxl and libxenctrl are the real ones.
+ * nothing that matters: every hypercall succeeds and answers with zeros, and every domain exists.
+ * It stands in for the lowest of Xen's libraries, so that libxl and libxenctrl are the real ones.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -18,7 +18,8 @@ static const double TOLD_WITHIN_FRAMES = 0.52;
 static const double SHRINKS_PPM = 300;
 enum { SHRINK_FRAMES = 4 };
 
-/* In cycles: what was found is read once a second. Never in the one whose time is taken (cycle.c). */
+/* In cycles: what was found is read once a second. Never in the one whose time is taken (cycle.c).
+ */
 enum { MEASURE_EVERY = 16 };
 
 /* The host's need as last seen, and our own margin: how late a cycle may be. */
