@@ -59,6 +59,11 @@ NODE_TWINS = {
         "test_pw_cycle", "node/graph.c",
         "n->io.rate_match->size = xpa_graph_need(n, q);", "n->io.rate_match->size += 0;",
     ),
+    "source_hands_over_what_the_cycle_before_needed": (
+        "test_pw_cycle", "node/cycle.c",
+        "frames = n->state.driving ? n->io.rate_match->size : xpa_graph_need(n, &q);",
+        "frames = buffer->requested;",
+    ),
     "node_gives_the_lead_back_at_once": (
         "test_pw_cycle", "node/lead.c",
         "SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES)", "n->lead.surplus_frames",

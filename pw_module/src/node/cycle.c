@@ -180,15 +180,29 @@ static void give_silence(const struct xpa_node_format *format, void *target, uin
     xpa_fill_samples(format->silence, frame_bytes / channels, target, (uint64_t)frames * channels);
 }
 
+/* What the converter needs to bring this cycle. buffer->requested is what it needed for the one
+ * before, if that was of another length: for a follower with any PipeWire, and for a driver, who
+ * has said meanwhile what it will take, since 1.0.5. */
+static uint64_t needed_frames(const struct xpa_pw_node *n, const struct pw_buffer *buffer) {
+    if (!n->io.position)
+        return buffer->requested ? buffer->requested : 1024;
+    struct xpa_quantum q = xpa_graph_now(n);
+    uint64_t frames = 0;
+    if (n->io.rate_match)
+        frames = n->state.driving ? n->io.rate_match->size : xpa_graph_need(n, &q);
+    if (frames == 0)
+        frames = buffer->requested;
+    return frames ? frames : (uint64_t)ceil(q.step_frames);
+}
+
 static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     struct spa_data *data = &buffer->buffer->datas[0];
     if (!data->data)
         return;
     uint32_t frame_bytes = n->state.format.frame_bytes ? n->state.format.frame_bytes : 4;
-    uint64_t quantum = n->io.position ? n->io.position->clock.duration : 1024;
-    uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
-                                        (uint64_t)data->maxsize / frame_bytes);
+    uint32_t frames =
+        (uint32_t)SPA_MIN(needed_frames(n, buffer), (uint64_t)data->maxsize / frame_bytes);
     bool there = xpa_node_usable(n) && n->state.running && n->io.position &&
                  (n->state.driving || xpa_follow_capture(n, frames)) &&
                  xpa_front_ready(f) >= frames;

@@ -42,6 +42,8 @@ struct world {
     uint64_t clock_nsec, clock_position;
     uint64_t last_nsec, longest_nsec, hurried; /* between two cycles; less than most of a quantum */
     uint32_t held, asks_again;                 /* the converter's */
+    uint32_t requested;                        /* what pw_stream says of it since 1.0.5: of the */
+                                               /* cycle before */
     uint64_t handed;                           /* capture: frames; and how old the oldest was */
     double oldest;
     /* what the stream hands over */
@@ -61,7 +63,8 @@ static inline void process(struct world *w) {
             w->samples[i] = 2 * ++w->next;
         w->chunk = (struct spa_chunk){.size = quantum * FRAME_BYTES};
     }
-    w->outer.requested = w->rate_match.size;
+    w->outer.requested = w->node.version < 1000005 ? w->rate_match.size : w->requested;
+    w->requested = w->rate_match.size;
     double age = xpa_front_position_at(w->front, sim_now) - (double)w->front->stream.read_frames;
     w->oldest = age > w->oldest ? age : w->oldest;
     xpa_node_process(&w->node);
