@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -310,7 +311,11 @@ def test_watch_goes_on_until_it_is_interrupted(bed: Testbed) -> None:
 def test_where_nothing_runs_the_error_says_what_to_start(tmp_path: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "status"],
-        env={"PATH": "/usr/bin:/bin", SIM_VARIABLE: f"{tmp_path}:1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            SIM_VARIABLE: f"{tmp_path}:1",
+        },
         capture_output=True,
         text=True,
         check=False,
