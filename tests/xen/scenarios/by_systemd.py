@@ -213,25 +213,28 @@ def after_the_restart(guest: Guest) -> Iterator[str]:
 
 
 @contextmanager
-def playing(guest: Guest, speaker: Loudspeaker) -> Iterator[EndlessPipeWire]:
-    """The numbered frames, round after round, by an application that goes on to the end."""
+def playing(guest: Guest, speaker: Loudspeaker) -> Iterator[list[bytes]]:
+    """The numbered frames, round after round, by an application that goes on to the end. The list
+    has afterwards what was heard before that; what its death does to its last cycles is PipeWire's.
+    """
+    heard: list[bytes] = []
     speaker.forget()
     play = as_user("timeout 400 pw-play")
     player = EndlessPipeWire(guest, play, RATE, FRAMES.replace(".wav", ".raw"), mark_rounds=True)
     player.until(speaker.grows(), "sound")
     try:
-        yield player
+        yield heard
         player.until(speaker.grows(), "sound afterwards")
+        heard.append(speaker.heard())
     except BaseException:
         player.kill()
         raise
     player.stop()
 
 
-def lost(lab: Lab, speaker: Loudspeaker, name: str, most_frames: int = RATE) -> str:
+def lost(lab: Lab, data: bytes, name: str, most_frames: int = RATE) -> str:
     """No more than that; DifferentError if anything is heard twice, or was not played. `name`: of
     the recording, if it is kept."""
-    data = speaker.heard()
     played = sounding(data)
     rounds = played[-2] - FIRST_MARK + 1 if played else 0
     try:
@@ -252,20 +255,20 @@ def upgrade(lab: Lab, guest: Guest, speaker: Loudspeaker) -> Iterator[str]:
     before = shown(host, BACKEND)["MainPID"]
     version = "dpkg-query -W -f '${Version}' " + BACKEND
     old = host(version)
-    with playing(guest, speaker):
+    with playing(guest, speaker) as heard:
         started = time.monotonic()
         said = host(f"dpkg --install {DEBS}/*-common_*.deb {DEBS}/*-backend_*.deb")
         took = time.monotonic() - started
     yield f"{old} to {host(version)} in {took:.0f} s"
     expect(old != host(version), f"dpkg: {said[-400:]}")
     expect(shown(host, BACKEND)["MainPID"] == before, "another backend runs")
-    yield lost(lab, speaker, "upgrade")
+    yield lost(lab, heard[0], "upgrade")
 
 
 def restart(lab: Lab, guest: Guest, speaker: Loudspeaker) -> Iterator[str]:
     """The new version takes over, as packaging/doc/install.md says it."""
     before = shown(host, BACKEND)["MainPID"]
-    with playing(guest, speaker):
+    with playing(guest, speaker) as heard:
         started = time.monotonic()
         host(as_user(f"systemctl --user restart {BACKEND}"))
         took = time.monotonic() - started
@@ -273,7 +276,7 @@ def restart(lab: Lab, guest: Guest, speaker: Loudspeaker) -> Iterator[str]:
     yield f"restarted in {took:.1f} s, sound again {back:.1f} s after its begin"
     expect(shown(host, BACKEND)["MainPID"] not in (before, "0"), "the same backend runs")
     # As long as a program takes to start here, the application plays to nobody.
-    yield lost(lab, speaker, "restart", round(back * RATE) + RATE)
+    yield lost(lab, heard[0], "restart", round(back * RATE) + RATE)
 
 
 def second(guest: Guest) -> Iterator[str]:
