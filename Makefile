@@ -6,7 +6,7 @@
 #   make test PYTEST_ARGS='-k ring' all tests that need no hypervisor
 #   make lint                       style, types, boundaries
 #   make fuzz SECONDS=600           all fuzzers, the time split between them; 1 if one finds something
-#   make bench                      speed and memory beside the peers'
+#   make bench                      cost, delay, scale beside the peers' (BENCH_ARGS=--quick: 2 minutes)
 #   make bench-beside COMMIT=...    CPU a cycle, beside another commit at the same time
 #   make xen-test                   on a real hypervisor, emulated (root; xen-images alone: its images)
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
@@ -44,7 +44,7 @@ demo: setup
 
 # What plays no sound runs on all processors, the rest alone: a machine with other work stalls.
 UNITS := tests/bridge tests/fuzz tests/pw_module
-NO_TESTS := tests/bench tests/xen
+NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors
 test: setup-test
@@ -64,8 +64,9 @@ SECONDS ?= 60
 fuzz: setup-test $(VENV)/.fuzz
 	PYTHONPATH=tests $(PY) -m fuzz $(SECONDS)
 
+# BENCH_ARGS='--quick peers'; --json FILE, --picture FILE.svg
 bench: setup-test
-	$(PY) -m pytest -q -s tests/bench $(PYTEST_ARGS)
+	PYTHONPATH=tests $(PY) -m bench $(BENCH_ARGS)
 
 # COMMIT=v1.0: CPU a cycle of that commit and of this tree, at the same time
 bench-beside: setup-test
@@ -92,7 +93,7 @@ xen-images:
 xen-test: setup
 	$(PY) tests/xen/run.py --suite $(SUITE) $(XEN_ARGS)
 
-ROOT_RUN ?= python3 -m pytest --ignore=tests/bench --ignore=tests/xen $(PYTEST_ARGS)
+ROOT_RUN ?= python3 -m pytest --ignore=tests/xen $(PYTEST_ARGS)
 root-test:
 	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
 

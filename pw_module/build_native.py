@@ -2,8 +2,8 @@
 
 Every declaration is written once: pw_module/src/abi/*.cdef.h are plain C declarations, included by
 the C files and given to `ffi.cdef()`; pw_module/src/abi/sndif.cdef lists names of Xen's public
-header and lets the compiler supply each value and offset. setup.py calls `make_ffi` through cffi's
-hook.
+header and lets the compiler supply each value and offset, and inotify.cdef does so for the
+kernel's. setup.py calls `make_ffi` through cffi's hook.
 
 Run as a program it only checks that the machine has what the build needs: one line for the first
 thing that is missing, with its Debian package, and exit status 3.
@@ -40,6 +40,7 @@ SYSTEM_INCLUDES = """\
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/inotify.h>
 #include <xen/xen.h>
 #include <xen/errno.h>
 #include <xen/io/sndif.h>
@@ -128,7 +129,7 @@ def declarations() -> list[Path]:
     """What cffi reads, relative to the root; abi.h names them, every type before its use."""
     included = (ROOT / SOURCE_DIR / "abi" / "abi.h").read_text(encoding="utf-8")
     headers = re.findall(r'^#include "(.+\.cdef\.h)"$', included, re.MULTILINE)
-    return [SOURCE_DIR / name for name in ("abi/sndif.cdef", *headers)]
+    return [SOURCE_DIR / name for name in ("abi/sndif.cdef", "abi/inotify.cdef", *headers)]
 
 
 def make_ffi() -> FFI:

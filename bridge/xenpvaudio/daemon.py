@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 OTHERS_LOOK_SEC = 1.0
 """How often a half that waits looks whether the domain's other one has ended."""
+BACKEND_TICK_SEC = 3.0
+"""Only to see that it stood still, and for the status line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ async def _serve(role: str, body: Body, *, wait: bool) -> None:
     running = await body(domain)
     control = ControlServer(socket_path(role, domain.domid), running.answers)
     await control.start()
+    running.engine.watch_changes(reporter.renew)
     reporter.start()
     log.info("%s of domain %d is ready", role, domain.domid)
     try:
@@ -141,6 +144,7 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
         frontend.run()
         text = runtime_directory() / f"xen-pv-audio-aec-{domain.domid}.conf"
         canceller = Canceller(partial(ends_of, frontend), state_file("aec.json"), text)
+        engine.watch_changes(canceller.stir)
         canceller.run()
         engine.watch_session_manager(lambda _event: canceller.renew())
 
@@ -170,7 +174,7 @@ def run_backend(
     orders = Orders(state_file("orders.json"))
 
     async def body(domain: Domain) -> Running:
-        engine = Engine("Xen PV Audio" if pipewire else None)
+        engine = Engine("Xen PV Audio" if pipewire else None, tick_sec=BACKEND_TICK_SEC)
         backend = Backend(
             engine, domain, policy, orders=orders, record=record, position_ext=position_ext
         )

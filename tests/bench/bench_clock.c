@@ -1,7 +1,7 @@
 /*
  * The clock alone, as a table: simulated devices (clock_sim.h) under drift, lateness, stalls,
  * losses and pauses. One line a case, fields parted by tabs, each figure from SEEDS runs: the
- * median of what every run was at its worst, and the worst run. tests/bench/test_clock_alone.py
+ * median of what every run was at its worst, and the worst run. tests/bench/sections/clock.py
  * reads it.
  *
  *   bench_clock [frames between marks]

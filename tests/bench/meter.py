@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: CPU time and memory of processes, figures beside a peer's."""
+"""What the benchmarks measure with: CPU time and memory of processes, and an application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,16 +19,6 @@ def joined(sink: str, source: str) -> dict[str, str]:
     monitor."""
     monitor = "stream.capture.sink = true" if sink == source else ""
     return {"PIPEWIRE_PROPS": f"{{ node.group = bench-{sink} {monitor} }}"}
-
-
-def seconds() -> float:
-    """How long one measurement lasts; XPA_BENCH_SEC for a quick look or a long one."""
-    return float(os.environ.get("XPA_BENCH_SEC", "8"))
-
-
-def runs() -> int:
-    """How often a measurement is repeated; XPA_BENCH_RUNS. Tables show medians of them."""
-    return int(os.environ.get("XPA_BENCH_RUNS", "3"))
 
 
 def long_seconds(usual: float = 60) -> float:
@@ -74,10 +63,10 @@ class Player:
         quantum: int,
         rate: int,
         *,
+        sec: float,
         source: str = "",
-        sec: float | None = None,
     ) -> None:
-        self._sec = seconds() if sec is None else sec
+        self._sec = sec
         frames = str(int((self._sec + 3) * rate))
         command = [sys.executable, "-m", "xenpvaudio.testbed.noise_player", "--target", sink]
         command += ["--rate", str(rate), "--quantum", str(quantum), "--frames", frames]
@@ -95,14 +84,6 @@ class Player:
         steps = [b - a for a, b in itertools.pairwise(times)]
         usual = statistics.median(steps)
         return len(steps), sum(round(step / usual) - 1 for step in steps if step > 1.5 * usual)
-
-
-def cpu_per_cycle_usec(pids: Sequence[int], quantum: int, rate: int) -> tuple[float, float]:
-    """(microseconds a cycle, share of stolen time) over one measurement."""
-    ticks, began, cpu = machine_ticks(), time.monotonic(), cpu_nsec(pids)
-    time.sleep(seconds())
-    spent, elapsed = cpu_nsec(pids) - cpu, time.monotonic() - began
-    return spent / 1e3 / (elapsed * rate / quantum), steal_fraction(ticks, machine_ticks())
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

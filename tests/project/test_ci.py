@@ -17,13 +17,16 @@ SKIPPED = "xen-test: skipped: images are built as root (mmdebstrap, chroot)"
 MAKE = """#!/bin/sh
 case $1 in
 test) echo "$TEST_SAYS"; exit "$TEST_STATUS" ;;
+bench) echo "$2" >> "$BENCHED"; exit "$BENCH_STATUS" ;;
 xen-test) echo "$2" >> "$ASKED"; echo "$XEN_SAYS"; exit "$XEN_STATUS" ;;
 esac
 exit 99
 """
 
 
-def ci(tmp_path: Path, test: tuple[str, int], xen: tuple[str, int]) -> tuple[int, list[str], str]:
+def ci(
+    tmp_path: Path, test: tuple[str, int], xen: tuple[str, int], bench_status: int = 0
+) -> tuple[int, list[str], str]:
     """Exit status, output lines, and what `make xen-test` was asked."""
     make = tmp_path / "make"
     make.write_text(MAKE)
@@ -38,6 +41,8 @@ def ci(tmp_path: Path, test: tuple[str, int], xen: tuple[str, int]) -> tuple[int
         "XEN_SAYS": xen[0],
         "XEN_STATUS": str(xen[1]),
         "ASKED": str(asked),
+        "BENCHED": str(tmp_path / "benched"),
+        "BENCH_STATUS": str(bench_status),
     }
     done = subprocess.run(
         [ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=False
@@ -80,6 +85,17 @@ def test_either_failure_fails(tmp_path: Path, statuses: tuple[int, int]) -> None
     assert status != 0
     assert lines[-1] == f"ci: {PYTEST}"
     assert asked  # the hypervisor is tried also when a unit test failed
+
+
+def test_the_benchmark_is_quick_and_fails_where_it_cannot_run(tmp_path: Path) -> None:
+    status, lines, _ = ci(tmp_path, (PYTEST, 0), (XEN, 0), bench_status=2)
+    assert status == 2
+    assert (tmp_path / "benched").read_text() == "BENCH_ARGS=--quick\n"
+    assert lines[-3:] == [
+        "ci: make bench ended with status 2",
+        f"ci: real Xen: {XEN}",
+        f"ci: {PYTEST}",
+    ]
 
 
 def test_a_machine_that_cannot_run_xen_says_why_and_passes(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ PACKAGES = """
     linux-libc-dev pipewire pipewire-alsa pipewire-bin pipewire-jack pipewire-pulse pkgconf procps
     pulseaudio-utils python3 python3-cffi python3-dev python3-hypothesis python3-numpy
     python3-prometheus-client python3-pulsectl python3-pytest python3-pyxs python3-rich
-    python3-setuptools qemu-user util-linux wireplumber
+    python3-setuptools qemu-user strace util-linux wireplumber
 """
 # The JACK project's example clients: in Debian 12 they are in the server's package.
 JACK = {"bookworm": "jackd2"}

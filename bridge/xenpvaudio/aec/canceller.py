@@ -55,6 +55,7 @@ class Canceller:
         self._failures = 0
         self._not_before_sec = 0.0
         self._last_error = ""
+        self._stirred = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
 
     def run(self) -> None:
@@ -76,6 +77,11 @@ class Canceller:
         """Another process takes its place at the next look, and is another device for a session
         manager that would not link this one."""
         self._between = None
+        self._stirred.set()
+
+    def stir(self) -> None:
+        """The delay, or the card, may be another one."""
+        self._stirred.set()
 
     def answer(self, question: Mapping[str, Any], user: int) -> dict[str, Any]:
         """{"order": "enable", "disable" or "status", "before": {...}}. `before`: whatever disable
@@ -134,7 +140,10 @@ class Canceller:
 
     async def _serve(self) -> None:
         while True:
+            self._stirred.clear()
             await self._look()
+            if self._running and self._between is not None and self._moved_looks == 0:
+                await self._stirred.wait()  # nothing changes by itself: no reason to wake
             await asyncio.sleep(LOOK_SEC)
 
     async def _look(self) -> None:
@@ -188,6 +197,8 @@ class Canceller:
         with contextlib.suppress(ValueError):  # a line without end
             async for line in process.stderr:
                 self._last_error = printable(line.decode("utf-8", "replace").strip(), 200)
+        await process.wait()
+        self._stirred.set()
 
     async def _failed(self) -> None:
         """It ended by itself, or could not be started: told once a row."""

@@ -97,6 +97,7 @@ class Backend:
         self.devices[key] = device
         device.log.info("%s: found", device.where)
         device.run()
+        self._engine.changed()
         asyncio.get_running_loop().create_task(self._forget(found, device))
         return True
 
@@ -115,6 +116,7 @@ class Backend:
         if not any(other.key == device.key for other in self.devices.values()):
             self._consent.forget(device.key)
         self._guests.forget_gone()
+        self._engine.changed()
         self._discovery.ended(found, there=there)
 
     def _clear(self, directory: str) -> None:

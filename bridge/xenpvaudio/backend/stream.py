@@ -16,6 +16,7 @@ from pathlib import Path
 
 from xenpvaudio.config import DomainPolicy
 from xenpvaudio.engine.engine import Engine
+from xenpvaudio.engine.report import opened_words
 from xenpvaudio.engine.stream_format import stream_format
 from xenpvaudio.errors import (
     ConfigError,
@@ -340,15 +341,8 @@ class BackendStream:
                 self._recorder = Recorder(self._record, self.back, config, log=self._log)
             except XenPvAudioError as error:
                 self._log.error("%s: %s", self.where, error)
-        self._log.info(
-            "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
-            self.where,
-            config.format.xenstore_name,
-            config.rate,
-            config.channels,
-            config.period_frames,
-            config.buffer_frames,
-        )
+        self._engine.ticker.start(self.id)
+        self._log.info("%s: open %s", self.where, opened_words(config))
 
     def _open_port(self, config: Config) -> None:
         try:
@@ -372,6 +366,7 @@ class BackendStream:
         if self._buffer is None:
             return
         self._stay_awake()
+        self._engine.ticker.stop(self.id)
         self._mixing.end()
         self._close_port()
         if self._recorder is not None:

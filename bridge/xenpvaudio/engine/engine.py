@@ -20,12 +20,14 @@ from xenpvaudio_native.pipewire import Pipewire, PwEvent, PwEventKind
 from xenpvaudio_native.plane import Budget, Notice, Plane
 
 from .heartbeat import Heartbeat
+from .ticker import Ticker
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 RECONNECT_SEC = 1.0
+TICK_SEC = 1.0
 # A node that PipeWire took away, or gave up, is made anew after this.
 NODE_RETRY_SEC = 1.0
 
@@ -57,9 +59,10 @@ class _Owner(Generic[T]):
 
 
 class Engine:
-    """`application_name`: given to PipeWire; None: no PipeWire, the data loop gets a thread."""
+    """`application_name`: given to PipeWire; None: no PipeWire, the data loop gets a thread.
+    `tick_sec`: how often open streams are looked at."""
 
-    def __init__(self, application_name: str | None) -> None:
+    def __init__(self, application_name: str | None, *, tick_sec: float = TICK_SEC) -> None:
         self.plane = Plane()
         self.pipewire: Pipewire | None = None
         self.pipewire_up = False
@@ -71,6 +74,8 @@ class Engine:
         self._budgets: WeakValueDictionary[int, Budget] = WeakValueDictionary()
         self._reconnecting: asyncio.TimerHandle | None = None
         self._heartbeat = Heartbeat(self._pipewire_answers, log)
+        self._change_watchers: list[Callable[[], None]] = []
+        self.ticker = Ticker(tick_sec, log, self.changed)
         self._loop = asyncio.get_running_loop()
         if application_name is None:
             self.plane.start_thread()
@@ -104,11 +109,28 @@ class Engine:
         self._notice_owners.pop(any_id, None)
         self._event_owners.pop(any_id, None)
         self._heartbeat.need(any_id, False)
+        self.ticker.stop(any_id)
+
+    def tick(self, stream_id: int, handler: Callable[[], None], failed: Failed, where: str) -> None:
+        """Calls `handler` every `tick_sec`, in one wake-up with all others', until
+        ticker.stop(); the rest as on_notice()."""
+        owner: _Owner[None] = _Owner(lambda _: handler(), failed, where)
+        self.ticker.start(stream_id, lambda: owner.serve(None))
 
     def hand(self, notice: Notice) -> None:
         """To its owner, who may have put it off."""
         if owner := self._notice_owners.get(notice.stream_id):
             owner.serve(notice)
+
+    def changed(self) -> None:
+        """What is told of this half may be something else now; as often as `tick_sec` while a
+        stream is open, and when a card or PipeWire comes or goes."""
+        for watcher in self._change_watchers:
+            watcher()
+
+    def watch_changes(self, watcher: Callable[[], None]) -> None:
+        """Called with each changed(); it must not raise."""
+        self._change_watchers.append(watcher)
 
     # -- PipeWire's coming and going
 
@@ -167,6 +189,7 @@ class Engine:
     def _tell_watchers(self, up: bool) -> None:
         for watcher in tuple(self._pipewire_watchers):
             _Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
+        self.changed()
 
     # -- what the file descriptors bring
 
@@ -198,6 +221,7 @@ class Engine:
     def close(self) -> None:
         """After every stream is detached and every node freed."""
         self._heartbeat.stop()
+        self.ticker.close()
         if self._reconnecting:
             self._reconnecting.cancel()
         self._loop.remove_reader(self.plane.fileno())

@@ -18,6 +18,14 @@ def stream_report(config: StreamConfig) -> dict[str, str]:
     }
 
 
+def opened_words(opened: Config) -> str:
+    """For the log."""
+    return (
+        f"{opened.format.xenstore_name} {opened.rate} Hz {opened.channels} channels, "
+        f"period {opened.period_frames}, buffer {opened.buffer_frames} frames"
+    )
+
+
 def opened_report(opened: Config, stats: Stats) -> dict[str, Any]:
     """While it is open. Without "xruns": a guest's go on over connections."""
     return {

@@ -14,7 +14,6 @@ from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import ConfigError, PeerGoneError, XenPvAudioError
 from xenpvaudio.logs.quoting import property_text
-from xenpvaudio.logs.stand_still import StandStill
 from xenpvaudio.sndif.card import Card, StreamConfig, parse_card
 from xenpvaudio.sndif.codes import (
     FEATURE_LIVENESS_EXT,
@@ -43,7 +42,6 @@ log = logging.getLogger(__name__)
 
 DEVICES = "device/vsnd"
 RETRY_SEC = 1.0
-TICK_SEC = 1.0
 # Above those of real cards, and of one that is emulated beside ours: 1000 for a sink and 2000 for a
 # source (WirePlumber, scripts/monitors/alsa.lua). A sink is a source too, by its monitor: so any
 # microphone comes before what is played.
@@ -277,10 +275,6 @@ class FrontendDevice(XenbusDevice):
         if self._sound_card is not None:
             self._sound_card.pipewire_changed(up)
 
-    def tick(self) -> None:
-        for stream in self._streams.values():
-            stream.tick()
-
     def streams(self) -> list[FrontendStream]:
         return list(self._streams.values())
 
@@ -308,14 +302,11 @@ class Frontend:
         self._settings = settings
         self.devices: dict[str, FrontendDevice] = {}
         self._discovery = Discovery(domain.store, DEVICES, 1, self._consider)
-        self._ticker: asyncio.TimerHandle | None = None
-        self._still = StandStill(TICK_SEC)
         engine.watch_pipewire(self._pipewire_changed)
         engine.watch_session_manager(self._manager_started)
 
     def run(self) -> None:
         self._discovery.run()
-        self._tick()
 
     @property
     def pipewire_up(self) -> bool:
@@ -332,12 +323,14 @@ class Frontend:
         device = FrontendDevice(self._engine, self._domain, devid, self._settings)
         self.devices[devid] = device
         device.run()
+        self._engine.changed()
         asyncio.get_running_loop().create_task(self._forget(devid, device))
         return True
 
     async def _forget(self, devid: str, device: FrontendDevice) -> None:
         await device.finished.wait()
         del self.devices[devid]
+        self._engine.changed()
         try:
             there = self._wanted(devid)
         except XenStoreError:
@@ -356,18 +349,8 @@ class Frontend:
         self._pipewire_changed(False)
         self._pipewire_changed(True)
 
-    def _tick(self) -> None:
-        for device in self.devices.values():
-            device.tick()
-        loop = asyncio.get_running_loop()
-        if words := self._still.ticked(loop.time()):
-            log.warning("%s", words)
-        self._ticker = loop.call_later(TICK_SEC, self._tick)
-
     async def stop(self) -> None:
         self._discovery.stop()
-        if self._ticker is not None:
-            self._ticker.cancel()
         await asyncio.gather(*(device.stop() for device in self.devices.values()))
 
 

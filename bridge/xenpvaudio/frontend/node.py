@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from xenpvaudio.config import FrontendSettings
 from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
+from xenpvaudio.engine.report import opened_words
 from xenpvaudio.errors import PeerProtocolError, XenPvAudioError, internal_error
 from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif import packets
@@ -30,10 +31,11 @@ from xenpvaudio.sndif.hwparams import (
     refine,
 )
 from xenpvaudio_native.pipewire import GuestNode, PwEvent, PwEventKind
-from xenpvaudio_native.plane import Stats, margin_frames
+from xenpvaudio_native.plane import Stats
 
 from .card import SoundCard
-from .figures import live, negotiated
+from .figures import Shown, live, negotiated
+from .lead import first_lead_frames
 from .link import FrontLink
 from .offer import make_offer
 from .paced import Paced
@@ -96,6 +98,7 @@ class FrontendStream:
         """Suspended just now: what is open stays so until then."""
         self._node_retry: asyncio.TimerHandle | None = None
         self._node_complaint = ""
+        self._shown = Shown()
         self.xruns = Xruns()
         self.latency_changed = Paced(self._set_latency)
         self.last_error = ""
@@ -110,6 +113,7 @@ class FrontendStream:
         self.link = link
         self.opened = None
         link.attach()
+        self._show_figures(None)
         self._wake.set()
         self._worker = asyncio.create_task(self._work(link), name=f"stream {self.where}")
 
@@ -125,6 +129,7 @@ class FrontendStream:
         if link is not None:
             self._count_xruns(link.front.stats)
             self.xruns.connection_ended()
+            self._end_ticks()
             await link.detach()
         self.volume.close()
 
@@ -182,10 +187,13 @@ class FrontendStream:
         if self.opened is not None:
             self.opened = None
             await link.close()
+            self._end_ticks()
             self.volume.ended()
         if wanted is None:
             return
         self.opened = await self._open(link, wanted)
+        self._engine.need_pipewire(self.id, True)
+        self._engine.tick(self.id, self._tick, self.failed, self.where)
         self.last_error = ""
         self._on_opened()
 
@@ -208,8 +216,7 @@ class FrontendStream:
         if self._wanted is None:
             return
         self._want(None)
-        loop = asyncio.get_running_loop()
-        self._suspension = loop.call_later(SUSPENDED_SEC, self._want, None)
+        self._suspension = asyncio.get_running_loop().call_later(SUSPENDED_SEC, self._want, None)
 
     def _end_suspension(self) -> None:
         if self._suspension is not None:
@@ -231,14 +238,12 @@ class FrontendStream:
         answer = await self._query(link, everything)
         if answer is None or not everything.covers(answer):
             raise PeerProtocolError(f"{self.where}: the backend allows no configuration")
-        limits = Limits.of(self.config)
-        space = refine(answer, limits)
+        space = refine(answer, Limits.of(self.config))
         if space is None:
             raise PeerProtocolError(f"{self.where}: the backend allows {answer}, which is nothing")
         return space
 
     async def _open(self, link: FrontLink, wanted: Wanted) -> Config:
-        limits = Limits.of(self.config)
         preferences = Preferences(
             formats=(wanted.format,),
             rate=wanted.rate,
@@ -254,7 +259,7 @@ class FrontendStream:
             every,
             every,
         )
-        plan = choose(limits, preferences, start)
+        plan = choose(Limits.of(self.config), preferences, start)
         query = next(plan)
         need_frames = 0  # the shortest buffer that the backend can serve at this rate
         while True:
@@ -266,37 +271,18 @@ class FrontendStream:
             except StopIteration as done:
                 config: Config = done.value
                 break
-        lead_frames = self._lead(config, need_frames)
+        lead_frames = first_lead_frames(config, self.config.direction, self._settings, need_frames)
 
         async def set_volume() -> None:
             await self.volume.begin(link, config.channels)
             self._set_route()  # what is left to PipeWire, before there is sound
 
         await link.open(config, lead_frames, set_volume)
-        self._log.info(
-            "%s: open %s %d Hz %d channels, period %d, buffer %d frames",
-            self.where,
-            config.format.xenstore_name,
-            config.rate,
-            config.channels,
-            config.period_frames,
-            config.buffer_frames,
-        )
+        self._log.info("%s: open %s", self.where, opened_words(config))
         if self.node is not None:
             self.node.set_properties(negotiated(config))
             self.node.set_latency(lead_frames, config.rate)
         return config
-
-    def _lead(self, config: Config, host_need_frames: int) -> int:
-        """How far ahead of the heard position we write: the host's need, then corrected by what
-        its positions say. A captured frame waits until the period's event has surely brought
-        it."""
-        if self.config.direction is Direction.CAPTURE:
-            margin = margin_frames(config.rate, config.period_frames, capture=True)
-            return config.period_frames + margin
-        if self._settings.lead_frames:
-            return min(self._settings.lead_frames, config.buffer_frames // 2)
-        return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)
 
     # -- the node
 
@@ -320,8 +306,10 @@ class FrontendStream:
             **self._properties,
             **self.card.properties(self.config),
         }
+        self._shown = Shown()
         self.node = GuestNode(self._engine.pipewire, self.id, capture, properties, offer)
         self._set_route()
+        self._show_figures(None)
         if self.link is not None:
             self.node.bind(self.link.front)
 
@@ -343,6 +331,7 @@ class FrontendStream:
         if gone:
             self._free_node()
             self._want(None)
+            self._engine.changed()
         self._set_route()
         self._wake.set()
 
@@ -351,17 +340,28 @@ class FrontendStream:
         if self.node is not None and self.opened is not None and self.link is not None:
             self.node.set_latency(self.link.front.stats.published_frames, self.opened.rate)
 
-    def tick(self) -> None:
-        """Once a second: live figures for pw-cli, and a look for requests that hang."""
+    def _tick(self) -> None:
+        """Once a second, from the stream's opening until it is closed: a look for requests that
+        hang, and live figures for pw-cli."""
         stats = None
-        self._engine.need_pipewire(self.id, self.opened is not None)
         if self.link is not None:
             self.link.check()
         if self.link is not None and self.opened is not None:
             stats = self.link.front.stats
             self._count_xruns(stats)
-        if self.node is not None:
-            self.node.set_properties(self._live(stats))
+        self._show_figures(stats)
+
+    def _end_ticks(self) -> None:
+        self._engine.need_pipewire(self.id, False)
+        self._engine.ticker.stop(self.id)
+        self._show_figures(None)
+
+    def _show_figures(self, stats: Stats | None) -> None:
+        """On the node, if they are news: whoever follows the graph is woken by each change."""
+        figures = self._live(stats)
+        now_sec = asyncio.get_running_loop().time()
+        if self.node is not None and self._shown.is_news(figures, now_sec):
+            self.node.set_properties(figures)
 
     def _count_xruns(self, stats: Stats) -> None:
         self.xruns.seen(stats.xruns, stats.last_xrun_nsec)

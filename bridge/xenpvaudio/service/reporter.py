@@ -1,5 +1,7 @@
 """Keeps a service manager told, from the event loop that does the work: when that loop is stuck,
 the signs of life stop, and the manager's watchdog ends the process and starts another.
+
+A half that is idle is woken by the watchdog's signs only, twice in its time; with none, never.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from .notify import Notifier
 log = logging.getLogger(__name__)
 
 LOOK_SEC = 3.0
-"""How often the status line is made; each look wakes a machine that may be idle."""
+"""How often the status line is made at the most."""
 
 
 class Reporter:
@@ -26,31 +28,47 @@ class Reporter:
         self._notifier = notifier
         self._summary = summary
         # Half of the time, as sd_watchdog_enabled(3) advises: one may come late.
-        self._look_sec = min(LOOK_SEC, watchdog_sec / 2) if watchdog_sec else LOOK_SEC
-        self._is_watched = watchdog_sec is not None
+        self._alive_sec = watchdog_sec / 2 if watchdog_sec else None
         self._ready_told = False
         self._told = ""
+        self._looked_sec = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Says that the half is ready; again, that there is news. Without a manager nothing is
         done, now and later."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._notifier.is_heard:
             self._look()
 
+    def renew(self) -> None:
+        """The summary may be another one: it is looked at in a moment, for whoever calls is not
+        done yet."""
+        if self._notifier.is_heard:
+            now_sec = asyncio.get_running_loop().time()
+            self._look_at(max(now_sec, self._looked_sec + LOOK_SEC))
+
     def close(self) -> None:
         """Says that it ends."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._end_timer()
         self._notifier.tell("STOPPING=1", "STATUS=closing")
         self._notifier.close()
 
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_at(self, at_sec: float) -> None:
+        """Then at the latest."""
+        if self._timer is None or self._timer.when() > at_sec:
+            self._end_timer()
+            self._timer = asyncio.get_running_loop().call_at(at_sec, self._look)
+
     def _look(self) -> None:
-        # First, so that whatever the rest meets, there is a next time.
-        self._timer = asyncio.get_running_loop().call_later(self._look_sec, self._look)
+        self._end_timer()
+        self._looked_sec = asyncio.get_running_loop().time()
+        if self._alive_sec is not None:  # first: whatever the rest meets, there is a next time
+            self._look_at(self._looked_sec + self._alive_sec)
         lines = [] if self._ready_told else ["READY=1"]
         try:
             status = self._summary()
@@ -59,8 +77,12 @@ class Reporter:
             status = self._told
         if status != self._told:
             lines.append(f"STATUS={status}")
-        if self._is_watched:
+        if self._alive_sec is not None:
             lines.append("WATCHDOG=1")
-        if lines and self._notifier.tell(*lines):
+        if not lines:
+            return
+        if self._notifier.tell(*lines):
             self._ready_told = True
             self._told = status
+        else:
+            self._look_at(self._looked_sec + LOOK_SEC)

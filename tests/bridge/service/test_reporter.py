@@ -6,43 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from simulated_loop import SimulatedLoop
 from xenpvaudio.service.notify import Notifier
 from xenpvaudio.service.reporter import LOOK_SEC, Reporter
 
 WATCHDOG_SEC = 60.0
-
-
-class _NoWait(selectors.SelectSelector):
-    """Instead of waiting, time passes."""
-
-    now_sec = 1000.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        if ready := super().select(0):
-            return ready
-        self.now_sec += timeout or 0.0
-        return []
-
-
-class SimulatedLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._no_wait = _NoWait()
-        super().__init__(self._no_wait)
-
-    def time(self) -> float:
-        return self._no_wait.now_sec
-
-    def stand_still(self, seconds: float) -> None:
-        """As a callback that does not come back: nothing else runs meanwhile."""
-        self._no_wait.now_sec += seconds
 
 
 class Manager:
@@ -69,11 +43,20 @@ class Manager:
         *,
         watchdog_sec: float | None = WATCHDOG_SEC,
         stuck: tuple[float, float] | None = None,
+        renewed_sec: float | None = None,
     ) -> None:
-        """`stuck`: when, and for how long."""
+        """`stuck`: when, and for how long; `renewed_sec`: how often what is told may have changed;
+        None: it is idle."""
 
         async def work() -> None:
             reporter = Reporter(self.notifier, summary, watchdog_sec)
+
+            def renew() -> None:
+                self.loop.call_later(renewed_sec or 0.0, renew)
+                reporter.renew()
+
+            if renewed_sec is not None:
+                self.loop.call_later(renewed_sec, renew)
             if stuck is not None:
                 self.loop.call_later(stuck[0], self.loop.stand_still, stuck[1])
             reporter.start()
@@ -138,10 +121,10 @@ def test_status_is_sent_when_it_changes(manager: Manager) -> None:
         asked[0] += 1
         return f"{asked[0] // 100} guests"
 
-    manager.run(2000, changing)
+    manager.run(2000, changing, renewed_sec=1.0)
     texts = [text for _, text in manager.told("STATUS")][:-1]
     assert texts == [f"{number} guests" for number in range(asked[0] // 100 + 1)]
-    assert asked[0] >= 2000 / LOOK_SEC
+    assert asked[0] >= 2000 / LOOK_SEC - 1
 
 
 def test_status_is_sent_at_most_once_a_second(manager: Manager) -> None:
@@ -151,10 +134,40 @@ def test_status_is_sent_at_most_once_a_second(manager: Manager) -> None:
         asked[0] += 1
         return str(asked[0])
 
-    manager.run(100, always_new, watchdog_sec=None)
+    manager.run(100, always_new, watchdog_sec=None, renewed_sec=0.1)
     times = [sec for sec, _ in manager.told("STATUS")][:-1]
     assert len(times) > 10
     assert min(after - before for before, after in itertools.pairwise(times)) >= 1
+
+
+@pytest.mark.parametrize("watchdog_sec", [None, WATCHDOG_SEC])
+def test_an_idle_half_is_woken_by_the_signs_of_life_alone(
+    manager: Manager, watchdog_sec: float | None
+) -> None:
+    manager.run(600, lambda: "no guests", watchdog_sec=watchdog_sec)
+    wakes = 1 + 1  # the end of the test's own two sleeps
+    assert manager.loop.wakes - wakes == (2 * 600 / WATCHDOG_SEC - 1 if watchdog_sec else 0)
+
+
+def test_what_has_changed_is_looked_at_when_whoever_says_so_is_done(manager: Manager) -> None:
+    words = ["1 stream running"]
+
+    async def work() -> None:
+        reporter = Reporter(manager.notifier, lambda: words[0], None)
+        reporter.start()
+        await asyncio.sleep(100)
+        reporter.renew()
+        words[0] = "no stream"
+        await asyncio.sleep(100)
+        reporter.close()
+        await asyncio.sleep(1)
+
+    manager.loop.run_until_complete(work())
+    assert [text for _, text in manager.told("STATUS")] == [
+        "1 stream running",
+        "no stream",
+        "closing",
+    ]
 
 
 def test_a_status_that_cannot_be_made_stops_no_sign_of_life(manager: Manager) -> None:

@@ -16,7 +16,6 @@ import pulsectl
 import pytest
 
 from interop.sound import (
-    LIMIT_SEC,
     RATE,
     eventually,
     heard,
@@ -115,7 +114,9 @@ def test_pw_cli_shows_what_the_stream_is_and_does(bed: Testbed) -> None:
 
 
 @pytest.mark.usefixtures("playing")
-def test_live_figures_follow_about_once_a_second(bed: Testbed) -> None:
+def test_live_figures_follow_when_they_are_news_and_no_faster_than_once_a_second(
+    bed: Testbed,
+) -> None:
     """A frontend that stood still for longer than it had written ahead has an xrun to show."""
     before = int((bed.node() or {})["xenpv.xruns"])
     assert bed.frontend is not None
@@ -125,13 +126,12 @@ def test_live_figures_follow_about_once_a_second(bed: Testbed) -> None:
     eventually(lambda: int((bed.node() or {})["xenpv.xruns"]) > before, "xruns do not follow")
     began = time.monotonic()
     seen: list[dict[str, str]] = []
-    while len(seen) < 5:
+    while time.monotonic() - began < 5:
         live = {key: text for key, text in (bed.node() or {}).items() if key in LIVE}
         if not seen or live != seen[-1]:
             seen.append(live)
-        assert time.monotonic() - began < LIMIT_SEC, "the figures stand still"
         time.sleep(0.1)
-    assert time.monotonic() - began > 2, "the figures flood their readers"
+    assert len(seen) < 2 * (time.monotonic() - began), "the figures flood their readers"
 
 
 def test_devices_that_nobody_used_yet_show_full_volume_on_all_their_channels() -> None:

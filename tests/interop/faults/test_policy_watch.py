@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interop.sound import RATE, Recording, eventually, noise, write_noise
-from xenpvaudio.backend.host_user.policy_watch import LOOK_SEC
+from xenpvaudio.backend.host_user.file_watch import SETTLE_SEC
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes, find_node
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
@@ -88,7 +88,7 @@ def test_a_wrong_file_changes_nothing_and_is_one_line(
     else:
         policy.write_text(text)
     eventually(lambda: bed.log("backend").count("still holds") > lines, "nobody is told")
-    time.sleep(2.5 * LOOK_SEC)
+    time.sleep(10 * SETTLE_SEC)
     assert bed.log("backend").count("still holds") == lines + 1
     assert str(policy) in bed.log("backend").splitlines()[-1]
     assert serial(bed, CAPTURE) == listens

@@ -3,7 +3,6 @@ nothing: what was read last holds, and one line says what is wrong with the new 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -11,17 +10,14 @@ from pathlib import Path
 
 from xenpvaudio.config import Policy
 from xenpvaudio.errors import XenPvAudioError
-from xenpvaudio.logs.stand_still import StandStill
+
+from .file_watch import FileWatch
 
 log = logging.getLogger(__name__)
 
-LOOK_SEC = 3.0
-
 
 class PolicyWatch:
-    """`load`: reads the file, and adds what the command line says; `changed` is told the result.
-    A look now and then: an editor may write to the file or put another in its place, and where a
-    directory of the path is made later no event would tell of it."""
+    """`load`: reads the file, and adds what the command line says; `changed` is told the result."""
 
     def __init__(
         self, path: Path, load: Callable[[], Policy], changed: Callable[[Policy], None]
@@ -30,28 +26,24 @@ class PolicyWatch:
         self._load = load
         self._changed = changed
         self._seen = self._look()
-        self._still = StandStill(LOOK_SEC)  # no tick of its own: each costs a quiet machine
-        self._timer: asyncio.TimerHandle | None = None
+        self._watch = FileWatch(path, self._may_be_new)
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(LOOK_SEC, self._tick)
+        self._watch.start()
+        self._may_be_new()  # since it was read first
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._watch.stop()
 
     def _look(self) -> tuple[int, ...] | None:
         try:
             found = os.stat(self._path)
         except OSError:
             return None
-        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        rights = (found.st_mode, found.st_uid, found.st_gid)
+        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, *rights)
 
-    def _tick(self) -> None:
-        self.start()
-        if words := self._still.ticked(asyncio.get_running_loop().time()):
-            log.warning("%s", words)
+    def _may_be_new(self) -> None:
         seen = self._look()
         if seen == self._seen:
             return

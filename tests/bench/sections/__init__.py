@@ -1,0 +1,1 @@
+"""The parts of `make bench`: each module measures one thing, run(Scope) gives what was Found."""
