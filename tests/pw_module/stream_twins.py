@@ -233,7 +233,7 @@ TWINS = {
     ),
     "older_volume_is_heard_of_after_the_answer": (
         "test_stream_front", "front/requests.c",
-        "int result = f->volume_ext ? xpa_front_read_events(f, now_nsec) : 0;",
+        "int result = f->volume_ext ? xpa_front_read_events(f, now_nsec, false) : 0;",
         "int result = 0;\n    (void)now_nsec;",
     ),
     "volumes_fill_the_queue": (
@@ -359,7 +359,37 @@ TWINS = {
     ),
     "frontend_does_not_read_when_it_was_sent": (
         "test_stream_front", "front/position.c",
-        "xpa_front_time_sent(f, sent_nsec, now_nsec);", "(void)sent_nsec;",
+        "xpa_front_time_sent(f, sent_nsec, now_nsec, woken);", "(void)sent_nsec;",
+    ),
+    "polled_page_is_notified_of": (
+        "test_stream_back", "back/position.c",
+        "    if (!polled(b))\n        xpa_back_notify_position", "    xpa_back_notify_position",
+    ),
+    "polled_page_needs_a_timer": (
+        "test_stream_back", "back/position.c", "period_frames > 0 && !polled(b))", "period_frames > 0)",
+    ),
+    "anybody_may_poll": (
+        "test_stream_back", "back/position.c",
+        "return b->position_ext && b->direction == XPA_PLAYBACK && !xpa", "return !xpa",
+    ),
+    "late_events_may_be_polled": (
+        "test_stream_back", "back/position.c", " && !xpa_back_has_faults(b);", ";",
+    ),
+    "volume_waits_for_a_timer": (
+        "test_stream_back", "back/life.c",
+        "    if (result == 0) /* a timer may not come soon */\n"
+        "        result = xpa_back_send_volume(b);\n", "",
+    ),
+    "what_lay_in_the_page_has_just_arrived": (
+        "test_front_time", "front/time.c", "        if (woken)\n    ", "    ",
+    ),
+    "clocks_are_compared_once_and_for_all": (
+        "test_front_time", "time/peer_clock.c", "if (now_nsec < p->rests_until_nsec)\n        return false;",
+        "if (p->rest_nsec > 0)\n        return false;",
+    ),
+    "every_stream_brings_marks": (
+        "test_front_time", "time/peer_clock.c",
+        "return p->ear == stream || p->rest_nsec == 0;", "return true;",
     ),
     "transfers_take_every_slot": (
         "test_stream_front", "front/requests.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",

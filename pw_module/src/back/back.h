@@ -149,6 +149,7 @@ void xpa_back_push(struct xpa_back *b, const void *source, uint32_t frames, uint
 /* Below, int is 0, or a negative errno for which the stream is to be ended. */
 
 /* fault_injection.c */
+bool xpa_back_has_faults(const struct xpa_back *b);
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_end_faults(struct xpa_back *b);
 

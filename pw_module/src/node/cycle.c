@@ -87,6 +87,13 @@ static void resume_from_drain(struct xpa_pw_node *n) {
     xpa_node_arm(n, 0);
 }
 
+/* Captured frames wait for the position that brings them; the end of a drain, and of a gap in what
+ * is played, is an event. */
+static bool needs_no_event(const struct xpa_pw_node *n) {
+    return n->direction == XPA_PLAYBACK && n->state.running && !n->state.draining &&
+           !n->state.front->stream.starved && (n->state.driving || n->follow.synced);
+}
+
 /* Everything that follows from the stream's and the graph's present state. */
 static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
@@ -97,6 +104,9 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     n->state.was_starved = f->stream.starved;
     f->stats.driving = n->state.driving;
     f->stats.delay_frames = (int64_t)(f->stream.written_frames - f->stream.position_frames);
+    if (f->link.polls) /* the newest position is of a while ago */
+        f->stats.delay_frames =
+            llround((double)f->stream.written_frames - xpa_front_position_at(f, now_nsec));
     if (n->direction == XPA_CAPTURE && n->state.running) {
         if (n->state.draining)
             forget_old(n);
@@ -115,7 +125,8 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
         begin_drain(n, now_nsec);
     if (n->state.draining)
         check_drain(n, now_nsec);
-    if (n->state.running && !n->state.draining && n->state.driving)
+    xpa_front_let_poll(f, needs_no_event(n), now_nsec);
+    if (xpa_node_usable(n) && n->state.running && !n->state.draining && n->state.driving)
         xpa_drive(n, now_nsec);
 }
 
@@ -155,6 +166,7 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, ui
     uint32_t frames = size / f->stream.frame_bytes;
     if (!n->state.driving) {
         xpa_front_collect(f, now_nsec);
+        xpa_front_poll(f, now_nsec);
         if (!xpa_node_usable(n) || !n->io.position || !xpa_follow_playback(n)) {
             f->stats.dropped_frames += frames;
             return;

@@ -266,10 +266,29 @@ int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, 
     for (uint32_t i = 0; i < count; i++)
         copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod + i), &evts[i]);
     r->in_prod += count;
-    /* release, pairs with the acquire in pop: the events are whole before the index says so. There
-     * is no event index to load after it: each success is notified. */
-    store_release(&event_page(r->page)->in_prod, r->in_prod);
+    /* ordered store: a release too, pairs with the acquire in pop, so the events are whole before
+     * the index says so; then the ordered load in xpa_evt_ring_polled, pairs with set_polled */
+    store_ordered(&event_page(r->page)->in_prod, r->in_prod);
     return 0;
+}
+
+/* What the position extension makes of these four reserved octets; the first one is the liveness
+ * extension's. */
+enum { POLLED_OCTET = 4 };
+
+_Static_assert(offsetof(struct xensnd_event_page, reserved[POLLED_OCTET]) % 4 == 0, "one word");
+
+static uint32_t *polled_word(const struct xpa_evt_ring *r) {
+    return (uint32_t *)(void *)&event_page(r->page)->reserved[POLLED_OCTET];
+}
+
+bool xpa_evt_ring_polled(const struct xpa_evt_ring *r) { return load_ordered(polled_word(r)) != 0; }
+
+bool xpa_evt_ring_set_polled(struct xpa_evt_ring *r, bool polled) {
+    /* ordered store, then ordered load, pairs with put and polled: the backend sees that it is to
+     * notify us, or we see its event */
+    store_ordered(polled_word(r), polled);
+    return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;
 }
 
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r) {
