@@ -136,7 +136,8 @@ NODE_TWINS = {
         "        arm_next(n, frame + xpa_graph_now(n).step_frames, at, now_nsec);\n", "",
     ),
     "follower_does_not_read_the_page": (
-        "test_pw_poll", "node/cycle.c", "        xpa_front_poll(f, now_nsec);\n", "",
+        "test_pw_poll", "node/cycle.c", "            xpa_front_poll(f, now_nsec);\n        if (!xpa_node_usable(n) || !n->io",
+        "            (void)0;\n        if (!xpa_node_usable(n) || !n->io",
     ),
     "follower_hears_how_long_the_host_holds": (
         "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",

@@ -166,7 +166,8 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, ui
     uint32_t frames = size / f->stream.frame_bytes;
     if (!n->state.driving) {
         xpa_front_collect(f, now_nsec);
-        xpa_front_poll(f, now_nsec);
+        if (f->link.polls)
+            xpa_front_poll(f, now_nsec);
         if (!xpa_node_usable(n) || !n->io.position || !xpa_follow_playback(n)) {
             f->stats.dropped_frames += frames;
             return;
