@@ -229,8 +229,9 @@ def test_position_extension_is_described_where_it_is() -> None:
     ends = {name: int(end) for name, end in rows if name in fields}
     assert ends == {name: place + 4 * (n + 1) for n, name in enumerate(fields)}
     assert place + packets._POSITION_EXT.size == 40
-    page = re.findall(r"^ \* \| +polled +\| (\d+)$", text, re.MULTILINE)
-    assert [int(end) - 4 for end in page] == [offset("xensnd_event_page", "reserved") + 4]
+    page = re.findall(r"^ \* \| +(polled|filled) +\| (\d+)$", text, re.MULTILINE)
+    free = offset("xensnd_event_page", "reserved")
+    assert {name: int(end) - 4 - free for name, end in page} == {"polled": 4, "filled": 8}
 
 
 def test_liveness_extension_is_described_where_it_is() -> None:

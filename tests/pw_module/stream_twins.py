@@ -363,17 +363,31 @@ TWINS = {
     ),
     "polled_page_is_notified_of": (
         "test_stream_back", "back/position.c",
-        "    if (!polled(b))\n        xpa_back_notify_position", "    xpa_back_notify_position",
+        "    if (!wakes_nobody(b))\n        xpa_back_notify_position",
+        "    xpa_back_notify_position",
     ),
     "polled_page_needs_a_timer": (
-        "test_stream_back", "back/position.c", "period_frames > 0 && !polled(b))", "period_frames > 0)",
+        "test_stream_back", "back/position.c",
+        "period_frames > 0 && !wakes_nobody(b))", "period_frames > 0)",
     ),
     "anybody_may_poll": (
         "test_stream_back", "back/position.c",
-        "return b->position_ext && b->direction == XPA_PLAYBACK && !xpa", "return !xpa",
+        "return b->position_ext && !xpa_back_has", "return !xpa_back_has",
     ),
     "late_events_may_be_polled": (
         "test_stream_back", "back/position.c", " && !xpa_back_has_faults(b);", ";",
+    ),
+    "captured_frames_are_said_to_be_there_too_soon": (
+        "test_stream_back", "back/data.c",
+        "(uint32_t)s->filled_frames);", "(uint32_t)s->filled_frames + 1);",
+    ),
+    "filling_begins_where_it_ended_long_ago": (
+        "test_stream_back", "back/data.c",
+        "uint64_t begin = s->fills ? s->filled_frames : 0;", "uint64_t begin = s->filled_frames;",
+    ),
+    "filling_costs_nothing": (
+        "test_stream_back", "back/data.c",
+        "(s->written_frames - begin) * s->frame_bytes / XPA_WORK", "0 * s->frame_bytes / XPA_WORK",
     ),
     "volume_waits_for_a_timer": (
         "test_stream_back", "back/life.c",
@@ -384,7 +398,8 @@ TWINS = {
         "test_front_time", "front/time.c", "        if (woken)\n    ", "    ",
     ),
     "clocks_are_compared_once_and_for_all": (
-        "test_front_time", "time/peer_clock.c", "if (now_nsec < p->rests_until_nsec)\n        return false;",
+        "test_front_time", "time/peer_clock.c",
+        "if (now_nsec < p->rests_until_nsec)\n        return false;",
         "if (p->rest_nsec > 0)\n        return false;",
     ),
     "every_stream_brings_marks": (

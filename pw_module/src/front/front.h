@@ -154,8 +154,8 @@ struct xpa_front {
 
 /* Reads answers without waiting for their notification. */
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec);
-/* Reads positions that nobody told us of; says nothing to the graph side, but if the stream ends.
- */
+/* Reads positions that nobody told us of, and finds what was captured; says nothing to the graph
+ * side, but if the stream ends. */
 void xpa_front_poll(struct xpa_front *f, uint64_t now_nsec);
 /* From now on positions need not wake us; they do not where the backend can do without, and as long
  * as its clock is known. Or they do: what is there by then is polled. */
@@ -204,6 +204,10 @@ void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_ns
 
 /* Below, int < 0 is the errno for which the stream is to be ended. */
 
+/* Reads events without being woken. */
+void xpa_front_look(struct xpa_front *f, uint64_t now_nsec);
+/* Capture: takes note of what the backend has put into the buffer unasked. */
+void xpa_front_find(struct xpa_front *f);
 /* `woken`: the newest has just arrived; else it may have been there for a while. */
 int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken);
 /* A volume event that waited for Python to read the last one. */

@@ -79,7 +79,7 @@ static void read_events(struct xpa_front *f, int result, uint64_t now_nsec, bool
         end(f, result);
 }
 
-void xpa_front_poll(struct xpa_front *f, uint64_t now_nsec) { read_events(f, 0, now_nsec, false); }
+void xpa_front_look(struct xpa_front *f, uint64_t now_nsec) { read_events(f, 0, now_nsec, false); }
 
 void xpa_front_urge(struct xpa_front *f) {
     if (!f->link.broken && f->link.attached && xpa_front_hurry(f))
@@ -147,10 +147,8 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
     if (!xpa_front_may_wake(f, now))
         return;
     int result = ack(f, &f->request_channel, now);
-    if (result < 0) {
+    if (result < 0)
         end(f, result);
-        return;
-    }
     xpa_front_collect(f, now);
     if (!f->link.broken)
         changed(f, XPA_FRONT_ANSWER, now);

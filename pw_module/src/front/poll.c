@@ -12,9 +12,17 @@ static void set(struct xpa_front *f, bool polls, uint64_t now_nsec) {
     if (polls == f->link.polls)
         return;
     f->link.polls = polls;
+    if (polls) /* what a stream before this one found there is not ours */
+        xpa_evt_ring_set_filled(&f->link.event_ring, (uint32_t)f->stream.written_frames);
     bool unread = xpa_evt_ring_set_polled(&f->link.event_ring, polls);
     if (!polls && unread)
         xpa_front_poll(f, now_nsec);
+}
+
+void xpa_front_poll(struct xpa_front *f, uint64_t now_nsec) {
+    xpa_front_look(f, now_nsec);
+    if (f->link.polls && f->direction == XPA_CAPTURE)
+        xpa_front_find(f);
 }
 
 void xpa_front_let_poll(struct xpa_front *f, bool may, uint64_t now_nsec) {

@@ -87,11 +87,13 @@ static void resume_from_drain(struct xpa_pw_node *n) {
     xpa_node_arm(n, 0);
 }
 
-/* Captured frames wait for the position that brings them; the end of a drain, and of a gap in what
- * is played, is an event. */
+/* The end of a drain, and of a gap in what is played, is an event. Captured frames are put where a
+ * volume may lie. */
 static bool needs_no_event(const struct xpa_pw_node *n) {
-    return n->direction == XPA_PLAYBACK && n->state.running && !n->state.draining &&
-           !n->state.front->stream.starved && (n->state.driving || n->follow.synced);
+    const struct xpa_front *f = n->state.front;
+    bool volume = f->control.waiting || f->control.frames > 0;
+    return n->state.running && !n->state.draining && !f->stream.starved &&
+           (n->direction == XPA_PLAYBACK || !volume) && (n->state.driving || n->follow.synced);
 }
 
 /* Everything that follows from the stream's and the graph's present state. */
@@ -202,6 +204,8 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uin
     uint64_t quantum = n->io.position ? n->io.position->clock.duration : 1024;
     uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
                                         (uint64_t)data->maxsize / frame_bytes);
+    if (f && f->link.polls && !n->state.driving)
+        xpa_front_poll(f, now_nsec);
     bool there = xpa_node_usable(n) && n->state.running && n->io.position &&
                  (n->state.driving || xpa_follow_capture(n, frames)) &&
                  xpa_front_ready(f) >= frames;

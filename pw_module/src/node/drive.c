@@ -97,10 +97,14 @@ static uint64_t soonest_nsec(const struct xpa_pw_node *n, const struct xpa_quant
 }
 
 /* False: what the cycle needs is not there; an answer of the backend wakes us. */
-static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
+static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
-    if (n->direction == XPA_CAPTURE)
-        return xpa_front_ready(f) >= xpa_graph_need(n, q);
+    if (n->direction == XPA_CAPTURE) {
+        bool there = xpa_front_ready(f) >= xpa_graph_need(n, q);
+        if (!there && f->link.polls)
+            xpa_front_hear(f, now_nsec);
+        return there;
+    }
     /* the resampler may bring a little more than the step */
     if (xpa_front_room(f) >= (uint32_t)ceil(q->step_frames) + 8)
         return true;
@@ -166,7 +170,7 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
         return false;
     }
     xpa_front_collect(f, now_nsec);
-    if (!xpa_node_usable(n) || !frames_there(n, &q))
+    if (!xpa_node_usable(n) || !frames_there(n, &q, now_nsec))
         return false;
     /* what was lost comes back just before this cycle's frames */
     if (n->cycle.overdue.lost && xpa_graph_recovers(n))

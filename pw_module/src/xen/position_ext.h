@@ -19,7 +19,8 @@ struct xpa_position_ext {
     uint32_t flags;
 };
 
-/* A flag: the backend heeds a frontend that looks at the event page by itself, from then on. */
+/* A flag: the backend heeds a frontend that looks at the event page by itself, from then on.
+ * Captured frames are then in the guest's buffer without being asked for (xpa_evt_ring_filled). */
 #define XPA_MAY_POLL 1u
 
 /* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware

@@ -274,20 +274,32 @@ int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, 
 
 /* What the position extension makes of these four reserved octets; the first one is the liveness
  * extension's. */
-enum { POLLED_OCTET = 4 };
+enum { POLLED_OCTET = 4, FILLED_OCTET = 8 };
 
 _Static_assert(offsetof(struct xensnd_event_page, reserved[POLLED_OCTET]) % 4 == 0, "one word");
 
-static uint32_t *polled_word(const struct xpa_evt_ring *r) {
-    return (uint32_t *)(void *)&event_page(r->page)->reserved[POLLED_OCTET];
+static uint32_t *word(const struct xpa_evt_ring *r, uint32_t octet) {
+    return (uint32_t *)(void *)&event_page(r->page)->reserved[octet];
 }
 
-bool xpa_evt_ring_polled(const struct xpa_evt_ring *r) { return load_ordered(polled_word(r)) != 0; }
+bool xpa_evt_ring_polled(const struct xpa_evt_ring *r) {
+    return load_ordered(word(r, POLLED_OCTET)) != 0;
+}
+
+void xpa_evt_ring_set_filled(struct xpa_evt_ring *r, uint32_t frames) {
+    /* release, pairs with filled: the frames are in the buffer before we say so */
+    store_release(word(r, FILLED_OCTET), frames);
+}
+
+uint32_t xpa_evt_ring_filled(const struct xpa_evt_ring *r) {
+    /* acquire, pairs with set_filled: the frames are there when we read them */
+    return load_acquire(word(r, FILLED_OCTET));
+}
 
 bool xpa_evt_ring_set_polled(struct xpa_evt_ring *r, bool polled) {
     /* ordered store, then ordered load, pairs with put and polled: the backend sees that it is to
      * notify us, or we see its event */
-    store_ordered(polled_word(r), polled);
+    store_ordered(word(r, POLLED_OCTET), polled);
     return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;
 }
 

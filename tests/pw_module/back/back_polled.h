@@ -99,6 +99,65 @@ static void test_not_every_page_may_be_polled(void) {
     }
 }
 
+static uint32_t filled(const struct rig *r) {
+    uint32_t word;
+    memcpy(&word, &r->link->event_page.bytes[16], sizeof word);
+    return word;
+}
+
+/* The newest frames are in the buffer, each at its offset, and said to be. */
+static void check_filled(const struct rig *r, uint32_t frames) {
+    uint32_t end = filled(r);
+    CHECK_EQ(end, (uint32_t)r->back->stream.written_frames);
+    for (uint32_t i = 0; i < frames; i++)
+        CHECK_EQ(r->buffer[(end - 1 - i) % BUFFER], r->next_captured - (int32_t)i);
+}
+
+/* Captured frames are in the buffer before their position is told, without a READ; once it is not
+ * polled any more nothing is put there. It begins with what may have been told before. */
+static void test_a_polled_capture_fills_the_buffer(void) {
+    struct rig *r = rig_new(XPA_CAPTURE, BUFFER, PERIOD, 1);
+    uint64_t frames = 0;
+    CHECK_EQ(rig_op(r, XENSND_OP_OPEN), 0);
+    rig_host_start(r, 64, 3 * SIM_MSEC, 0);
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_START), 0);
+    sim_run(r->plane, 100 * SIM_MSEC);
+    CHECK_EQ(newest(r, &frames).flags, XPA_MAY_POLL);
+    CHECK_EQ(filled(r), 0);
+    poll_page(r, 1);
+    sim_run(r->plane, 2 * SIM_MSEC);
+    check_filled(r, BUFFER / 4);
+    notified(r);
+    uint64_t fired = timers_fired(r), due_nsec = r->back->link.budget->work_due_nsec;
+    for (int i = 0; i < 200; i++) {
+        sim_run(r->plane, 1700000);
+        check_filled(r, 1 + BUFFER / 4);
+        newest(r, &frames);
+        CHECK(frames <= filled(r), "position %d before the frames", (int)frames);
+    }
+    CHECK(frames > 340 * RIG_RATE / 1000, "position %d", (int)frames);
+    CHECK_EQ(notified(r), 0);
+    CHECK_EQ(timers_fired(r), fired);
+    /* 340 ms are 65280 bytes, charged eight times */
+    uint64_t debt = r->back->link.budget->work_due_nsec - due_nsec;
+    CHECK(debt > 8 * 60000 / 2, "charged %d ns", (int)debt);
+    poll_page(r, 0);
+    uint32_t end = filled(r);
+    sim_run(r->plane, 500 * SIM_MSEC);
+    CHECK_EQ(filled(r), end);
+    CHECK(notified(r) > 90, "nobody is told of positions");
+    memset(r->buffer, 0, BYTES);
+    poll_page(r, 1);
+    sim_run(r->plane, 2 * SIM_MSEC);
+    check_filled(r, BUFFER / 4);
+    CHECK_EQ(r->buffer[(filled(r) + BUFFER / 2) % BUFFER], 0); /* no more than that */
+    CHECK_EQ(rig_trigger(r, XENSND_OP_TRIGGER_STOP), 0);
+    end = filled(r);
+    sim_run(r->plane, 50 * SIM_MSEC);
+    CHECK_EQ(filled(r), end);
+    rig_free(r);
+}
+
 /* The ring was full; no timer comes to look whether there is room by now. */
 static void test_a_volume_reaches_who_polls(void) {
     struct rig *r = rig_running(1, 64);

@@ -316,6 +316,7 @@ int main(void) {
     test_events_come_one_frame_past_each_period();
     test_a_polled_page_wakes_nobody();
     test_not_every_page_may_be_polled();
+    test_a_polled_capture_fills_the_buffer();
     test_a_volume_reaches_who_polls();
     test_a_position_takes_a_slot_for_each_count();
     test_the_extension_of_a_predecessor_is_not_believed();

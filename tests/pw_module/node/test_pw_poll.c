@@ -6,14 +6,16 @@
 
 static uint64_t fired(int fd) { return sim_timer(fd)->fired; }
 
-/* A sink whose positions wake nobody any more. */
-static struct world *world_polling(uint32_t quantum) {
-    struct world *w = world_new(XPA_PLAYBACK, quantum);
+/* A sink or a source whose positions wake nobody any more. */
+static struct world *world_polled(int direction, uint32_t quantum) {
+    struct world *w = world_new(direction, quantum);
     CHECK(!w->front->link.polls, "before the clock is known");
     sim_run(w->plane, 5 * SIM_SEC);
     CHECK(w->front->link.polls, "positions still wake us");
     return w;
 }
+
+static struct world *world_polling(uint32_t quantum) { return world_polled(XPA_PLAYBACK, quantum); }
 
 static int notified(struct world *w) {
     int count = 0, got;
@@ -53,6 +55,68 @@ static void test_a_cycle_is_one_timer(void) {
         CHECK(fabs(untrue) < 0.6, "what is told is %f frames off", untrue);
         world_free(w);
     }
+}
+
+/* Neither positions nor answers wake a source: its frames are there when it is time. */
+static void test_a_captured_cycle_is_one_timer(void) {
+    static const uint32_t QUANTA[] = {64, 256, 1024, 2048};
+    for (int i = 0; i < 4; i++) {
+        struct world *w = world_polled(XPA_CAPTURE, QUANTA[i]);
+        const struct sim_timer *timer = sim_timer(w->node.timer_source.fd);
+        uint64_t cycles = w->cycles, woken = timer->fired, handed = w->handed;
+        uint64_t back = fired(w->back->timer_fd), transfers = w->back->stats.transfers;
+        w->silent = w->astray = 0;
+        w->oldest = 0;
+        notified(w);
+        for (int msec = 0; msec < 3000; msec++)
+            sim_run(w->plane, SIM_MSEC);
+        cycles = w->cycles - cycles;
+        CHECK(cycles + 2 > 3ull * RATE / QUANTA[i], "%d cycles of %u", (int)cycles, QUANTA[i]);
+        CHECK(timer->fired - woken <= cycles + 3, "%d timers in %d cycles",
+              (int)(timer->fired - woken), (int)cycles);
+        CHECK_EQ(fired(w->back->timer_fd), back);
+        CHECK_EQ(notified(w), 0);
+        CHECK_EQ(w->back->stats.transfers, transfers);
+        CHECK(w->handed - handed + 2 * QUANTA[i] > 3 * RATE, "%d frames",
+              (int)(w->handed - handed));
+        CHECK_EQ(w->silent, 0);
+        CHECK_EQ(w->astray, 0);
+        CHECK_EQ(w->front->stats.xruns, 0);
+        CHECK_EQ(w->front->stats.silence_frames, 0);
+        CHECK_EQ(w->front->stats.dropped_frames, 0);
+        double untrue = w->front->stats.true_frames - w->front->lead.published_frames;
+        CHECK(fabs(untrue) < 0.6, "what is told is %f frames off", untrue);
+        world_free(w);
+    }
+}
+
+/* A volume has its place in the buffer to itself until it is answered. */
+static void test_a_volume_is_not_filled_over(void) {
+    struct world *w = world_polled(XPA_CAPTURE, 256);
+    uint8_t volume[4] = {1, 2, 3, 4};
+    CHECK_EQ(xpa_front_control(w->front, XENSND_OP_SET_VOLUME, volume, sizeof volume), 0);
+    sim_run(w->plane, 20 * SIM_MSEC); /* nobody answers it */
+    CHECK(w->front->control.frames > 0, "it is not under way");
+    CHECK(!w->front->link.polls, "it is filled over");
+    world_free(w);
+}
+
+/* The host hands over late: what is missing is heard of, and the stream goes on. */
+static void test_a_source_goes_on_after_a_late_host(void) {
+    struct world *w = world_polled(XPA_CAPTURE, 256);
+    xpa_vdev_disconnect(w->vdev, w->back);
+    sim_run(w->plane, 100 * SIM_MSEC);
+    CHECK(!w->front->link.polls, "nobody will wake it");
+    xpa_vdev_connect(w->vdev, w->back);
+    sim_run(w->plane, SIM_SEC);
+    uint64_t xruns = w->front->stats.xruns, handed = w->handed;
+    w->silent = 0;
+    sim_run(w->plane, 8 * SIM_SEC);
+    CHECK(w->front->link.polls, "positions wake it for ever");
+    CHECK(w->handed - handed + 512 > 8 * RATE, "%d frames", (int)(w->handed - handed));
+    CHECK_EQ(w->silent, 0);
+    CHECK_EQ(w->front->stats.xruns, xruns);
+    world_free(w);
 }
 
 /* Now and then they wake us again for a while, so that the clocks stay known. */
@@ -169,9 +233,9 @@ static void test_a_follower_reads_the_page(void) {
 }
 
 /* Whatever a backend writes where it says what the host takes, and that it may be polled. */
-static void test_a_hostile_backend_is_bounded(void) {
+static void test_a_hostile_backend_is_bounded(int direction) {
     uint64_t seed = 5;
-    struct world *w = world_polling(256);
+    struct world *w = world_polled(direction, 256);
     struct xensnd_event_page *page = (void *)&w->link->event_page;
     uint64_t cycles = w->cycles, fires = fired(w->node.timer_source.fd);
     for (int i = 0; i < 5000; i++) {
@@ -179,6 +243,7 @@ static void test_a_hostile_backend_is_bounded(void) {
             uint32_t *words = (uint32_t *)(void *)&XENSND_IN_RING_REF(page, slot);
             words[4] = words[5] = (uint32_t)random_u64(&seed); /* host_frames, host_frames_max */
             words[9] = (uint32_t)random_u64(&seed);
+            page->reserved[8 + slot % 4] = (uint8_t)random_u64(&seed); /* filled */
         }
         sim_run(w->plane, SIM_MSEC);
     }
@@ -189,11 +254,15 @@ static void test_a_hostile_backend_is_bounded(void) {
 
 int main(void) {
     test_a_cycle_is_one_timer();
+    test_a_captured_cycle_is_one_timer();
+    test_a_volume_is_not_filled_over();
+    test_a_source_goes_on_after_a_late_host();
     test_it_listens_now_and_then();
     test_a_host_that_stands_still_stops_the_graph();
     test_late_and_lost_cycles();
     test_a_drain_ends();
     test_a_follower_reads_the_page();
-    test_a_hostile_backend_is_bounded();
+    test_a_hostile_backend_is_bounded(XPA_PLAYBACK);
+    test_a_hostile_backend_is_bounded(XPA_CAPTURE);
     return check_close();
 }
