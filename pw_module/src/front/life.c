@@ -107,7 +107,7 @@ void xpa_front_begin(struct xpa_front *f) {
     struct xpa_front_stream *s = &f->stream;
     s->started = true;
     s->positioned = false;
-    s->starved = false;
+    s->starved = s->starved_unseen = false;
     s->odd_positions = 0;
     s->event_nsec = xpa_now_nsec();
     f->stats.running = 1;

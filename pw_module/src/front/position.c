@@ -102,7 +102,10 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     }
     if (!accept(f, position, now_nsec))
         return; /* late, stale or garbage */
+    bool after_gap = ext.age_nsec & XPA_AFTER_GAP;
+    bool seen = s->starved || woken;
     s->starved = f->direction == XPA_PLAYBACK && position > s->written_frames;
+    s->starved_unseen |= after_gap && !seen && !s->starved;
     if (s->starved)
         position = s->written_frames;
     s->position_frames = position;
@@ -114,7 +117,7 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     }
     /* The pointer moved through silence: no statement about our frames. Only the extension tells,
      * if we wrote more since. */
-    if (s->starved || ext.age_nsec & XPA_AFTER_GAP)
+    if (s->starved || after_gap)
         xpa_front_expect_jump(f);
     uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
     xpa_front_time_sent(f, sent_nsec, now_nsec, woken);

@@ -96,14 +96,22 @@ static bool needs_no_event(const struct xpa_pw_node *n) {
            (n->direction == XPA_PLAYBACK || !volume) && (n->state.driving || n->follow.synced);
 }
 
-/* Everything that follows from the stream's and the graph's present state. */
-static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
+/* The backend ran out of our frames: so much later than the margin was a cycle. */
+static void note_gap(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
-    if (f->stream.starved && !n->state.was_starved && !n->state.draining) {
+    bool begins = f->stream.starved && !n->state.was_starved;
+    if ((begins || f->stream.starved_unseen) && !n->state.draining) {
         xpa_stats_xrun(&f->stats, now_nsec);
         xpa_lead_grow(n, now_nsec);
     }
     n->state.was_starved = f->stream.starved;
+    f->stream.starved_unseen = false;
+}
+
+/* Everything that follows from the stream's and the graph's present state. */
+static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->state.front;
+    note_gap(n, now_nsec);
     f->stats.driving = n->state.driving;
     f->stats.delay_frames = (int64_t)(f->stream.written_frames - f->stream.position_frames);
     if (f->link.polls) /* the newest position is of a while ago */
@@ -130,6 +138,7 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     xpa_front_let_poll(f, needs_no_event(n), now_nsec);
     if (xpa_node_usable(n) && n->state.running && !n->state.draining && n->state.driving)
         xpa_drive(n, now_nsec);
+    note_gap(n, now_nsec); /* which a look at the page has shown */
 }
 
 /* The stream ends here and not only when Python closes it: the graph may come back to its format,
@@ -286,9 +295,10 @@ void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_n
 void xpa_node_on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_pw_node *n = source->data;
     (void)events;
-    xpa_timer_ack(source->fd);
     n->state.armed_nsec = 0;
     xpa_node_update(n, xpa_now_nsec());
+    if (n->state.armed_nsec == 0) /* set anew it has forgotten that it fired */
+        xpa_timer_ack(source->fd);
 }
 
 void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {
