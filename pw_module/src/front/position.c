@@ -86,8 +86,8 @@ static uint64_t age_of(const struct xpa_position_ext *ext) {
     return age_nsec < XPA_MAX_AGE_NSEC ? age_nsec : 0;
 }
 
-static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec,
-                        bool woken) {
+static void on_position(struct xpa_front *f, const struct xensnd_evt *event, bool after_gap,
+                        uint64_t now_nsec, bool woken) {
     struct xpa_front_stream *s = &f->stream;
     uint64_t position = event->op.cur_pos.position / s->frame_bytes;
     struct xpa_position_ext ext = {0};
@@ -102,7 +102,6 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     }
     if (!accept(f, position, now_nsec))
         return; /* late, stale or garbage */
-    bool after_gap = ext.age_nsec & XPA_AFTER_GAP;
     bool seen = s->starved || woken;
     s->starved = f->direction == XPA_PLAYBACK && position > s->written_frames;
     s->starved_unseen |= after_gap && !seen && !s->starved;
@@ -157,11 +156,12 @@ static void on_volume(struct xpa_front *f, const struct xensnd_evt *event) {
     f->volume.due = true;
 }
 
-/* Of several positions only the newest says where the stream is now. A backend may write more while
+/* Of several positions only the newest says where the stream is now, but any of them that no line
+ * leads to it. A backend may write more while
  * we read: no more than there is room for is read at once. */
 int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken) {
     struct xensnd_evt event, newest = {0};
-    bool any = false;
+    bool any = false, after_gap = false;
     int got = 0;
     for (int i = 0; i < XPA_EVT_RING_SLOTS; i++) {
         got = xpa_evt_ring_pop(&f->link.event_ring, &event);
@@ -170,6 +170,7 @@ int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken) {
         if (event.type == XENSND_EVT_CUR_POS) {
             newest = event;
             any = true;
+            after_gap |= f->position_ext && xpa_position_ext_of(&event).age_nsec & XPA_AFTER_GAP;
         } else if (event.type == XPA_EVT_VOLUME && f->volume_ext) {
             on_volume(f, &event);
         }
@@ -177,6 +178,6 @@ int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken) {
     xpa_evt_ring_ack(&f->link.event_ring);
     xpa_front_pass_volume(f);
     if (got >= 0 && any && f->stream.open)
-        on_position(f, &newest, now_nsec, woken);
+        on_position(f, &newest, after_gap, now_nsec, woken);
     return got < 0 ? got : 0;
 }

@@ -213,8 +213,10 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uin
     uint64_t quantum = n->io.position ? n->io.position->clock.duration : 1024;
     uint32_t frames = (uint32_t)SPA_MIN(buffer->requested ? buffer->requested : quantum,
                                         (uint64_t)data->maxsize / frame_bytes);
-    if (f && f->link.polls && !n->state.driving)
+    if (f && f->link.polls && !n->state.driving) {
         xpa_front_poll(f, now_nsec);
+        xpa_follow_held(n);
+    }
     bool there = xpa_node_usable(n) && n->state.running && n->io.position &&
                  (n->state.driving || xpa_follow_capture(n, frames)) &&
                  xpa_front_ready(f) >= frames;

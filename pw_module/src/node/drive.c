@@ -124,27 +124,32 @@ static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame
     xpa_graph_trigger(n, q, now_nsec);
 }
 
-/* The cycle that runs needs no timer of its own: should it not come back, the next event is there
+/* The cycle that runs needs no timer of its own: should it not come back, something else is there
  * to look at it before it may be given up. Not while the position stands still, nor when links have
  * changed: then it may be lost, and is given up sooner. */
-static bool event_looks(const struct xpa_pw_node *n) {
-    const struct xpa_front *f = n->state.front;
-    if (f->link.polls)
-        return false;
+static bool looked_at_anyway(const struct xpa_pw_node *n) {
     const struct xpa_overdue *o = &n->cycle.overdue;
     uint64_t links_nsec = atomic_load_explicit(&n->pw->shared.links_nsec, memory_order_relaxed);
-    return o->running && o->again_nsec == 0 && !f->stream.starved &&
-           f->stream.config.period_frames <= 2 * xpa_graph_now(n).step_frames &&
+    return o->running && o->again_nsec == 0 && !n->state.front->stream.starved &&
            !xpa_overdue_lately(links_nsec, o->started_nsec);
 }
 
-/* Where no event does, the timer looks at a cycle that has not come back: when the next one should
- * start, which is what it is set to anyway once this one is back. */
+/* ... the next event. */
+static bool event_looks(const struct xpa_pw_node *n) {
+    const struct xpa_front *f = n->state.front;
+    return !f->link.polls && looked_at_anyway(n) &&
+           f->stream.config.period_frames <= 2 * xpa_graph_now(n).step_frames;
+}
+
+/* ... or the timer when the next cycle should start, to which it is set anyway once this one is
+ * back. */
 static void arm_next(struct xpa_pw_node *n, double next_frame, uint64_t look_nsec,
                      uint64_t now_nsec) {
     uint64_t next_nsec = xpa_front_time_at(n->state.front, next_frame);
-    n->state.front->stats.deferred += next_nsec <= now_nsec;
-    xpa_node_arm(n, next_nsec > now_nsec && next_nsec < look_nsec ? next_nsec : look_nsec);
+    bool late = next_nsec <= now_nsec;
+    n->state.front->stats.deferred += late;
+    bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);
+    xpa_node_arm(n, next ? next_nsec : look_nsec);
 }
 
 /* True: a cycle was started; look again. */
