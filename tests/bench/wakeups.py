@@ -21,7 +21,7 @@ SYSTEM_CALLS = ("epoll_wait", "read", "write", "timerfd_settime", "sendto", "rec
 
 
 def sleeps(pid: int) -> Counter[str]:
-    """How often each thread has slept so far, by "TID NAME"; the process's first one is Python."""
+    """How often each thread has slept so far, by "TID NAME". The "main thread" is Python's."""
     found: Counter[str] = Counter()
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -29,7 +29,7 @@ def sleeps(pid: int) -> Counter[str]:
         except OSError:
             continue  # it has just ended
         (count,) = re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)
-        who = "python" if thread.name == str(pid) else name
+        who = "main thread" if thread.name == str(pid) else name
         found[f"{thread.name} {who}"] = int(count)
     return found
 

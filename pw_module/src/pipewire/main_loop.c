@@ -3,8 +3,8 @@
  * When a stream that drives its graph ends a cycle, pw_stream tells the main loop, for the event
  * trigger_done; nobody listens to that here. Since 1.1.0 PW_STREAM_FLAG_RT_TRIGGER_DONE spares it.
  * Before that, all that libpipewire asks of the main loop from the data loop without waiting for it
- * and without data is this, and the end of a drain or a process() outside of the data loop, which
- * our streams do not have (stream.c: call_trigger_done, call_drained, call_process). So a context
+ * and without data is this, and the end of a drain, a process() outside of the data loop or a wish
+ * for a cycle that another node drives, none of which our streams have (stream.c). So a context
  * of those versions gets the main loop with another face, which passes on everything but that.
  */
 #include <pthread.h>
