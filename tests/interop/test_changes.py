@@ -51,7 +51,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         doubtful = [
             change
             for name, change in CHANGES.items()
-            if not calm(found[name]) or excess(calm(found[name]), change.allowed_frames)
+            if not calm(found[name]) or excess(calm(found[name]), change)
         ]
         if doubtful:
             add(found, folder / str(1 + number), doubtful)
@@ -67,7 +67,7 @@ def test_a_change_costs_no_more_sound_than_on_pipewires_own_device(
     assert not any(one.failure for one in seen), [one.failure for one in seen]
     if not calm(seen):
         pytest.skip(f"the machine stalled in each of {len(seen)} runs")
-    too_much = excess(calm(seen), CHANGES[name].allowed_frames)
+    too_much = excess(calm(seen), CHANGES[name])
     if too_much and len(calm(seen)) < LEAST_RUNS:
         pytest.skip(f"the machine stalled in all but one of {len(seen)} runs")
     assert not too_much, seen
@@ -86,8 +86,9 @@ def _planted(place: Place) -> Iterator[None]:
 def test_a_loss_that_is_planted_is_seen_at_both_ends_and_not_at_the_other_device(
     tmp_path: Path,
 ) -> None:
-    (seen,) = record(tmp_path, [Change("planted", _planted)])
+    change = Change("planted", _planted)
+    (seen,) = record(tmp_path, [change])
     assert seen.played.silent > 9600, seen
     assert seen.captured.lost + seen.captured.silent > 2 * ALLOWED_FRAMES, seen
     assert seen.own.lost + seen.own.silent <= 2 * ALLOWED_FRAMES, seen
-    assert excess([seen], ALLOWED_FRAMES)
+    assert excess([seen], change)

@@ -17,8 +17,6 @@ from interop.changes.place import Place
 ALLOWED_FRAMES = 1024
 # Our source and our sink become one graph, and one of them follows then; a null sink is one driver.
 JOINED_FRAMES = 2048
-# Closing a stream of a backend and opening it again, twice: a null sink has nothing to close.
-REOPENED_FRAMES = 14400
 
 Make = Callable[[Place], AbstractContextManager[None]]
 
@@ -32,6 +30,9 @@ class Change:
     """How long it lasts, and how long nothing happens after it."""
     allowed_frames: int = ALLOWED_FRAMES
     """Of a run: what we may lose, or put in, beyond what PipeWire's own device does."""
+    own_is_heard: bool = True
+    """False: how long PipeWire's own device stands still is what judges us, and not what is heard
+    of it."""
 
 
 CHANGES: dict[str, Change] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from subprocess import DEVNULL
 
-from interop.changes.change import ALLOWED_FRAMES, REOPENED_FRAMES, Make, add, change
+from interop.changes.change import ALLOWED_FRAMES, Make, add, change
 from interop.changes.place import (
     DEVICES,
     LEAST_FRAMES,
@@ -41,7 +41,7 @@ add("default rate 44100", _setting("clock.rate", OTHER_RATE, RATE))
 add("log level", _setting("log.level", 3, 2))
 
 
-@change("rate forced to 44100 and to 48000", allowed_frames=REOPENED_FRAMES)
+@change("rate forced to 44100 and to 48000")
 @contextmanager
 def _rates(place: Place) -> Iterator[None]:
     """What is forced no longer stays as it is: so the old rate is forced, too."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import isnan
 from statistics import median
 
+from interop.changes.change import Change
 from interop.changes.recording import Counts, Delay, Seen
 
 STALL_NSEC = 4_000_000
@@ -22,11 +23,11 @@ def _total(counts: Iterable[Counts]) -> tuple[int, int]:
     return sum(lost for lost, _ in table), sum(more for _, more in table)
 
 
-def excess(seen: Sequence[Seen], allowed_frames: int) -> bool:
+def excess(seen: Sequence[Seen], change: Change) -> bool:
     """Whether our two ways together lost more than PipeWire's device did, all runs together."""
     ours = _total([c for s in seen for c in (s.played, s.captured)])
-    own = _total(s.own for s in seen)
-    allowed = allowed_frames * len(seen)
+    own = _total(s.own if change.own_is_heard else Counts(0, 0, 0, s.own.stood) for s in seen)
+    allowed = change.allowed_frames * len(seen)
     return any(a > b + allowed for a, b in zip(ours, own, strict=True))
 
 
