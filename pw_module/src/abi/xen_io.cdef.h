@@ -26,8 +26,8 @@ int xpa_channel_notify(const struct xpa_channel *channel);
 int xpa_channel_ack(const struct xpa_channel *channel);
 
 /* /dev/xen/evtchn (xen/evtchn.h); bind returns the local port. After restrict, the descriptor binds
- * no port of another domain than this; 0 also where the kernel cannot do that: one before 4.10, and
- * any for domain 0. */
+ * no port of another domain than this, and offers none to any; 0 also where the kernel cannot do
+ * that: one before 4.10, and any for domain 0. */
 int xpa_evtchn_open(void);
 int xpa_evtchn_restrict(int fd, uint32_t domid);
 int xpa_evtchn_bind_unbound(int fd, uint32_t domid);

@@ -44,12 +44,13 @@ channels.bind_unbound(4)
 """
 
 
-def test_channel_is_restricted_to_its_domain_before_it_is_bound(devices: Path) -> None:
+def test_channel_is_restricted_before_it_is_bound_and_after_it_is_offered(devices: Path) -> None:
+    """The kernel refuses a restricted descriptor that offers a port, whomever to."""
     assert run(devices, CHANNELS) == [
         "restrict 3: ok",
         "bind 7 of 3: ok",
-        "restrict 4: ok",
         "offer to 4: ok",
+        "restrict 4: ok",
     ]
 
 

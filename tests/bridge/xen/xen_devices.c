@@ -51,10 +51,11 @@ int open64(const char *path, int flags, ...) {
     return fd;
 }
 
-static int may_bind(int fd, unsigned domid) {
+/* `domid`: whom a restricted descriptor may bind a port of; NONE: it may not. */
+static int may_bind(int fd, int domid) {
     if (getenv("XEN_NO_PORTS"))
         return -ENOSPC;
-    return restricted[fd] == NONE || restricted[fd] == (int)domid ? PORT : -EACCES;
+    return restricted[fd] == NONE || restricted[fd] == domid ? PORT : -EACCES;
 }
 
 int ioctl(int fd, unsigned long request, ...) {
@@ -78,12 +79,12 @@ int ioctl(int fd, unsigned long request, ...) {
     }
     case IOCTL_EVTCHN_BIND_INTERDOMAIN: {
         struct ioctl_evtchn_bind_interdomain *bind = argument;
-        return said(may_bind(fd, bind->remote_domain), "bind %u of %u", bind->remote_port,
+        return said(may_bind(fd, (int)bind->remote_domain), "bind %u of %u", bind->remote_port,
                     bind->remote_domain);
     }
     case IOCTL_EVTCHN_BIND_UNBOUND_PORT: {
         struct ioctl_evtchn_bind_unbound_port *bind = argument;
-        return said(may_bind(fd, bind->remote_domain), "offer to %u", bind->remote_domain);
+        return said(may_bind(fd, NONE), "offer to %u", bind->remote_domain);
     }
     case IOCTL_GNTDEV_MAP_GRANT_REF: {
         struct ioctl_gntdev_map_grant_ref *map = argument;

@@ -1,8 +1,10 @@
 """Event channels on real Xen, and the object that both implementations give for one end.
 
 Each channel has a /dev/xen/evtchn of its own, so its descriptor carries exactly one port and can go
-into C's epoll set, and is restricted to the one domain at the other end. Bound and closed in the
-control plane's thread; once C has the channel, only C notifies and acknowledges.
+into C's epoll set, and is restricted to the one domain at the other end: before it is bound to a
+port of that domain, but after it offers one, for a restricted descriptor may offer none
+(drivers/xen/evtchn.c, IOCTL_EVTCHN_BIND_UNBOUND_PORT). Bound and closed in the control plane's
+thread; once C has the channel, only C notifies and acknowledges.
 """
 
 from __future__ import annotations
@@ -70,18 +72,22 @@ class XenEventChannels:
         self._live = Registry()
 
     def bind_unbound(self, peer_domid: int) -> Channel:
-        fd = self._open(peer_domid)
+        lib = native()[1]
+        fd = open_device("evtchn", lib.xpa_evtchn_open())
         try:
-            port = check(native()[1].xpa_evtchn_bind_unbound(fd, peer_domid))
+            port = check(lib.xpa_evtchn_bind_unbound(fd, peer_domid))
+            check(lib.xpa_evtchn_restrict(fd, peer_domid))
         except OSError as error:
             os.close(fd)
             raise channel_error(error, peer_domid) from error
         return self._channel(fd, port)
 
     def bind_interdomain(self, peer_domid: int, port: int) -> Channel:
-        fd = self._open(peer_domid)
+        lib = native()[1]
+        fd = open_device("evtchn", lib.xpa_evtchn_open())
         try:
-            local = check(native()[1].xpa_evtchn_bind_interdomain(fd, peer_domid, port))
+            check(lib.xpa_evtchn_restrict(fd, peer_domid))
+            local = check(lib.xpa_evtchn_bind_interdomain(fd, peer_domid, port))
         except OSError as error:
             os.close(fd)
             if error.errno in (errno.EINVAL, errno.ESRCH, errno.ENOENT, errno.EPERM):
@@ -101,14 +107,3 @@ class XenEventChannels:
         channel = ChannelEnd(fd, port, native()[1].XPA_CHANNEL_XEN, self._live.discard)
         self._live.add(channel)
         return channel
-
-    @staticmethod
-    def _open(peer_domid: int) -> int:
-        lib = native()[1]
-        fd = open_device("evtchn", lib.xpa_evtchn_open())
-        try:
-            check(lib.xpa_evtchn_restrict(fd, peer_domid))
-        except OSError:
-            os.close(fd)
-            raise
-        return fd
