@@ -1,5 +1,5 @@
-/* abi/alsa.cdef.h - a sound device of the host by alsa-lib alone, for one stream of the backend; see
- * alsa/alsa.h. Python's main thread calls all of it. */
+/* abi/alsa.cdef.h - a sound device of the host by alsa-lib alone, for one stream of the backend;
+ * see alsa/alsa.h. Python's main thread calls all of it. */
 
 enum { XPA_ALSA_OPENS = 0, XPA_ALSA_RUNS = 1, XPA_ALSA_ENDED = 2 };
 
@@ -16,8 +16,8 @@ int xpa_alsa_supports_format(uint32_t sndif_format);
  * goes wrong. `device`: of the host's policy; `quantum_frames`: of the device's period, as near as
  * it comes, and the buffer has four. */
 struct xpa_alsa_stream *xpa_alsa_stream_new(struct xpa_relay *relay, const char *device,
-                                            uint32_t sndif_format, uint32_t rate,
-                                            uint32_t channels, uint32_t quantum_frames);
+                                            uint32_t sndif_format, uint32_t rate, uint32_t channels,
+                                            uint32_t quantum_frames);
 /* Readable when the state has changed. */
 int xpa_alsa_stream_fd(struct xpa_alsa_stream *stream);
 /* `why`, if it has ended: `room` bytes at the most. */

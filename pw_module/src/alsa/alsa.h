@@ -33,7 +33,8 @@ struct xpa_alsa_wish {
     uint32_t sndif_format, rate, channels, quantum_frames;
 };
 
-/* The device's thread. 0, or a negative errno and words in `why`; after it, close() all the same. */
+/* The device's thread. 0, or a negative errno and words in `why`; after it, close() all the same.
+ */
 int xpa_alsa_device_open(struct xpa_alsa_device *d, const struct xpa_alsa_wish *wish,
                          char why[XPA_ALSA_WHY]);
 void xpa_alsa_device_close(struct xpa_alsa_device *d);

@@ -115,9 +115,7 @@ static int read_frames(struct xpa_alsa_stream *s) {
     return 0;
 }
 
-static bool captures(const struct xpa_alsa_stream *s) {
-    return s->relay->direction == XPA_CAPTURE;
-}
+static bool captures(const struct xpa_alsa_stream *s) { return s->relay->direction == XPA_CAPTURE; }
 
 /* Waits for the device, or for frames that were asked for: not for both, since a device that has
  * room says so until it is filled. 1: it is to end. */
@@ -202,8 +200,8 @@ static void *run(void *data) {
 }
 
 struct xpa_alsa_stream *xpa_alsa_stream_new(struct xpa_relay *relay, const char *device,
-                                            uint32_t sndif_format, uint32_t rate,
-                                            uint32_t channels, uint32_t quantum_frames) {
+                                            uint32_t sndif_format, uint32_t rate, uint32_t channels,
+                                            uint32_t quantum_frames) {
     const char *why;
     const struct xpa_alsa_library *snd = xpa_alsa_library(&why);
     struct xpa_alsa_stream *s = snd ? xpa_calloc(1, sizeof *s) : NULL;
@@ -225,8 +223,8 @@ struct xpa_alsa_stream *xpa_alsa_stream_new(struct xpa_relay *relay, const char 
     sigfillset(&all);
     /* signals are the main thread's: a new thread inherits the mask */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->threaded = s->quit_fd >= 0 && s->state_fd >= 0 &&
-                  pthread_create(&s->thread, NULL, run, s) == 0;
+    s->threaded =
+        s->quit_fd >= 0 && s->state_fd >= 0 && pthread_create(&s->thread, NULL, run, s) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!s->threaded) {
         xpa_alsa_stream_free(s);

@@ -1,4 +1,5 @@
-/* pulse/events.c - what libpulse's thread has to say, in a list until Python takes it; see pulse.h. */
+/* pulse/events.c - what libpulse's thread has to say, in a list until Python takes it; see pulse.h.
+ */
 #include "pulse/pulse.h"
 
 #include <stdio.h>

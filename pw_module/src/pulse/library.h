@@ -1,4 +1,5 @@
-/* pulse/library.h - libpulse, opened when somebody wants it: a host without it runs everything else.
+/* pulse/library.h - libpulse, opened when somebody wants it: a host without it runs everything
+ * else.
  *
  * By dlopen(), and not as a second extension that is linked with it: that one would need the relay
  * and the backend's half, which are in this one and show no symbols. Types are the compiler's, of

@@ -80,7 +80,8 @@ static inline void xpa_pulse_no_answer(struct xpa_pulse *pulse, pa_operation *op
         pulse->pa->operation_unref(operation);
 }
 
-/* events.c; with the lock. An event that says no more than one of the same that waits is left out. */
+/* events.c; with the lock. An event that says no more than one of the same that waits is left out.
+ */
 void xpa_pulse_post(struct xpa_pulse *pulse, uint32_t kind, uint32_t id, int32_t code,
                     const char *text);
 /* What waits with that id is told to nobody any more. */

@@ -26,11 +26,10 @@ static void on_state(pa_context *context, void *data) {
     if (state == PA_CONTEXT_READY) {
         (void)xpa_loop_make_realtime(pthread_self());
         pa->context_set_subscribe_callback(context, on_event, pulse);
-        xpa_pulse_no_answer(
-            pulse, pa->context_subscribe(context,
-                                         PA_SUBSCRIPTION_MASK_SINK_INPUT |
-                                             PA_SUBSCRIPTION_MASK_SOURCE_OUTPUT,
-                                         NULL, NULL));
+        xpa_pulse_no_answer(pulse, pa->context_subscribe(context,
+                                                         PA_SUBSCRIPTION_MASK_SINK_INPUT |
+                                                             PA_SUBSCRIPTION_MASK_SOURCE_OUTPUT,
+                                                         NULL, NULL));
         xpa_pulse_post(pulse, XPA_PULSE_EVENT_UP, 0, 0, NULL);
     } else if (state == PA_CONTEXT_FAILED || state == PA_CONTEXT_TERMINATED) {
         xpa_pulse_post(pulse, XPA_PULSE_EVENT_LOST, 0, 0, pa->strerror(pa->context_errno(context)));

@@ -184,8 +184,7 @@ static void on_readable(pa_stream *stream, size_t bytes, void *data) {
 
 static void cork(struct xpa_pulse_stream *s) {
     int corked = !s->locked.active;
-    xpa_pulse_no_answer(s->pulse,
-                        s->pulse->pa->stream_cork(s->locked.stream, corked, NULL, NULL));
+    xpa_pulse_no_answer(s->pulse, s->pulse->pa->stream_cork(s->locked.stream, corked, NULL, NULL));
 }
 
 static void on_state(pa_stream *stream, void *data) {
@@ -231,14 +230,13 @@ static pa_stream *new_stream(struct xpa_pulse *pulse, const pa_sample_spec *spec
     pa_proplist *properties = pa->proplist_new();
     for (uint32_t i = 0; i < count; i++)
         pa->proplist_sets(properties, keys[i], values[i]);
-    pa_stream *stream = pa->stream_new_with_proplist(pulse->locked.context, "Xen PV Audio", spec,
-                                                     &map, properties);
+    pa_stream *stream =
+        pa->stream_new_with_proplist(pulse->locked.context, "Xen PV Audio", spec, &map, properties);
     pa->proplist_free(properties);
     return stream;
 }
 
-static int connect_stream(struct xpa_pulse_stream *s, const char *device,
-                          uint32_t quantum_frames) {
+static int connect_stream(struct xpa_pulse_stream *s, const char *device, uint32_t quantum_frames) {
     const struct xpa_pulse_library *pa = s->pulse->pa;
     uint32_t quantum_bytes = quantum_frames * s->frame_bytes, as_usual = UINT32_MAX;
     pa_buffer_attr wanted = {as_usual, QUANTA * quantum_bytes, as_usual, quantum_bytes,

@@ -74,8 +74,7 @@ static void set(struct xpa_pulse_stream *s) {
     int mute = s->locked.set_mute;
     pa_operation *done[2];
     if (captures(s)) {
-        done[0] =
-            pa->context_set_source_output_volume(context, index_of(s), volume, NULL, NULL);
+        done[0] = pa->context_set_source_output_volume(context, index_of(s), volume, NULL, NULL);
         done[1] = pa->context_set_source_output_mute(context, index_of(s), mute, NULL, NULL);
     } else {
         done[0] = pa->context_set_sink_input_volume(context, index_of(s), volume, NULL, NULL);

@@ -34,8 +34,8 @@ static uint64_t other(const _Atomic uint64_t *count) {
     return atomic_load_explicit(count, memory_order_acquire);
 }
 
-/* release, pairs with other(): frames are whole before they are counted as put, and read before they
- * are counted as taken */
+/* release, pairs with other(): frames are whole before they are counted as put, and read before
+ * they are counted as taken */
 static void publish(_Atomic uint64_t *count, uint64_t value) {
     atomic_store_explicit(count, value, memory_order_release);
 }
@@ -157,7 +157,8 @@ static void give(struct xpa_relay *r, uint64_t now_nsec) {
     if (wanted == 0 || !b->stream.open)
         return;
     xpa_back_collect(b, now_nsec);
-    while (wanted > 0) { /* once, or twice around the ring's end: xpa_relay_ask() has seen to room */
+    while (wanted >
+           0) { /* once, or twice around the ring's end: xpa_relay_ask() has seen to room */
         uint32_t frames = run(r, put, wanted);
         xpa_back_pull(b, slot(r, put), frames);
         if (silent(r))

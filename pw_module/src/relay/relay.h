@@ -2,9 +2,9 @@
  *
  * libpulse and alsa-lib lock, allocate and may wait for whoever is at the other end, so their calls
  * are made in threads of their own, and a server or driver that hangs holds up no other guest. The
- * device's thread asks for frames (playback) or brings them (capture) and says when which of them is
- * heard; the data loop, whose the guest's rings are, gives or takes them at once. Between the two
- * are a ring of frames, a queue of messages and an eventfd each way.
+ * device's thread asks for frames (playback) or brings them (capture) and says when which of them
+ * is heard; the data loop, whose the guest's rings are, gives or takes them at once. Between the
+ * two are a ring of frames, a queue of messages and an eventfd each way.
  *
  * Frames are counted from 0, the first that passed; silence for want of the guest's frames counts.
  */

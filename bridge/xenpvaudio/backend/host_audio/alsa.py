@@ -1,7 +1,8 @@
 """The output "alsa:DEVICE": a sound device of the host by alsa-lib alone, without any server.
 
 It mixes nothing: a guest's volume is made in the guest, and what the host silences is silence
-before it reaches the device. Two streams share a device only where it is made for that (dmix, dsnoop).
+before it reaches the device. Two streams share a device only where it is made for that (dmix,
+dsnoop).
 """
 
 from __future__ import annotations
