@@ -230,8 +230,9 @@ static pa_stream *new_stream(struct xpa_pulse *pulse, const pa_sample_spec *spec
     pa_proplist *properties = pa->proplist_new();
     for (uint32_t i = 0; i < count; i++)
         pa->proplist_sets(properties, keys[i], values[i]);
+    /* its name is the property media.name */
     pa_stream *stream =
-        pa->stream_new_with_proplist(pulse->locked.context, "Xen PV Audio", spec, &map, properties);
+        pa->stream_new_with_proplist(pulse->locked.context, NULL, spec, &map, properties);
     pa->proplist_free(properties);
     return stream;
 }

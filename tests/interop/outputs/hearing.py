@@ -29,7 +29,7 @@ HEARD = noise(RATE * 20, 2, seed=7)
 """What is at the microphone, over and over."""
 SILENCE = bytes(FRAME_BYTES)
 SURE_FRAMES = 64
-RECORD_SEC = 2.0
+RECORD_SEC = 1.2
 
 
 def heard(speaker: Speaker, first: int, samples: array[float]) -> Comparison:
@@ -80,9 +80,10 @@ def record_whole(session: PipeWireSession, folder: Path, *, source: str = SOURCE
         time.sleep(RECORD_SEC)
         data = frames_of(recording.stop().tobytes())
         assert len(data) > RATE * FRAME_BYTES // 2, "it recorded nothing"
-        at = place_in_heard(data)
-        assert at >= 0, "it is not what was at the microphone"
-        sent = (HEARD.tobytes() * 2)[at * FRAME_BYTES :][: len(data)]
+        at, end = place_in_heard(data), place_in_heard(data[-SURE_FRAMES * FRAME_BYTES :])
+        assert at >= 0 and end >= 0, "it is not what was at the microphone"
+        end += SURE_FRAMES + (len(HEARD) // 2 if end < at else 0)
+        sent = (HEARD.tobytes() * 2)[at * FRAME_BYTES : end * FRAME_BYTES]
         return compare(sent, data, FRAME_BYTES, SILENCE)
 
     until_whole(attempt)

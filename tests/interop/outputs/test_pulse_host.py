@@ -34,9 +34,11 @@ from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes
 TRUE_FRAMES = RATE // 1000  # 1 ms
 SINK_MODULE = (
     "module-alsa-sink device={0} sink_name={0} tsched=0 format=float32le rate=48000 channels=2 "
-    "fragments=4 fragment_size=4096"
+    "fragments=16 fragment_size=4096"
 )
-SOURCE_MODULE = SINK_MODULE.replace("alsa-sink", "alsa-source").replace("sink_name", "source_name")
+SOURCE_MODULE = SINK_MODULE.replace("alsa-sink", "alsa-source").replace(
+    "sink_name={0}", "source_name=microphone"
+)
 
 
 @dataclass
