@@ -21,6 +21,7 @@ from interop.sound import (
     write_noise,
 )
 from xenpvaudio.sound.compare import Comparison, compare
+from xenpvaudio.testbed.noise_player import noise as quiet_noise
 from xenpvaudio.testbed.session import PipeWireSession
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed
 
@@ -95,6 +96,35 @@ def records_silence(session: PipeWireSession, folder: Path, *, source: str = SOU
     data = recording.stop().tobytes()
     assert data
     return not data.strip(b"\0")
+
+
+def delay_frames(bed: Testbed, speaker: Speaker, seconds: float = 5.0) -> tuple[float, float]:
+    """The delay that a program is told, and the true one, as medians over the second half of what
+    it plays, in frames. Each mark's frame is looked for by itself: gaps of a machine that stalls
+    move what comes after them, and not the median."""
+    frames = round(seconds * RATE)
+    first = speaker.frames
+    words = ["--target", SINK, "--frames", str(frames)]
+    done = bed.guest.run(
+        [sys.executable, "-m", "xenpvaudio.testbed.noise_player", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    time.sleep(0.3)
+    marks: list[list[int]] = json.loads(done.stdout)["marks"]
+    sent, played = quiet_noise(frames, 2).tobytes(), speaker.data(first)
+    told, true = [], []
+    for frame, cycle_nsec, told_nsec in marks[len(marks) // 2 :]:
+        piece = sent[frame * FRAME_BYTES :][: SURE_FRAMES * FRAME_BYTES]
+        at = played.find(piece)
+        played_nsec = speaker.played_nsec(first + at // FRAME_BYTES) if piece and at >= 0 else None
+        if played_nsec is not None:
+            told.append((told_nsec - cycle_nsec) * RATE / 1e9)
+            true.append((played_nsec - cycle_nsec) * RATE / 1e9)
+    assert len(told) > 20, "too little was heard"
+    return statistics.median(told), statistics.median(true)
 
 
 def capture_error_frames(bed: Testbed, speaker: Speaker, folder: Path) -> float:

@@ -36,6 +36,7 @@ class PulseServer:
 
     async def first_answer(self) -> None:
         """UnavailableError if there is no server."""
+        self._told = True  # by this
         try:
             await asyncio.wait_for(self._answered.wait(), ANSWER_SEC)
         except TimeoutError:
