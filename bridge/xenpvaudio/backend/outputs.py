@@ -1,8 +1,8 @@
 """Where the backend's streams go: the host's PipeWire, or a virtual device (null, loopback).
 Outputs with threads of their own, PulseAudio and ALSA, are in host_audio.
 
-Host policy chooses (config.py, host_audio/output_maker.py). An output belongs to one card; a port to one open
-stream. Every port is closed before its BackStream is.
+Host policy chooses (config.py, host_audio/output_maker.py). An output belongs to one card; a port
+to one open stream. Every port is closed before its BackStream is.
 """
 
 from __future__ import annotations
