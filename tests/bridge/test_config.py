@@ -48,7 +48,7 @@ def test_a_gain_may_be_a_factor() -> None:
         "alsa",
         "alsa:",
         "alsa: hw:0",
-        "alsa:hw:0\n",
+        "alsa:hw:\u00fc",
         "alsa:" + "h" * 121,
         "null,unknown=1",
     ],
