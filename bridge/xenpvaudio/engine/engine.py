@@ -114,7 +114,7 @@ class Engine:
     def tick(self, stream_id: int, handler: Callable[[], None], failed: Failed, where: str) -> None:
         """Calls `handler` every `tick_sec`, in one wake-up with all others', until
         ticker.stop(); the rest as on_notice()."""
-        owner: _Owner[None] = _Owner(lambda _: handler(), failed, where)
+        owner: Owner[None] = Owner(lambda _: handler(), failed, where)
         self.ticker.start(stream_id, lambda: owner.serve(None))
 
     def hand(self, notice: Notice) -> None:
