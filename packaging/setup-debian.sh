@@ -5,8 +5,8 @@
 # Ends with 3, and one line to copy, where packages are missing and this user may not install them.
 set -eu
 
-build='ca-certificates gcc libc6-dev libpipewire-0.3-dev libxen-dev linux-libc-dev pkg-config
-       python3 python3-dev python3-venv'
+build='ca-certificates gcc libasound2-dev libc6-dev libpipewire-0.3-dev libpulse-dev libxen-dev
+       linux-libc-dev pkg-config python3 python3-dev python3-venv'
 demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulseaudio-utils
       wireplumber'
 # The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc; libFuzzer with clang only.

@@ -31,6 +31,10 @@ PIPEWIRE_VERSION = "0.3.65"
 SOURCE_DIR = Path("pw_module/src")
 ROOT = Path(__file__).resolve().parent.parent
 
+# Of libraries that a host may have or not: opened when they are wanted (pulse/library.h), so only
+# their headers are needed.
+OUTPUT_HEADERS = (("pulse/pulseaudio.h", "libpulse-dev"), ("alsa/asoundlib.h", "libasound2-dev"))
+
 # "room/file.h" is ours, <...> the system's: both have a pipewire/core.h.
 QUOTED_INCLUDES = ["-iquote", str(SOURCE_DIR)]
 COMPILE_FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"]
@@ -108,6 +112,9 @@ def check_machine() -> None:
         found = _pkg_config("--modversion", PIPEWIRE_MODULE)
         have = f" (found {found[0]})" if found else ""
         raise MissingPackageError(f"{wanted}{have}", "libpipewire-0.3-dev")
+    for header, package in OUTPUT_HEADERS:
+        if not _includes(header):
+            raise MissingPackageError(header, package)
     if not _includes("Python.h", f"-I{sysconfig.get_path('include')}"):
         raise MissingPackageError("Python.h", "python3-dev")
     # linux-libc-dev and libxen-dev share the folder /usr/include/xen.
@@ -153,7 +160,7 @@ def make_ffi() -> FFI:
         depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
         extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
-        libraries=["m", "pthread"],
+        libraries=["m", "pthread", "dl"],
         py_limited_api=True,
     )
     return ffi

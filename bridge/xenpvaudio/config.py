@@ -4,7 +4,7 @@ The policy says what a guest may have; nothing that a guest can write changes it
 holds guests to it. It is TOML:
 
     [default]                       # every domain
-    output = "pipewire"             # or "null", or "loopback,delay=40ms,gain=-6dB"
+    output = "pipewire"             # or "pulse", "alsa:hw:0,0", "null", "loopback,delay=40ms"
     microphone = false              # capture streams get silence; "ask": until the user is asked
     muted = false                   # its streams start muted in the host's mixer
     targets = []                    # host devices that a unique-id may choose, "*" for any
@@ -50,9 +50,11 @@ class FrontendSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """Where streams go: "pipewire", "null" or "loopback", with the virtual device's settings."""
+    """Where streams go: "pipewire", "pulse", "alsa" with a device, "null" or "loopback" with the
+    virtual device's settings."""
 
     kind: str = "pipewire"
+    device: str = ""  # alsa-lib's name of it
     delay_sec: float = 0.0
     gain: float = 1.0
     ppm: float = 0.0
@@ -60,6 +62,11 @@ class OutputSpec:
     jitter_sec: float = 0.0
     stall_sec: float = 0.0
     stall_every_sec: float = 0.0
+
+    @property
+    def virtual(self) -> bool:
+        """It is no device of the host's."""
+        return self.kind in ("null", "loopback")
 
 
 _QUANTITY = re.compile(r"(?P<number>[-+]?[0-9.]+)(?P<unit>[a-zA-Z]*)")
@@ -85,16 +92,33 @@ def _stall(item: str) -> tuple[float, float] | None:
     return parsed[0], parsed[1]
 
 
+_MOST_DEVICE_NAME = 120  # characters; alsa/alsa.h has room for more
+
+
+def _alsa_device(text: str) -> str:
+    """Of "alsa:hw:0,0": what alsa-lib is given, commas and all. ConfigError if it is none."""
+    device = text.partition(":")[2]
+    if not device or not device.isascii() or not device.isprintable() or device != device.strip():
+        raise ConfigError(f'output "{text}" names no device', hint="write for example alsa:hw:0,0")
+    if len(device) > _MOST_DEVICE_NAME:
+        raise ConfigError(f'output "{text}": a device has at most {_MOST_DEVICE_NAME} characters')
+    return device
+
+
 def parse_output(text: str) -> OutputSpec:
     """ "loopback,delay=40ms,gain=-6dB,ppm=100" and the like; ConfigError for anything else."""
+    if text.partition(":")[0] == "alsa":
+        return OutputSpec("alsa", device=_alsa_device(text))
     kind, *options = text.split(",")
-    if kind not in ("pipewire", "null", "loopback"):
-        raise ConfigError(f'output "{kind}" is unknown', hint="use pipewire, null or loopback")
+    if kind not in ("pipewire", "pulse", "null", "loopback"):
+        raise ConfigError(
+            f'output "{kind}" is unknown', hint="use pipewire, pulse, alsa:DEVICE, null or loopback"
+        )
     spec = OutputSpec(kind)
     for option in options:
         name, _, value = option.partition("=")
         parsed: float | None = None
-        if kind == "pipewire":
+        if not spec.virtual:
             pass
         elif name == "delay" and (parsed := _number(value, {"ms": 1e-3, "s": 1.0})) is not None:
             spec = replace(spec, delay_sec=parsed)

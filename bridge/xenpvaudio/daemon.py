@@ -170,7 +170,8 @@ def run_backend(
     """The host's half. `load`: what holds now, by the file at `policy_path` and the command line;
     read again when the file changes."""
     policy = load()
-    pipewire = any(table.output.kind == "pipewire" for table in policy.tables)
+    kinds = {table.output.kind for table in policy.tables}
+    pipewire = "pipewire" in kinds
     orders = Orders(state_file("orders.json"))
 
     async def body(domain: Domain) -> Running:
@@ -182,6 +183,7 @@ def run_backend(
             engine.keep_pipewire()
         elif pipewire:
             engine.connect_pipewire()
+        await backend.outputs.prepare(kinds, wait=wait)
         backend.run()
         watch = PolicyWatch(policy_path, load, backend.hold_to)
         watch.start()

@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     backend.add_argument(
         "--output",
         metavar="OUTPUT",
-        help="for every domain: pipewire, null, or loopback,delay=40ms,gain=-6dB,ppm=0",
+        help="for every domain: pipewire, pulse, alsa:DEVICE, null, or loopback,delay=40ms",
     )
     backend.add_argument(
         "--allow-microphone",

@@ -3,7 +3,9 @@
 # pyxs is not in nixpkgs as far as we know: then it is yours to give, a buildPythonPackage of what PyPI
 # has.
 {
+  alsa-lib,
   lib,
+  libpulseaudio,
   pipewire,
   pkg-config,
   pyxs ? python3Packages.pyxs,
@@ -27,6 +29,8 @@ python3Packages.buildPythonApplication {
     python3Packages.shtab
   ];
   buildInputs = [
+    alsa-lib
+    libpulseaudio
     pipewire
     xen
   ];

@@ -13,7 +13,7 @@ FILESEXTRAPATHS:prepend := "${THISDIR}:"
 inherit python_setuptools_build_meta pkgconfig systemd useradd features_check
 REQUIRED_DISTRO_FEATURES = "systemd xen"
 
-DEPENDS += "pipewire xen-tools python3-cffi-native"
+DEPENDS += "alsa-lib pipewire pulseaudio xen-tools python3-cffi-native"
 
 do_install:append() {
     ${S}/packaging/install-files.sh ${D} common frontend backend

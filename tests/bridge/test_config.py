@@ -19,6 +19,13 @@ def test_an_output_with_every_option() -> None:
     assert (spec.jitter_sec, spec.stall_sec, spec.stall_every_sec) == (0.0005, 0.05, 10.0)
 
 
+def test_a_sound_device_is_given_to_alsa_as_it_is_written() -> None:
+    spec = parse_output("alsa:plughw:CARD=PCH,DEV=0")
+    assert spec == OutputSpec("alsa", device="plughw:CARD=PCH,DEV=0")
+    assert not spec.virtual
+    assert parse_output("pulse") == OutputSpec("pulse")
+
+
 def test_a_gain_may_be_a_factor() -> None:
     assert parse_output("loopback,gain=0.25").gain == 0.25
 
@@ -36,6 +43,13 @@ def test_a_gain_may_be_a_factor() -> None:
         "null,stall=50ms",
         "null,stall=10s/50ms",
         "pipewire,delay=1ms",
+        "pulse,delay=1ms",
+        "pulse:speaker",
+        "alsa",
+        "alsa:",
+        "alsa: hw:0",
+        "alsa:hw:\u00fc",
+        "alsa:" + "h" * 121,
         "null,unknown=1",
     ],
 )

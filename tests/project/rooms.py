@@ -34,8 +34,22 @@ TOP = tuple(
 )
 
 # In order: each includes only those before it, and these never each other.
-C_ROOMS = ["abi", "base", "xen", "time", "plane", "front", "back", "pipewire", "card", "node"]
-C_APART = ({"front", "back"}, {"node", "back"}, {"card", "front"}, {"card", "back"})
+C_ROOMS = [
+    *("abi", "base", "xen", "time", "plane", "front", "back"),
+    *("relay", "pulse", "alsa", "pipewire", "card", "node"),
+]
+C_OUTPUTS = ("relay", "pulse", "alsa")
+C_APART = (
+    *({"front", "back"}, {"node", "back"}, {"card", "front"}, {"card", "back"}, {"pulse", "alsa"}),
+    *({output, other} for output in C_OUTPUTS for other in ("front", "pipewire", "card", "node")),
+)
+# System headers: by the rooms that may include what begins so.
+C_LIBRARIES = {
+    "pipewire/": ("pipewire", "card", "node"),
+    "spa/": ("pipewire", "card", "node"),
+    "pulse/": ("pulse",),
+    "alsa/": ("alsa",),
+}
 
 # Values in, values out: no I/O, no clock, no threads.
 PURE = (

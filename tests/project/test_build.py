@@ -82,6 +82,8 @@ def test_missing_compiler_is_one_line_with_its_package() -> None:
     [
         ("xen/io/sndif.h", "libxen-dev"),
         ("xen/gntalloc.h", "linux-libc-dev"),
+        ("pulse/pulseaudio.h", "libpulse-dev"),
+        ("alsa/asoundlib.h", "libasound2-dev"),
         ("Python.h", "python3-dev"),
         ("errno.h", "libc6-dev"),
     ],

@@ -103,6 +103,7 @@ PROGRAMS = {
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
+    "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }
 
 

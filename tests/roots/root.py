@@ -33,8 +33,9 @@ INSIDE = "project"
 SUITES = ("bookworm", "trixie", "forky", "sid")
 
 PACKAGES = """
-    alsa-utils ca-certificates clang clang-format dbus-daemon gcc gcc-aarch64-linux-gnu libc6-dev
-    libc6-dev-arm64-cross libclang-rt-dev libpipewire-0.3-dev libspa-0.2-modules libxen-dev
+    alsa-utils ca-certificates clang clang-format dbus-daemon gcc gcc-aarch64-linux-gnu
+    libasound2-dev libc6-dev libc6-dev-arm64-cross libclang-rt-dev libpipewire-0.3-dev
+    libpulse-dev libspa-0.2-modules libxen-dev
     linux-libc-dev pipewire pipewire-alsa pipewire-bin pipewire-jack pipewire-pulse pkgconf procps
     pulseaudio-utils python3 python3-cffi python3-dev python3-hypothesis python3-numpy
     python3-prometheus-client python3-pulsectl python3-pytest python3-pyxs python3-rich

@@ -17,6 +17,7 @@ from xenpvaudio.xenbus.nodes import parse_domid
 
 from .device import DEVICES, BackendDevice
 from .guest import Guests
+from .host_audio.output_maker import OutputMaker
 from .host_user.consent import Consent
 from .host_user.orders import Orders
 
@@ -46,6 +47,7 @@ class Backend:
         self._position_ext = position_ext
         self.devices: dict[tuple[int, str], BackendDevice] = {}
         self._consent = Consent(self._orders, self._hold_guest_to)
+        self.outputs = OutputMaker(engine)
         self._guests = Guests(engine, domain.store, DEVICES, self._orders)
         self._discovery = Discovery(domain.store, DEVICES, 2, self._consider)
 
@@ -91,6 +93,7 @@ class Backend:
             self._orders,
             self._guests.of(key[0]),
             self._consent,
+            self.outputs,
             record=self._record,
             position_ext=self._position_ext,
         )
@@ -133,3 +136,4 @@ class Backend:
         self._discovery.stop()
         await self._consent.stop()
         await asyncio.gather(*(device.stop() for device in tuple(self.devices.values())))
+        self.outputs.close()

@@ -31,9 +31,9 @@ from xenpvaudio.xenbus.nodes import most_nodes, read_nodes, read_tree, write_nod
 from xenpvaudio.xenbus.states import Action, Local, XenbusState
 
 from .guest import Guest
+from .host_audio.output_maker import OutputMaker
 from .host_user.consent import Asker, Consent
 from .host_user.orders import Orders, key_of
-from .outputs import make_output
 from .policy import check_card
 from .port import Identity, Output
 from .rings import TRANSPORT, Transport, read_transport
@@ -61,6 +61,7 @@ class BackendDevice(XenbusDevice):
         orders: Orders,
         guest: Guest,
         consent: Consent,
+        outputs: OutputMaker,
         *,
         record: Path | None,
         position_ext: bool,
@@ -84,6 +85,7 @@ class BackendDevice(XenbusDevice):
         self._who: tuple[str | None, int, str | None] | None = None
         self._guest = guest
         self._consent = consent
+        self._makes = outputs
         self._usage = guest.usage
         self._record = record
         self._position_ext = position_ext
@@ -203,7 +205,7 @@ class BackendDevice(XenbusDevice):
     def _spec(self, *, capture: bool) -> OutputSpec:
         """A virtual device cannot listen to anybody: only the host's needs leave."""
         spec = self.policy.output
-        denied = capture and not self.policy.microphone and spec.kind == "pipewire"
+        denied = capture and not self.policy.microphone and not spec.virtual
         return OutputSpec("null") if denied else spec
 
     def _card(self, nodes: dict[str, str]) -> Card:
@@ -274,7 +276,7 @@ class BackendDevice(XenbusDevice):
 
     def _output(self, spec: OutputSpec) -> Output:
         if spec not in self._outputs:
-            self._outputs[spec] = make_output(self._engine, spec, self.policy)
+            self._outputs[spec] = self._makes.make(spec, self.policy)
         return self._outputs[spec]
 
     def _host(

@@ -1,7 +1,8 @@
 """Where the backend's streams go: the host's PipeWire, or a virtual device (null, loopback).
+Outputs with threads of their own, PulseAudio and ALSA, are in host_audio.
 
-Host policy chooses (config.py). An output belongs to one card; a port to one open stream. Every
-port is closed before its BackStream is.
+Host policy chooses (config.py, host_audio/output_maker.py). An output belongs to one card; a port
+to one open stream. Every port is closed before its BackStream is.
 """
 
 from __future__ import annotations
@@ -20,11 +21,9 @@ from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
 from .policy import HOST_RATE, check_resampler, quantum_frames, tick_frames
-from .port import Identity, OnVolume, Output, Port, nobody
+from .port import HOST_QUANTUM_FRAMES, Identity, OnVolume, Port, nobody
 from .resampling import as_opens, resampler_bytes
 
-# What a host's graph may take at once before anything was measured: PipeWire's default quantum.
-HOST_QUANTUM_FRAMES = 1024
 # How long an active stream that no device takes waits for the session manager, at first and at the
 # most. Then it is made anew: WirePlumber 0.4 links no stream that it finds when it starts.
 UNLINKED_SEC = 3.0
@@ -372,12 +371,3 @@ class _VirtualPort:
 
     def free(self) -> None:
         self._free()
-
-
-def make_output(engine: Engine, spec: OutputSpec, policy: DomainPolicy) -> Output:
-    """UnavailableError if the policy wants PipeWire and this process runs without."""
-    if spec.kind != "pipewire":
-        return VirtualOutput(engine, spec, policy)
-    if engine.pipewire is None:
-        raise UnavailableError("this backend runs without PipeWire", hint="use --output pipewire")
-    return PipewireOutput(engine, policy)

@@ -15,6 +15,9 @@ from xenpvaudio_native.plane import BackStream
 
 log = logging.getLogger(__name__)
 
+# What a host may take at once before anything was measured: PipeWire's default quantum.
+HOST_QUANTUM_FRAMES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -41,7 +41,7 @@ def log_failure(error: XenPvAudioError) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner(Generic[T]):
+class Owner(Generic[T]):
     """Who is handed what arrives under an id. What one cannot do keeps no other from its own."""
 
     handler: Callable[[T], None]
@@ -67,8 +67,8 @@ class Engine:
         self.pipewire: Pipewire | None = None
         self.pipewire_up = False
         self._ids = itertools.count(1)
-        self._notice_owners: dict[int, _Owner[Notice]] = {}
-        self._event_owners: dict[int, _Owner[PwEvent]] = {}
+        self._notice_owners: dict[int, Owner[Notice]] = {}
+        self._event_owners: dict[int, Owner[PwEvent]] = {}
         self._pipewire_watchers: list[Callable[[bool], None]] = []
         self._manager_watchers: list[Callable[[PwEvent], None]] = []
         self._budgets: WeakValueDictionary[int, Budget] = WeakValueDictionary()
@@ -97,13 +97,13 @@ class Engine:
     ) -> None:
         """`failed` is told, in words that begin with `where`, if the handler raises; all others
         are served as before."""
-        self._notice_owners[stream_id] = _Owner(handler, failed, where)
+        self._notice_owners[stream_id] = Owner(handler, failed, where)
 
     def on_event(
         self, node_id: int, handler: Callable[[PwEvent], None], failed: Failed, where: str
     ) -> None:
         """As on_notice(), for PipeWire's events."""
-        self._event_owners[node_id] = _Owner(handler, failed, where)
+        self._event_owners[node_id] = Owner(handler, failed, where)
 
     def forget(self, any_id: int) -> None:
         self._notice_owners.pop(any_id, None)
@@ -114,7 +114,7 @@ class Engine:
     def tick(self, stream_id: int, handler: Callable[[], None], failed: Failed, where: str) -> None:
         """Calls `handler` every `tick_sec`, in one wake-up with all others', until
         ticker.stop(); the rest as on_notice()."""
-        owner: _Owner[None] = _Owner(lambda _: handler(), failed, where)
+        owner: Owner[None] = Owner(lambda _: handler(), failed, where)
         self.ticker.start(stream_id, lambda: owner.serve(None))
 
     def hand(self, notice: Notice) -> None:
@@ -184,11 +184,11 @@ class Engine:
 
     def _manager_started(self, event: PwEvent) -> None:
         for watcher in tuple(self._manager_watchers):
-            _Owner(watcher, log_failure, "a session manager's return").serve(event)
+            Owner(watcher, log_failure, "a session manager's return").serve(event)
 
     def _tell_watchers(self, up: bool) -> None:
         for watcher in tuple(self._pipewire_watchers):
-            _Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
+            Owner(watcher, log_failure, "PipeWire's coming and going").serve(up)
         self.changed()
 
     # -- what the file descriptors bring

@@ -12,6 +12,9 @@
 #include "abi/xen_io.cdef.h"
 #include "abi/tap.cdef.h"
 #include "abi/native.cdef.h"
+#include "abi/relay.cdef.h"
+#include "abi/pulse.cdef.h"
+#include "abi/alsa.cdef.h"
 #include "abi/pw.cdef.h"
 #include "abi/card.cdef.h"
 

@@ -102,7 +102,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static bool set_realtime(pthread_t thread) {
+bool xpa_loop_make_realtime(pthread_t thread) {
     struct sched_param param = {.sched_priority = REALTIME_PRIORITY};
     struct rlimit limit;
 
@@ -130,7 +130,7 @@ int xpa_loop_start_thread(struct xpa_loop *l) {
     if (err != 0)
         return -err;
     l->own.running = true;
-    l->own.realtime = set_realtime(l->own.thread);
+    l->own.realtime = xpa_loop_make_realtime(l->own.thread);
     return 0;
 }
 

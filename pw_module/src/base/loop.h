@@ -65,6 +65,9 @@ int xpa_loop_start_thread(struct xpa_loop *l);
 /* Ends and joins the thread; nothing if there is none. Any thread but the loop's own. */
 void xpa_loop_stop_thread(struct xpa_loop *l);
 
+/* SCHED_FIFO 80 where allowed, else what the limits give; false: neither. Any thread, of any. */
+bool xpa_loop_make_realtime(pthread_t thread);
+
 /* A CLOCK_MONOTONIC timerfd, non-blocking, close-on-exec: fd or -errno. */
 int xpa_timer_create(void);
 /* Fire once at abs_nsec (at once if that has passed); 0 disarms. */
