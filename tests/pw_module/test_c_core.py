@@ -43,7 +43,6 @@ FRONT = [
     "front/position.c",
     "front/requests.c",
     "front/rest.c",
-    "front/poll.c",
     "front/time.c",
 ]
 

@@ -78,7 +78,6 @@ _POSITION_EXT = Layout(
             "age_nsec",
             "time_low_nsec",
             "time_high_nsec",
-            "flags",
         )
     },
 )
@@ -287,14 +286,13 @@ class PositionExt:
     newest readable frame since it reached the microphone. `host_frames_max`: the largest such
     value of the last second, which a frontend's lead must cover. `age_nsec`: how long before the
     event was queued the position was true. `time_nsec`: when it was queued, by the backend's
-    clock; 0 if it does not say. `flags`: bit 0, the frontend may ask for no notification.
+    clock; 0 if it does not say.
     """
 
     host_frames: int
     host_frames_max: int
     age_nsec: int
     time_nsec: int = 0
-    flags: int = 0
 
     def pack(self) -> bytes:
         values = {
@@ -303,7 +301,6 @@ class PositionExt:
             "age_nsec": self.age_nsec,
             "time_low_nsec": self.time_nsec & 0xFFFFFFFF,
             "time_high_nsec": self.time_nsec >> 32,
-            "flags": self.flags,
         }
         return bytes(_POSITION_EXT.pack(values))
 
@@ -311,8 +308,9 @@ class PositionExt:
 def _position_ext_from(data: bytes) -> PositionExt:
     values = _POSITION_EXT.unpack(data)
     time_nsec = values["time_high_nsec"] << 32 | values["time_low_nsec"]
-    needs = (values["host_frames"], values["host_frames_max"], values["age_nsec"])
-    return PositionExt(*needs, time_nsec, values["flags"])
+    return PositionExt(
+        values["host_frames"], values["host_frames_max"], values["age_nsec"], time_nsec
+    )
 
 
 @dataclass(frozen=True, slots=True)
