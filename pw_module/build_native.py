@@ -21,10 +21,19 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+
 if TYPE_CHECKING:
     from cffi import FFI
 
 MODULE = "xenpvaudio_native._native"
+# Plugins that alsa-lib loads, and the files of each (SOURCE_DIR/ioplug); built where ALSA's headers
+# are. They lie beside the extension until a package moves them to where alsa-lib looks.
+PLUGINS = {
+    "libasound_module_pcm_xenpv": ("pcm_xenpv.c", "calls.c", "device.c", "link.c"),
+}
+PLUGIN_ROOM = "ioplug"
 PIPEWIRE_MODULE = "libpipewire-0.3"
 PIPEWIRE_VERSION = "0.3.65"
 # Relative to the project's root, where setup.py runs: setuptools refuses absolute source paths.
@@ -156,7 +165,11 @@ def make_ffi() -> FFI:
     ffi.set_source(
         MODULE,
         SYSTEM_INCLUDES + PROJECT_INCLUDES + GENERATED_CODE_PRAGMAS,
-        sources=[str(path) for path in relative if path.suffix == ".c"],
+        sources=[
+            str(path)
+            for path in relative
+            if path.suffix == ".c" and path.parent.name != PLUGIN_ROOM
+        ],
         depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
         extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
@@ -164,6 +177,33 @@ def make_ffi() -> FFI:
         py_limited_api=True,
     )
     return ffi
+
+
+def plugins() -> list[Extension]:
+    """ALSA's plugins, for setup.py; none where ALSA's headers are not, and the rest is built."""
+    if _pkg_config("--exists", "alsa") is None:
+        return []
+    return [
+        Extension(
+            f"xenpvaudio_native.{name}",
+            sources=[str(SOURCE_DIR / PLUGIN_ROOM / file) for file in files],
+            depends=[str(path.relative_to(ROOT)) for path in (ROOT / SOURCE_DIR).glob("*/*.h")],
+            # PIC: ALSA's headers mean a shared library by it
+            extra_compile_args=[*QUOTED_INCLUDES, *COMPILE_FLAGS, "-DPIC"],
+            extra_link_args=_pkg_config("--libs", "alsa") or [],
+            libraries=["m"],
+        )
+        for name, files in PLUGINS.items()
+    ]
+
+
+class BuildPlugins(build_ext):
+    """A plugin has the name that alsa-lib looks for, not one of a Python module."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        if fullname.rpartition(".")[2] in PLUGINS:
+            return os.path.join(*fullname.split(".")) + ".so"
+        return str(super().get_ext_filename(fullname))
 
 
 if __name__ == "__main__":

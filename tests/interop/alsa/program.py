@@ -1,0 +1,140 @@
+"""An ALSA program by ctypes, in a process of its own: plays and records at once and prints what it
+was told.
+
+    program.py DEVICE PERIOD_FRAMES BUFFER_FRAMES SECONDS
+
+One line of JSON: `played` and `captured`, hexadecimal samples (s16, 2 channels); `heard` and
+`said`, lists of [frame, nsec]: when a frame is heard, or was said into the microphone, as
+snd_pcm_delay() told; `xruns`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import random
+import sys
+import threading
+import time
+from array import array
+
+PLAYBACK, CAPTURE = 0, 1
+S16_LE, RW_INTERLEAVED = 2, 3
+EPIPE = 32
+RATE, CHANNELS, FRAME_BYTES = 48000, 2, 4
+
+asound = ctypes.CDLL("libasound.so.2")
+asound.snd_strerror.restype = ctypes.c_char_p
+for name in ("writei", "readi"):
+    getattr(asound, f"snd_pcm_{name}").restype = ctypes.c_long
+
+
+def check(result: int, what: str) -> int:
+    if result < 0:
+        sys.exit(f"{what}: {asound.snd_strerror(result).decode()}")
+    return result
+
+
+class Pcm:
+    """Open and prepared."""
+
+    def __init__(self, device: str, stream: int, period_frames: int, buffer_frames: int) -> None:
+        self.pcm, params = ctypes.c_void_p(), ctypes.c_void_p()
+        check(asound.snd_pcm_open(ctypes.byref(self.pcm), device.encode(), stream, 0), "open")
+        asound.snd_pcm_hw_params_malloc(ctypes.byref(params))
+        check(asound.snd_pcm_hw_params_any(self.pcm, params), "any")
+        for name, value in (
+            ("access", RW_INTERLEAVED),
+            ("format", S16_LE),
+            ("channels", CHANNELS),
+        ):
+            check(getattr(asound, f"snd_pcm_hw_params_set_{name}")(self.pcm, params, value), name)
+        for name, value in (
+            ("rate", RATE),
+            ("period_size", period_frames),
+        ):
+            function = getattr(asound, f"snd_pcm_hw_params_set_{name}")
+            check(function(self.pcm, params, ctypes.c_ulong(value), 0), name)
+        size = ctypes.c_ulong(buffer_frames)
+        check(asound.snd_pcm_hw_params_set_buffer_size(self.pcm, params, size), "buffer_size")
+        check(asound.snd_pcm_hw_params(self.pcm, params), "hw_params")
+        self.xruns = 0
+
+    def call(self, name: str) -> int:
+        return check(getattr(asound, f"snd_pcm_{name}")(self.pcm), name)
+
+    def delay(self) -> tuple[int, int]:
+        """Frames, and when that was asked, nsec."""
+        frames = ctypes.c_long()
+        before = time.monotonic_ns()
+        check(asound.snd_pcm_delay(self.pcm, ctypes.byref(frames)), "delay")
+        return frames.value, (before + time.monotonic_ns()) // 2
+
+    def write(self, data: bytes) -> None:
+        done = asound.snd_pcm_writei(self.pcm, data, ctypes.c_ulong(len(data) // FRAME_BYTES))
+        if done == -EPIPE:
+            self.xruns += 1
+            self.call("prepare")
+        else:
+            check(done, "write")
+
+    def read(self, frames: int) -> bytes:
+        buffer = ctypes.create_string_buffer(frames * FRAME_BYTES)
+        done = asound.snd_pcm_readi(self.pcm, buffer, ctypes.c_ulong(frames))
+        if done == -EPIPE:
+            self.xruns += 1
+            self.call("prepare")
+            return b""
+        return buffer.raw[: check(done, "read") * FRAME_BYTES]
+
+
+def noise(frames: int) -> bytes:
+    source = random.Random(5)
+    values = source.choices(range(-16000, 16000), k=frames * CHANNELS)
+    return array("h", [value + (value >= 0) for value in values]).tobytes()
+
+
+def main() -> None:
+    device, period, buffer, seconds = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
+    total = int(seconds * RATE) // period * period
+    sound = noise(total)
+    out = Pcm(device, PLAYBACK, period, buffer)
+    into = Pcm(device, CAPTURE, period, 16384)
+    heard: list[tuple[int, int]] = []
+    said: list[tuple[int, int]] = []
+    captured = bytearray()
+    playing = True
+
+    def play() -> None:
+        nonlocal playing
+        for frame in range(0, total, period):
+            out.write(sound[frame * FRAME_BYTES : (frame + period) * FRAME_BYTES])
+            delay, now = out.delay()
+            heard.append((frame + period, now + delay * 1_000_000_000 // RATE))
+        out.call("drain")
+        playing = False
+
+    into.call("start")
+    thread = threading.Thread(target=play)
+    thread.start()
+    while playing:
+        captured += into.read(period)
+        delay, now = into.delay()
+        said.append((len(captured) // FRAME_BYTES, now - delay * 1_000_000_000 // RATE))
+    for _ in range(RATE // 2 // period + 1):
+        captured += into.read(period)
+    thread.join()
+    result = {
+        "played": sound.hex(),
+        "captured": captured.hex(),
+        "heard": heard,
+        "said": said,
+        "xruns": [out.xruns, into.xruns],
+    }
+    print(json.dumps(result))
+    out.call("close")
+    into.call("close")
+
+
+if __name__ == "__main__":
+    main()
