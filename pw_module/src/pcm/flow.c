@@ -93,11 +93,21 @@ static uint8_t *samples(const struct xpa_pcm *p, uint64_t frame, uint32_t *frame
 
 /* --- playback --- */
 
+/* A frame that was not heard is still in the buffer, whatever the backend has copied: as with a
+ * hardware buffer, one that is written a lap later would replace it. */
+static uint32_t unheard_room(const struct xpa_front *f) {
+    const struct xpa_front_stream *s = &f->stream;
+    uint64_t unheard = s->written_frames - s->position_frames;
+    return unheard < s->config.buffer_frames ? s->config.buffer_frames - (uint32_t)unheard : 0;
+}
+
 static void pass_on(struct xpa_pcm *p) {
     struct xpa_front *f = p->front;
     uint64_t written = appl_frames(p);
     for (bool urged = false; usable(p) && !p->lost && p->passed_frames < written;) {
         uint32_t room = xpa_front_room(f), frames = (uint32_t)(written - p->passed_frames);
+        if (unheard_room(f) == 0)
+            return; /* a position makes some */
         if (room == 0 && urged)
             return; /* an answer wakes us */
         if (room == 0) {
@@ -106,6 +116,7 @@ static void pass_on(struct xpa_pcm *p) {
             continue;
         }
         frames = frames < room ? frames : room;
+        frames = frames < unheard_room(f) ? frames : unheard_room(f);
         const uint8_t *from = samples(p, p->passed_frames, &frames);
         xpa_front_put(f, from, frames);
         set_passed(p, p->passed_frames + frames);

@@ -18,7 +18,7 @@ from typing import Any
 
 from interop.sound import LIMIT_SEC, eventually
 from xenpvaudio.control.client import ask_all
-from xenpvaudio.errors import ConfigError
+from xenpvaudio.errors import ConfigError, UnavailableError
 from xenpvaudio.sound.wav import read_wav
 from xenpvaudio.testbed.keeper import KEEPER, guard
 from xenpvaudio.testbed.testbed import card_nodes
@@ -99,8 +99,12 @@ class AlsaBed:
         return dict(half)
 
     def streams(self) -> dict[str, str]:
-        """What each of them does, by its path."""
-        reports = [stream for card in self.status()["cards"] for stream in card["streams"]]
+        """What each of them does, by its path; empty while the frontend begins."""
+        try:
+            cards = self.status()["cards"]
+        except UnavailableError:
+            return {}
+        reports = [stream for card in cards for stream in card["streams"]]
         return {report["path"]: report["state"] for report in reports}
 
     def popen(self, *command: str, **options: Any) -> subprocess.Popen[Any]:

@@ -40,10 +40,27 @@ static void program_bind(struct program *g) {
     sim_settle(g->pair->plane);
 }
 
+/* Every frame up to the last one heard: once, in order. How many there were. */
+static int32_t program_check_played(struct program *g) {
+    struct end *e = &g->pair->play;
+    int32_t next = 1;
+    drain_tap(e);
+    CHECK_EQ(xpa_tap_dropped_bytes(e->tap), 0);
+    for (uint64_t i = 0; i < e->logged; i++)
+        if (e->log[i]) {
+            CHECK(e->log[i] == 2 * next, "host frame %llu holds %d/2, not %d",
+                  (unsigned long long)i, e->log[i], next);
+            next = e->log[i] / 2 + 1;
+        }
+    CHECK(next > 1000, "only %d frames were played", next);
+    return next - 1;
+}
+
 static void program_free(struct program *g) {
     xpa_pcm_unbind(g->pcm);
     sim_settle(g->pair->plane);
     xpa_pcm_free(g->pcm);
+    g->pcm = NULL;
 }
 
 static void program_kick(struct program *g) {
@@ -147,7 +164,7 @@ static void program_record(struct program *g) {
 static void program_wake(void *data) {
     struct program *g = data;
     uint64_t count;
-    if (read(xpa_pcm_fd(g->pcm, XPA_PCM_WAKE_FD), &count, sizeof count) < 0)
+    if (!g->pcm || read(xpa_pcm_fd(g->pcm, XPA_PCM_WAKE_FD), &count, sizeof count) < 0)
         return;
     g->wakes++;
     if (program_state(g) == XPA_PCM_XRUN) {

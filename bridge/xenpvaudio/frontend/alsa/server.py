@@ -120,11 +120,12 @@ class _Program:
     async def _answer(self, question: PcmQuestion) -> None:
         try:
             if question.ask == ASK_SPACE:
-                self._send(0, space=await self._space(question))
+                self._send(0, space=(await self._take(question))[1])
             elif question.ask == ASK_OPEN:
                 self._send(0, pcm=await self._open(question))
             elif question.ask == ASK_CLOSE:
-                await self._let_go()
+                if self._stream is not None:
+                    await self._stream.close_pcm()
                 self._send(0)
             else:
                 raise RefusedError(errno.ENOSYS)
@@ -176,12 +177,19 @@ class _Program:
                     await asyncio.sleep(LOOK_SEC)
         raise RefusedError(errno.ENODEV)
 
-    async def _space(self, question: PcmQuestion) -> PcmSpace:
-        return (await self._wait_for(question))[1]
+    async def _take(self, question: PcmQuestion) -> tuple[AlsaStream, PcmSpace]:
+        """It is this program's until the connection ends, as a sound card's is."""
+        stream, space = await self._wait_for(question)
+        if stream is not self._stream:
+            await self._let_go()
+            if stream.taken:
+                raise RefusedError(errno.EBUSY)
+            self._stream = stream
+            stream.taken = True
+        return stream, space
 
     async def _open(self, question: PcmQuestion) -> Pcm:
-        await self._let_go()
-        stream, _space = await self._wait_for(question)
+        stream, _space = await self._take(question)
         try:
             asked = Config(
                 PcmFormat(question.format),
@@ -192,15 +200,7 @@ class _Program:
             )
         except ValueError:
             raise RefusedError(errno.EINVAL) from None
-        if stream.taken:
-            raise RefusedError(errno.EBUSY)
-        self._stream = stream
-        stream.taken = True
-        try:
-            return await stream.open_pcm(asked)
-        except XenPvAudioError:
-            await self._let_go()
-            raise
+        return await stream.open_pcm(asked)
 
     async def _let_go(self) -> None:
         stream, self._stream = self._stream, None

@@ -142,7 +142,11 @@ class AlsaStream(FrontendStream):
         asked = self._opened_for = self._asked
         if asked is not None:
             period_frames = min(asked.period_frames, self._preferred.period_frames)
-            self._settings = replace(self._preferred, period_frames=period_frames)
+            # what the program may write ahead, and what the host holds beside that
+            buffer_frames = asked.buffer_frames + self._preferred.buffer_frames
+            self._settings = replace(
+                self._preferred, period_frames=period_frames, buffer_frames=buffer_frames
+            )
         return await super()._open(link, wanted)
 
     async def _settle(self, link: FrontLink) -> None:
