@@ -9,7 +9,7 @@
 #include "pcm/share.h"
 
 /* How long the frontend may take to answer: it waits for the backend meanwhile. */
-enum { XPA_LINK_ANSWER_MSEC = 8000 };
+enum { XPA_LINK_ANSWER_MSEC = 20000 };
 
 struct xpa_link {
     char path[108];

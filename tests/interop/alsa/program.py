@@ -10,8 +10,10 @@ snd_pcm_delay() told; `xruns`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
+import os
 import random
 import sys
 import threading
@@ -58,16 +60,28 @@ class Pcm:
         size = ctypes.c_ulong(buffer_frames)
         check(asound.snd_pcm_hw_params_set_buffer_size(self.pcm, params, size), "buffer_size")
         check(asound.snd_pcm_hw_params(self.pcm, params), "hw_params")
+        if stream == PLAYBACK:
+            self._start_when_full(buffer_frames)
         self.xruns = 0
+
+    def _start_when_full(self, buffer_frames: int) -> None:
+        params = ctypes.c_void_p()
+        asound.snd_pcm_sw_params_malloc(ctypes.byref(params))
+        check(asound.snd_pcm_sw_params_current(self.pcm, params), "current")
+        threshold = ctypes.c_ulong(buffer_frames)
+        asound.snd_pcm_sw_params_set_start_threshold(self.pcm, params, threshold)
+        check(asound.snd_pcm_sw_params(self.pcm, params), "sw_params")
 
     def call(self, name: str) -> int:
         return check(getattr(asound, f"snd_pcm_{name}")(self.pcm), name)
 
     def delay(self) -> tuple[int, int]:
-        """Frames, and when that was asked, nsec."""
+        """Frames, and when that was asked, nsec; 0 frames in an xrun."""
         frames = ctypes.c_long()
         before = time.monotonic_ns()
-        check(asound.snd_pcm_delay(self.pcm, ctypes.byref(frames)), "delay")
+        done = asound.snd_pcm_delay(self.pcm, ctypes.byref(frames))
+        if done != -EPIPE:
+            check(done, "delay")
         return frames.value, (before + time.monotonic_ns()) // 2
 
     def write(self, data: bytes) -> None:
@@ -95,6 +109,8 @@ def noise(frames: int) -> bytes:
 
 
 def main() -> None:
+    with contextlib.suppress(OSError):  # as programs with short periods do
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
     device, period, buffer, seconds = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
     total = int(seconds * RATE) // period * period
     sound = noise(total)

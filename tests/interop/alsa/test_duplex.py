@@ -69,7 +69,7 @@ def at(points: list[list[int]], frame: float) -> float:
     return y0 + (y1 - y0) * (frame - x0) / (x1 - x0)
 
 
-@pytest.mark.parametrize(("period", "buffer"), [(1024, 4096), (256, 1024), (64, 1024)])
+@pytest.mark.parametrize(("period", "buffer"), [(1024, 8192), (256, 4096), (64, 4096)])
 @pytest.mark.parametrize("ppm", [150, -150])
 def test_the_delay_that_is_told_is_the_one_that_the_sound_takes(
     period: int, buffer: int, ppm: int

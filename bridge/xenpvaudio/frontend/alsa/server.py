@@ -130,8 +130,8 @@ class _Program:
             else:
                 raise RefusedError(errno.ENOSYS)
         except XenPvAudioError as error:
-            if not isinstance(error, RefusedError):
-                log.warning("for an ALSA program: %s", error)
+            # It is told; what the backend did is in the log already, and is limited there.
+            log.debug("an ALSA program is refused: %s", error)
             self._send(-_code(error))
         except OSError:
             raise

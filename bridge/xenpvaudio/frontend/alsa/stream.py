@@ -23,7 +23,7 @@ LEAST_PERIOD_FRAMES = 64
 MOST_BUFFER_BYTES = 1 << 22
 """Of a program's buffer, which is memory here, too."""
 # A backend that was restarted is back within this.
-OPEN_SEC = 5.0
+OPEN_SEC = 8.0
 
 
 class AlsaStream(FrontendStream):
@@ -72,7 +72,7 @@ class AlsaStream(FrontendStream):
             and asked.buffer_bytes <= MOST_BUFFER_BYTES
         )
         if not right:
-            raise ConfigError(f"{self.where}: a program asked for {asked}, which is not offered")
+            raise ConfigError(f"{self.where}: a program asked for what is not offered: {asked}")
 
     # -- a program's PCM
 
