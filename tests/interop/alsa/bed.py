@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,10 @@ def alsa_bed(**options: Any) -> Iterator[AlsaBed]:
 def s16(samples: array[float]) -> bytes:
     """As write_noise() puts them into a file."""
     return array("h", [round(sample * 32768) for sample in samples]).tobytes()
+
+
+def at(points: list[list[int]], frame: float) -> float:
+    """The time of a frame, nsec, on the line through the two points around it."""
+    i = min(max(bisect_left(points, [int(frame)]), 1), len(points) - 1)
+    (x0, y0), (x1, y1) = points[i - 1], points[i]
+    return y0 + (y1 - y0) * (frame - x0) / (x1 - x0)

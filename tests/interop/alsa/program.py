@@ -2,6 +2,7 @@
 was told.
 
     program.py DEVICE PERIOD_FRAMES BUFFER_FRAMES SECONDS
+    program.py DEVICE PERIOD_FRAMES 0 SECONDS               only records
 
 One line of JSON: `played` and `captured`, hexadecimal samples (s16, 2 channels); `heard` and
 `said`, lists of [frame, nsec]: when a frame is heard, or was said into the microphone, as
@@ -108,17 +109,42 @@ def noise(frames: int) -> bytes:
     return array("h", [value + (value >= 0) for value in values]).tobytes()
 
 
+class Recording:
+    """What comes from a device, and when it was said."""
+
+    def __init__(self, device: str, period_frames: int) -> None:
+        self.pcm = Pcm(device, CAPTURE, period_frames, 16384)
+        self.captured = bytearray()
+        self.said: list[tuple[int, int]] = []
+        self._period_frames = period_frames
+        self.pcm.call("start")
+
+    def step(self) -> None:
+        self.captured += self.pcm.read(self._period_frames)
+        delay, now = self.pcm.delay()
+        frame = len(self.captured) // FRAME_BYTES
+        self.said.append((frame, now - delay * 1_000_000_000 // RATE))
+
+
+def record(device: str, period: int, seconds: float) -> None:
+    into = Recording(device, period)
+    while len(into.captured) < seconds * RATE * FRAME_BYTES:
+        into.step()
+    print(json.dumps({"captured": into.captured.hex(), "said": into.said}))
+
+
 def main() -> None:
     with contextlib.suppress(OSError):  # as programs with short periods do
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
     device, period, buffer, seconds = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
+    if buffer == 0:
+        record(device, period, seconds)
+        return
     total = int(seconds * RATE) // period * period
     sound = noise(total)
     out = Pcm(device, PLAYBACK, period, buffer)
-    into = Pcm(device, CAPTURE, period, 16384)
+    into = Recording(device, period)
     heard: list[tuple[int, int]] = []
-    said: list[tuple[int, int]] = []
-    captured = bytearray()
     playing = True
 
     def play() -> None:
@@ -130,26 +156,23 @@ def main() -> None:
         out.call("drain")
         playing = False
 
-    into.call("start")
     thread = threading.Thread(target=play)
     thread.start()
     while playing:
-        captured += into.read(period)
-        delay, now = into.delay()
-        said.append((len(captured) // FRAME_BYTES, now - delay * 1_000_000_000 // RATE))
+        into.step()
     for _ in range(RATE // 2 // period + 1):
-        captured += into.read(period)
+        into.step()
     thread.join()
     result = {
         "played": sound.hex(),
-        "captured": captured.hex(),
+        "captured": into.captured.hex(),
         "heard": heard,
-        "said": said,
-        "xruns": [out.xruns, into.xruns],
+        "said": into.said,
+        "xruns": [out.xruns, into.pcm.xruns],
     }
     print(json.dumps(result))
     out.call("close")
-    into.call("close")
+    into.pcm.call("close")
 
 
 if __name__ == "__main__":

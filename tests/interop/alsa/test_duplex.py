@@ -8,12 +8,11 @@ import shutil
 import statistics
 import sys
 import time
-from bisect import bisect_left
 from pathlib import Path
 
 import pytest
 
-from interop.alsa.bed import PLUGIN, alsa_bed, s16
+from interop.alsa.bed import PLUGIN, alsa_bed, at, s16
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.sound.wav import read_wav
@@ -60,13 +59,6 @@ def test_killed_arecord_leaves_nothing(tmp_path: Path) -> None:
         eventually(lambda: len(bed.hypervisor.report()) == before, "pages are left granted")
         bed.run("arecord", "-q", "-D", "xenpv", *form, "-d", "1", str(tmp_path / "whole.wav"))
         assert read_wav(tmp_path / "whole.wav").frames == RATE
-
-
-def at(points: list[list[int]], frame: float) -> float:
-    """The time of a frame, nsec, on the line through the two points around it."""
-    i = min(max(bisect_left(points, [int(frame)]), 1), len(points) - 1)
-    (x0, y0), (x1, y1) = points[i - 1], points[i]
-    return y0 + (y1 - y0) * (frame - x0) / (x1 - x0)
 
 
 @pytest.mark.parametrize(("period", "buffer"), [(1024, 8192), (256, 4096), (64, 4096)])

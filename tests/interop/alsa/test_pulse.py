@@ -3,17 +3,23 @@ on idle, and the latency that a client reads."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from interop.alsa.bed import PLUGIN, AlsaBed, alsa_bed, s16
+from interop.alsa.bed import PLUGIN, ROOT, AlsaBed, alsa_bed, at, s16
 from interop.alsa.pulse import NoPulseAudioError, PulseAudio
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
+from xenpvaudio.testbed.noise_player import noise as played
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("paplay") is None, reason="no pulseaudio-utils"),
@@ -21,11 +27,13 @@ pytestmark = [
 ]
 
 FRAME_BYTES = 4
+PROGRAM = Path(__file__).with_name("program.py")
+ROOM_MSEC = 40
 
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[AlsaBed]:
-    with alsa_bed(output="loopback,delay=40ms,quantum=256") as made:
+    with alsa_bed(output=f"loopback,delay={ROOM_MSEC}ms,quantum=256") as made:
         yield made
 
 
@@ -63,3 +71,34 @@ def test_parec_records_what_paplay_plays(bed: AlsaBed, pulse: PulseAudio, tmp_pa
 def test_an_idle_sink_lets_the_stream_go(bed: AlsaBed, pulse: PulseAudio) -> None:
     eventually(lambda: set(bed.streams().values()) == {"suspended"}, str(bed.streams()))
     pulse.run("paplay", "-d", "xenpv_sink", "--raw", "/dev/null")
+
+
+def test_the_latency_that_a_client_reads_is_the_one_that_its_sound_takes(
+    bed: AlsaBed, pulse: PulseAudio
+) -> None:
+    """The truth is what an ALSA program records beside PulseAudio, and when it was said: see
+    test_duplex.py."""
+    eventually(lambda: set(bed.streams().values()) == {"suspended"}, str(bed.streams()))
+    record = [sys.executable, str(PROGRAM), "xenpv", "256", "0", "8"]
+    play = [sys.executable, str(ROOT / "tests" / "interop" / "pulse_client.py"), "xenpv_sink"]
+    with bed.popen(*record, stdout=subprocess.PIPE, text=True) as recorder:
+        eventually(lambda: bed.streams().get("0/1") == "running", bed.log("frontend"))
+        marks = json.loads(pulse.run(*play, "1024", "6").splitlines()[-1])["marks"]
+        recorded = json.loads(recorder.communicate(timeout=LIMIT_SEC)[0])
+    sent = np.frombuffer(played(6 * RATE, 2).tobytes(), np.float32)[::2]
+    got = np.frombuffer(bytes.fromhex(recorded["captured"]), np.int16)[::2].astype(np.float32)
+    # of a second of it, somewhere in the middle
+    middle = sent[3 * RATE : 4 * RATE]
+    size = 1 << (len(got) + len(middle)).bit_length()
+    product = np.fft.rfft(got, size) * np.conj(np.fft.rfft(middle, size))
+    shift = int(np.argmax(np.fft.irfft(product, size))) - 3 * RATE
+    said = recorded["said"]
+    errors = [
+        told_nsec - (at(said, frame + shift) - ROOM_MSEC * 1e6)
+        for frame, _, told_nsec in marks
+        if 3 * RATE < frame < 5 * RATE
+    ]
+    error_nsec = statistics.median(errors)
+    least, most = min(errors) / 1e3, max(errors) / 1e3
+    print(f"latency off by {error_nsec / 1e3:.0f} us, {least:.0f} to {most:.0f}")
+    assert abs(error_nsec) < 1_000_000, errors
