@@ -6,7 +6,7 @@ from setuptools import setup
 
 sys.path.insert(0, "pw_module")
 
-from build_native import BuildPlugins, plugins
+from build_plugins import BuildPlugins, plugins
 
 setup(
     cffi_modules=["pw_module/build_native.py:make_ffi"],

@@ -21,18 +21,11 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setuptools import Extension
-from setuptools.command.build_ext import build_ext
-
 if TYPE_CHECKING:
     from cffi import FFI
 
 MODULE = "xenpvaudio_native._native"
-# Plugins that alsa-lib loads, and the files of each (SOURCE_DIR/ioplug); built where ALSA's headers
-# are. They lie beside the extension until a package moves them to where alsa-lib looks.
-PLUGINS = {
-    "libasound_module_pcm_xenpv": ("pcm_xenpv.c", "calls.c", "device.c", "link.c"),
-}
+# Libraries of their own: build_plugins.py.
 PLUGIN_ROOM = "ioplug"
 PIPEWIRE_MODULE = "libpipewire-0.3"
 PIPEWIRE_VERSION = "0.3.65"
@@ -102,7 +95,7 @@ def _includes(header: str, *flags: str) -> bool:
     return done.returncode == 0
 
 
-def _pkg_config(*args: str) -> list[str] | None:
+def pkg_config(*args: str) -> list[str] | None:
     program = os.environ.get("PKG_CONFIG", "pkg-config")
     done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
     return shlex.split(done.stdout) if done.returncode == 0 else None
@@ -117,8 +110,8 @@ def check_machine() -> None:
     if not shutil.which(os.environ.get("PKG_CONFIG", "pkg-config")):
         raise MissingPackageError("pkg-config", "pkg-config")
     wanted = f"{PIPEWIRE_MODULE} >= {PIPEWIRE_VERSION}"
-    if _pkg_config("--exists", wanted) is None:
-        found = _pkg_config("--modversion", PIPEWIRE_MODULE)
+    if pkg_config("--exists", wanted) is None:
+        found = pkg_config("--modversion", PIPEWIRE_MODULE)
         have = f" (found {found[0]})" if found else ""
         raise MissingPackageError(f"{wanted}{have}", "libpipewire-0.3-dev")
     for header, package in OUTPUT_HEADERS:
@@ -135,7 +128,7 @@ def check_machine() -> None:
 
 def _compile_flags() -> list[str]:
     """PipeWire's include paths as system paths: -Werror is for our files, not for its headers."""
-    flags = _pkg_config("--cflags", PIPEWIRE_MODULE) or []
+    flags = pkg_config("--cflags", PIPEWIRE_MODULE) or []
     paths = [flag[2:] for flag in flags if flag.startswith("-I")]
     rest = [flag for flag in flags if not flag.startswith("-I")]
     return [*COMPILE_FLAGS, *rest, *(part for path in paths for part in ("-isystem", path))]
@@ -172,38 +165,11 @@ def make_ffi() -> FFI:
         ],
         depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
-        extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
+        extra_link_args=pkg_config("--libs", PIPEWIRE_MODULE) or [],
         libraries=["m", "pthread", "dl"],
         py_limited_api=True,
     )
     return ffi
-
-
-def plugins() -> list[Extension]:
-    """ALSA's plugins, for setup.py; none where ALSA's headers are not, and the rest is built."""
-    if _pkg_config("--exists", "alsa") is None:
-        return []
-    return [
-        Extension(
-            f"xenpvaudio_native.{name}",
-            sources=[str(SOURCE_DIR / PLUGIN_ROOM / file) for file in files],
-            depends=[str(path.relative_to(ROOT)) for path in (ROOT / SOURCE_DIR).glob("*/*.h")],
-            # PIC: ALSA's headers mean a shared library by it
-            extra_compile_args=[*QUOTED_INCLUDES, *COMPILE_FLAGS, "-DPIC"],
-            extra_link_args=_pkg_config("--libs", "alsa") or [],
-            libraries=["m"],
-        )
-        for name, files in PLUGINS.items()
-    ]
-
-
-class BuildPlugins(build_ext):
-    """A plugin has the name that alsa-lib looks for, not one of a Python module."""
-
-    def get_ext_filename(self, fullname: str) -> str:
-        if fullname.rpartition(".")[2] in PLUGINS:
-            return os.path.join(*fullname.split(".")) + ".so"
-        return str(super().get_ext_filename(fullname))
 
 
 if __name__ == "__main__":
