@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pw_module.node_twins import NODE_TWINS
+from pw_module.pcm_twins import PCM_TWINS
 from pw_module.relay_twins import RELAY_TWINS
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
@@ -386,5 +387,6 @@ TWINS = {
         "test_stream_front", "front/data.c", "    s->read_frames = oldest;", "",
     ),
     **NODE_TWINS,
+    **PCM_TWINS,
     **RELAY_TWINS,
 }  # fmt: skip

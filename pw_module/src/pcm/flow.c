@@ -12,6 +12,9 @@
 /* A backend that stops to send positions is not waited for longer than this, after what is left. */
 static const uint64_t LINGER_NSEC = 200000000;
 
+/* A timer that came too soon tries again after this, not at once. */
+static const uint64_t SETTLE_NSEC = 50000;
+
 /* Frames of the program must be here so long before the host takes them. */
 static uint32_t hand_over_frames(const struct xpa_front *f) { return f->stream.config.rate / 1000; }
 
@@ -278,7 +281,7 @@ static void wake(struct xpa_pcm *p, uint64_t now_nsec) {
         if (wanted <= (double)p->passed_frames) /* else frames must be passed on first */
             at = xpa_front_time_at(p->front, in_stream(p, wanted - p->line.taken_frames + 1));
     }
-    arm(p, at);
+    arm(p, at == 0 || at > now_nsec + SETTLE_NSEC ? at : now_nsec + SETTLE_NSEC);
 }
 
 /* --- together --- */

@@ -17,11 +17,9 @@
 
 static void on_change(void *data, enum xpa_front_change change, uint64_t now_nsec) {
     struct xpa_pcm *p = data;
-    if (change == XPA_FRONT_CLOSED || change == XPA_FRONT_GONE)
-        xpa_pcm_lose(p);
     if (change == XPA_FRONT_GONE)
         p->front = NULL;
-    xpa_pcm_update(p, now_nsec);
+    xpa_pcm_update(p, now_nsec); /* one that is closed or gone is lost to the program */
 }
 
 static void on_kick(struct xpa_source *source, uint32_t events) {
