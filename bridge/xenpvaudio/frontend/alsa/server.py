@@ -29,7 +29,7 @@ from xenpvaudio.frontend.device import FrontendDevice
 from xenpvaudio.sndif.codes import Direction, PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 from xenpvaudio.xenbus.states import XenbusState
-from xenpvaudio_native.pcm import (
+from xenpvaudio_native.guest_pcm import (
     ASK_CLOSE,
     ASK_OPEN,
     ASK_SPACE,

@@ -16,7 +16,7 @@ from xenpvaudio.frontend.node import FrontendStream, Wanted
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.sndif.config_space import Interval
 from xenpvaudio.sndif.hwparams import Config, Limits
-from xenpvaudio_native.pcm import Pcm, PcmSpace
+from xenpvaudio_native.guest_pcm import Pcm, PcmSpace
 from xenpvaudio_native.plane import Notice, NoticeKind
 
 LEAST_PERIOD_FRAMES = 64

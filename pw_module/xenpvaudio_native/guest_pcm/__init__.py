@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from xenpvaudio.errors import PeerProtocolError, UnavailableError
 
-from . import ffi, lib
-from .plane import FrontStream, Plane, _check
+from .. import ffi, lib
+from ..plane import FrontStream, Plane, _check
 
 ASK_SPACE, ASK_OPEN, ASK_CLOSE = lib.XPA_PCM_SPACE, lib.XPA_PCM_OPEN, lib.XPA_PCM_CLOSE
 MOST_RATES: int = lib.XPA_PCM_RATES
