@@ -31,7 +31,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 NATIVE := pw_module/xenpvaudio_native/_native.abi3.so
-NATIVE_SOURCES := pw_module/build_native.py setup.py $(wildcard pw_module/src/*/*.[ch] pw_module/src/*/*.cdef)
+NATIVE_SOURCES := pw_module/build_native.py pw_module/build_plugins.py setup.py $(wildcard pw_module/src/*/*.[ch] pw_module/src/*/*.cdef)
 PIP := $(PY) -m pip --disable-pip-version-check install -qq
 
 setup: $(VENV)/.demo $(NATIVE)

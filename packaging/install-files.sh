@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs what is no Python, for the recipes of other systems: what the Debian packages' lists name.
-#   packaging/install-files.sh DESTDIR common|frontend|backend...
+#   packaging/install-files.sh DESTDIR alsa|common|frontend|backend...
 # PYTHON: with shtab it also makes the completion. BINDIR: where the program is (/usr/bin).
 set -eu
 
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 if [ $# -lt 2 ]; then
-    echo "install-files.sh: which of common, frontend, backend? DESTDIR PLACE..." >&2
+    echo "install-files.sh: which of alsa, common, frontend, backend? DESTDIR PLACE..." >&2
     exit 2
 fi
 root=$1
@@ -23,7 +23,7 @@ put() {
 for place; do
     list=packaging/debian/xen-pv-audio-$place.install
     if [ ! -e "$list" ]; then
-        echo "install-files.sh: $place is none of common, frontend, backend" >&2
+        echo "install-files.sh: $place is none of alsa, common, frontend, backend" >&2
         exit 2
     fi
     while read -r source target; do

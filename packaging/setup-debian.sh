@@ -12,9 +12,9 @@ demo='dbus-daemon libspa-0.2-modules pipewire pipewire-bin pipewire-pulse pulsea
 # The sanitizers' libraries (libasan, libtsan, libubsan) come with gcc; libFuzzer with clang only.
 # A desktop that can be asked: an X server, a notification daemon, and the program that talks to it.
 # A compiler for arm64, its C library, and what runs the result here; no foreign architecture in apt.
-test='alsa-utils clang clang-format cpio dunst gcc-aarch64-linux-gnu libc6-dev-arm64-cross libclang-rt-dev
-      libnotify-bin pipewire-alsa pipewire-jack qemu-user rpm strace systemd xvfb'
-packages='build-essential debhelper dh-python fakeroot lintian pybuild-plugin-pyproject
+test='alsa-utils clang clang-format cpio dunst gcc-aarch64-linux-gnu libasound2-dev libc6-dev-arm64-cross
+      libclang-rt-dev libnotify-bin pipewire-alsa pipewire-jack qemu-user rpm strace systemd xvfb'
+packages='build-essential debhelper dh-python fakeroot libasound2-dev lintian pybuild-plugin-pyproject
           python3-cffi python3-setuptools python3-shtab python3-wheel'
 
 case ${1:-demo} in

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cffi import FFI
 
 MODULE = "xenpvaudio_native._native"
+# Libraries of their own: build_plugins.py.
+PLUGIN_ROOM = "ioplug"
 PIPEWIRE_MODULE = "libpipewire-0.3"
 PIPEWIRE_VERSION = "0.3.65"
 # Relative to the project's root, where setup.py runs: setuptools refuses absolute source paths.
@@ -93,7 +95,7 @@ def _includes(header: str, *flags: str) -> bool:
     return done.returncode == 0
 
 
-def _pkg_config(*args: str) -> list[str] | None:
+def pkg_config(*args: str) -> list[str] | None:
     program = os.environ.get("PKG_CONFIG", "pkg-config")
     done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
     return shlex.split(done.stdout) if done.returncode == 0 else None
@@ -108,8 +110,8 @@ def check_machine() -> None:
     if not shutil.which(os.environ.get("PKG_CONFIG", "pkg-config")):
         raise MissingPackageError("pkg-config", "pkg-config")
     wanted = f"{PIPEWIRE_MODULE} >= {PIPEWIRE_VERSION}"
-    if _pkg_config("--exists", wanted) is None:
-        found = _pkg_config("--modversion", PIPEWIRE_MODULE)
+    if pkg_config("--exists", wanted) is None:
+        found = pkg_config("--modversion", PIPEWIRE_MODULE)
         have = f" (found {found[0]})" if found else ""
         raise MissingPackageError(f"{wanted}{have}", "libpipewire-0.3-dev")
     for header, package in OUTPUT_HEADERS:
@@ -126,7 +128,7 @@ def check_machine() -> None:
 
 def _compile_flags() -> list[str]:
     """PipeWire's include paths as system paths: -Werror is for our files, not for its headers."""
-    flags = _pkg_config("--cflags", PIPEWIRE_MODULE) or []
+    flags = pkg_config("--cflags", PIPEWIRE_MODULE) or []
     paths = [flag[2:] for flag in flags if flag.startswith("-I")]
     rest = [flag for flag in flags if not flag.startswith("-I")]
     return [*COMPILE_FLAGS, *rest, *(part for path in paths for part in ("-isystem", path))]
@@ -156,10 +158,14 @@ def make_ffi() -> FFI:
     ffi.set_source(
         MODULE,
         SYSTEM_INCLUDES + PROJECT_INCLUDES + GENERATED_CODE_PRAGMAS,
-        sources=[str(path) for path in relative if path.suffix == ".c"],
+        sources=[
+            str(path)
+            for path in relative
+            if path.suffix == ".c" and path.parent.name != PLUGIN_ROOM
+        ],
         depends=[str(path) for path in relative if path.suffix in (".h", ".cdef")],
         extra_compile_args=[*QUOTED_INCLUDES, *_compile_flags()],
-        extra_link_args=_pkg_config("--libs", PIPEWIRE_MODULE) or [],
+        extra_link_args=pkg_config("--libs", PIPEWIRE_MODULE) or [],
         libraries=["m", "pthread", "dl"],
         py_limited_api=True,
     )

@@ -34,6 +34,10 @@ from .toml_file import TomlFile, read_toml
 DEFAULT_POLICY_PATH = Path("/etc/xen-pv-audio/backend.toml")
 
 
+SERVED = ("pipewire", "alsa")
+"""PipeWire, or without it programs that open the plugin's ALSA devices."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrontendSettings:
     """What the guest's frontend prefers; the backend may narrow it."""
@@ -46,6 +50,7 @@ class FrontendSettings:
     lead_frames: int = 0  # 0: as much as the host needs
     pulse_delay: bool = False  # tell PulseAudio's clients the true delay, at the price of others
     keep_silent_microphone: bool = False  # available in mixers also while the host gives none
+    serve: str = "pipewire"  # whom its streams are for, one of SERVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ from .backend.host_user.answers import BackendAnswers
 from .backend.host_user.orders import Orders
 from .backend.host_user.policy_watch import PolicyWatch
 from .config import FrontendSettings, Policy
-from .control.place import runtime_directory, socket_path, state_file
+from .control.place import alsa_socket_path, runtime_directory, socket_path, state_file
 from .control.server import Answer, ControlServer
 from .engine.engine import Engine
 from .errors import UnavailableError
+from .frontend.alsa.server import PcmServer
 from .frontend.answers import FrontendAnswers
 from .frontend.device import Frontend, require_devices
 from .instance_lock import DomainLock, InstanceLock
@@ -128,6 +129,22 @@ async def _serve(role: str, body: Body, *, wait: bool) -> None:
         lock.release()
 
 
+async def _serve_programs(domain: Domain, settings: FrontendSettings) -> Running:
+    """The guest's half without PipeWire."""
+    engine = Engine(None)
+    frontend = Frontend(engine, domain, settings)
+    server = PcmServer(alsa_socket_path(domain.domid), lambda: frontend.devices)
+    server.start()
+    frontend.run()
+
+    async def stop() -> None:
+        await server.stop()
+        await frontend.stop()
+
+    answers = FrontendAnswers(frontend, domid=domain.domid, pipewire=False)
+    return Running(engine, stop, answers.table())
+
+
 def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
     """The guest's half. `wait`: for a PipeWire daemon or a card that is not there yet; without it
     UnavailableError or PeerGoneError."""
@@ -135,6 +152,8 @@ def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
     async def body(domain: Domain) -> Running:
         if not wait:
             require_devices(domain)
+        if settings.serve != "pipewire":
+            return await _serve_programs(domain, settings)
         engine = Engine("Xen PV Audio")
         frontend = Frontend(engine, domain, settings)
         if wait:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import DEFAULT_POLICY_PATH, FrontendSettings
+from .config import DEFAULT_POLICY_PATH, SERVED, FrontendSettings
 from .errors import ConfigError
 from .measure.duplex import SIMULATED
 from .xen.devices import ATTACH_SEC
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "frontend", help="in a guest: offer its vsnd devices as PipeWire sinks and sources"
     )
     for setting in fields(FrontendSettings):
-        if isinstance(setting.default, bool):
+        if isinstance(setting.default, bool | str):
             continue
         frontend.add_argument(
             f"--{setting.name.replace('_', '-')}",
@@ -69,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="show the microphone as plugged in also while the host gives none, and it is silent",
+    )
+    frontend.add_argument(
+        "--serve",
+        choices=SERVED,
+        help="whom the streams are for: PipeWire, or without it ALSA programs (default pipewire)",
     )
 
     backend = commands.add_parser(

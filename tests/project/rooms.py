@@ -36,19 +36,22 @@ TOP = tuple(
 # In order: each includes only those before it, and these never each other.
 C_ROOMS = [
     *("abi", "base", "xen", "time", "plane", "front", "back"),
-    *("relay", "pulse", "alsa", "pipewire", "card", "node"),
+    *("relay", "pulse", "alsa", "pcm", "pipewire", "card", "node", "ioplug"),
 ]
 C_OUTPUTS = ("relay", "pulse", "alsa")
 C_APART = (
     *({"front", "back"}, {"node", "back"}, {"card", "front"}, {"card", "back"}, {"pulse", "alsa"}),
     *({output, other} for output in C_OUTPUTS for other in ("front", "pipewire", "card", "node")),
+    *({"pcm", other} for other in ("back", "relay", "pulse", "alsa", "pipewire", "card", "node")),
+    # a library of its own, in another process
+    *({"ioplug", other} for other in C_ROOMS if other not in ("abi", "pcm", "ioplug")),
 )
 # System headers: by the rooms that may include what begins so.
 C_LIBRARIES = {
     "pipewire/": ("pipewire", "card", "node"),
     "spa/": ("pipewire", "card", "node"),
     "pulse/": ("pulse",),
-    "alsa/": ("alsa",),
+    "alsa/": ("alsa", "ioplug"),
 }
 
 # Values in, values out: no I/O, no clock, no threads.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pw_module.budget_twins import BUDGET_TWINS
 from pw_module.node_twins import NODE_TWINS
+from pw_module.pcm_twins import PCM_TWINS
 from pw_module.relay_twins import RELAY_TWINS
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
@@ -344,5 +345,6 @@ TWINS = {
     ),
     **BUDGET_TWINS,
     **NODE_TWINS,
+    **PCM_TWINS,
     **RELAY_TWINS,
 }  # fmt: skip

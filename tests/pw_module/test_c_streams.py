@@ -67,6 +67,7 @@ FRONT = [
     "front/rest.c",
     "time/margin.c",
 ]
+PCM = ["pcm/pcm.c", "pcm/flow.c"]
 NODE = [
     "time/converter.c",
     "time/overdue.c",
@@ -95,6 +96,7 @@ PROGRAMS = {
     "test_pw_host": ([*CORE, *BACK, "pipewire/host.c", *CONNECTION], TIME),
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pcm": ([*CORE, *BACK, *FRONT, *PCM], [*TIME, "xpa_back_mark"]),
     "test_stream_threads": ([*CORE, *BACK], []),
     "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }

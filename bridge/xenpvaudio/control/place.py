@@ -29,6 +29,12 @@ def socket_path(half: str, domid: int, environ: Mapping[str, str] = os.environ) 
     return runtime_directory(environ) / f"{_PREFIX}{half}-{domid}{_SUFFIX}"
 
 
+def alsa_socket_path(domid: int, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the frontend listens to ALSA programs, whose plugin knows no domain."""
+    number = f"-{domid}" if environ.get(SIM_VARIABLE) else ""
+    return runtime_directory(environ) / f"{_PREFIX}alsa{number}{_SUFFIX}"
+
+
 def state_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     """What outlives this user's processes: where systemd says, or where such things are."""
     if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:

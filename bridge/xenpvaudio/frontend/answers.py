@@ -90,8 +90,9 @@ def _card(device: FrontendDevice) -> dict[str, Any]:
 class FrontendAnswers:
     """To a running frontend's control socket."""
 
-    def __init__(self, frontend: Frontend, *, domid: int) -> None:
+    def __init__(self, frontend: Frontend, *, domid: int, pipewire: bool = True) -> None:
         self._frontend = frontend
+        self._pipewire = pipewire
         self._domid = domid
 
     def table(self) -> dict[str, Any]:
@@ -101,6 +102,6 @@ class FrontendAnswers:
         return {
             "half": "frontend",
             "domain": self._domid,
-            "pipewire": self._frontend.pipewire_up,
+            "pipewire": self._frontend.pipewire_up if self._pipewire else None,
             "cards": [_card(device) for _, device in sorted(self._frontend.devices.items())],
         }

@@ -33,6 +33,7 @@ from xenpvaudio.xenbus.states import Action, Local, XenbusState
 from xenpvaudio_native.card import Available
 from xenpvaudio_native.pipewire import PwEvent
 
+from .alsa.stream import AlsaStream
 from .card import TITLE, SoundCard, title
 from .link import FrontLink
 from .node import FrontendStream
@@ -257,7 +258,8 @@ class FrontendDevice(XenbusDevice):
         if roles := intended_roles(config.unique_id):
             properties[INTENDED_ROLES] = roles
             properties |= ROLE_REST if place > 0 else {}
-        return FrontendStream(
+        kind_of_stream = FrontendStream if self._settings.serve == "pipewire" else AlsaStream
+        return kind_of_stream(
             self._engine,
             config,
             self._settings,

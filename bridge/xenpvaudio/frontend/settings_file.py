@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from xenpvaudio.config import FrontendSettings
+from xenpvaudio.config import SERVED, FrontendSettings
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.toml_file import TomlFile, read_toml
 
@@ -46,6 +46,8 @@ def _check(file: TomlFile, key: str, value: Any) -> None:
     default = _KEYS[key].default
     if isinstance(default, bool):
         right, what = isinstance(value, bool), "true or false"
+    elif isinstance(default, str):
+        right, what = value in SERVED, f"one of {', '.join(SERVED)}"
     else:
         least = 0 if default == 0 else 1
         number = isinstance(value, int) and not isinstance(value, bool)

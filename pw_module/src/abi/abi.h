@@ -15,6 +15,7 @@
 #include "abi/relay.cdef.h"
 #include "abi/pulse.cdef.h"
 #include "abi/alsa.cdef.h"
+#include "abi/pcm.cdef.h"
 #include "abi/pw.cdef.h"
 #include "abi/card.cdef.h"
 

@@ -40,8 +40,9 @@ def test_options_count_before_the_file(path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_setting_is_a_key(path: Path) -> None:
     for spec in fields(FrontendSettings):
         value = "true" if isinstance(spec.default, bool) else "77"
+        value = '"alsa"' if isinstance(spec.default, str) else value
         path.write_text(f"{spec.name.replace('_', '-')} = {value}\n")
-        assert getattr(load_settings(path), spec.name) in (True, 77)
+        assert getattr(load_settings(path), spec.name) in (True, 77, "alsa")
 
 
 def test_the_users_file_counts_before_the_machines(
@@ -72,6 +73,8 @@ def test_the_users_file_counts_before_the_machines(
         ("rate = true\n", "whole number"),
         ("lead-frames = -1\n", "whole number from 0"),
         ("pulse-delay = 1\n", "true or false"),
+        ("serve = 'jack'\n", "one of pipewire, alsa"),
+        ("serve = true\n", "one of pipewire, alsa"),
         ("rate 48000\n", "frontend.toml"),
         ("[rate]\n", "whole number"),
         ("# mine\nrate = 48000\nquantum = 256\n", "line 3"),

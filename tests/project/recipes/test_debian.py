@@ -20,6 +20,7 @@ MADE = {
     "debian/completions/_xen-pv-audio",
     "usr/bin/xen-pv-audio",
     "usr/lib/python3*",
+    "usr/lib/*/alsa-lib",
 }
 SCRIPTS = sorted(
     path for path in DEBIAN.glob("*.p*") if path.suffix in (".postinst", ".prerm", ".postrm")
@@ -46,7 +47,7 @@ def test_what_is_installed_is_there(file: str) -> None:
 
 
 def test_each_file_of_packaging_is_in_a_package() -> None:
-    taken = {s for p in ("common", "frontend", "backend") for s in installed(p)}
+    taken = {s for p in ("alsa", "common", "frontend", "backend") for s in installed(p)}
     taken |= set(installed("backend", "examples")) | set(installed("common", "docs"))
     taken |= set(installed("common", "manpages"))
     rules = (DEBIAN / "rules").read_text(encoding="utf-8")

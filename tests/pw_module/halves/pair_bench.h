@@ -228,7 +228,7 @@ static void play_open(struct pair *p, uint32_t buffer, uint32_t period, uint32_t
             p->device_timer = &sim_timers[i];
 }
 
-static void play_start(struct pair *p, uint32_t period) {
+static inline void play_start(struct pair *p, uint32_t period) {
     struct end *e = &p->play;
     uint32_t frames = e->lead_frames + period + 1;
     int32_t *data = calloc(frames, sizeof *data);
@@ -242,7 +242,7 @@ static void play_start(struct pair *p, uint32_t period) {
 }
 
 /* Every frame that was written up to the last one played: once, in order. */
-static void check_played(struct pair *p) {
+static inline void check_played(struct pair *p) {
     struct end *e = &p->play;
     int32_t next = 1;
     drain_tap(e);
