@@ -123,6 +123,9 @@ def make(command: str, place: Place) -> None:
         assert program.endswith("/xen-pv-audio")
         assert arguments[0] == "demo"
         run_demo(arguments, place)
+    elif words[1] == "bench":
+        assert last.strip().endswith("python -m bench"), last
+        assert "make bench " in (ROOT / ".ci/run").read_text(), "CI runs it, with --quick"
     elif words[1] == "packages":
         assert last == "packaging/packages.sh", "run by tests/roots/install.py"
     else:
