@@ -22,22 +22,21 @@ NO_BUDGET = Change(
 )
 
 
-def faults(stage: Stage, name: str) -> str:
-    """What is too much, at the first of three runs in which something is."""
+def is_felt(stage: Stage, name: str, *words: str) -> bool:
+    """Whether, in one of three runs, a fault has one of these words."""
     stage.start_honest()
-    found: list[str] = []
     for _ in range(3):
         row = measure(stage, name, SECONDS, 1.0)
-        print(line(row))
-        if found := row.faults():
-            break
-    return ", ".join(found)
+        print(line(row), row.faults())
+        if any(word in fault for fault in row.faults() for word in words):
+            return True
+    return False
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_without_a_budget_the_data_loop_is_the_guests(tmp_path: Path) -> None:
     with Stage(env=Twins(tmp_path).make("free", NO_BUDGET)) as stage:
-        assert "of a processor" in faults(stage, "events without requests")
+        assert is_felt(stage, "events without requests", "of a processor")
 
 
 @pytest.mark.parametrize(
@@ -45,13 +44,12 @@ def test_without_a_budget_the_data_loop_is_the_guests(tmp_path: Path) -> None:
     [
         ("state 4 in a row, 976 nodes", "max-xenstore-burst = 10000000"),
         ("OPEN/CLOSE, 10 streams, two shapes", "max-opens-burst = 100000"),
-        ("most channels at 768 kHz", "max-samples-per-sec = 24576000"),
+        ("most channels at 768 kHz", "max-samples-per-sec = 49152000"),
     ],
 )
 def test_without_a_ceiling_the_guest_is_felt(name: str, policy: str) -> None:
     with Stage(f"[default]\n{policy}\n") as stage:
-        felt = faults(stage, name)
-        assert "of a processor" in felt or "silent frames" in felt
+        assert is_felt(stage, name, "of a processor", "silent frames")
 
 
 def test_a_rate_and_channels_that_overflow_the_converter_end_nobody() -> None:

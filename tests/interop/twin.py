@@ -38,10 +38,16 @@ class Twins:
         recipe = "import build_native, sysconfig;"
         recipe += "print(*build_native._compile_flags(), '-I' + sysconfig.get_path('include'))"
         self._flags = self._python(recipe).split()
+        room = self._python("import build_native; print(build_native.PLUGIN_ROOM)")
+        self._plugins = room.strip()
 
     def make(self, name: str, *changes: Change) -> dict[str, str]:
         """The environment with the twin `name` in it; without changes it is a true one."""
-        sources = {str(path.relative_to(SOURCES)): path for path in SOURCES.glob("*/*.c")}
+        sources = {
+            str(path.relative_to(SOURCES)): path
+            for path in SOURCES.glob("*/*.c")
+            if path.parent.name != self._plugins
+        }
         for change in changes:
             sources[change.file] = self._mutated(name, change, sources[change.file])
         objects = [self._object(self._binding())]
