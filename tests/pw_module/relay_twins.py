@@ -17,7 +17,8 @@ RELAY_TWINS = {
     ),
     "relay_plays_what_is_silenced": (
         "test_relay", "relay/relay.c",
-        "            xpa_fill_silence(&b->stream.config, slot(r, put), frames);", "            (void)0;",
+        "            xpa_fill_silence(&b->stream.config, slot(r, put), frames);",
+        "            (void)0;",
     ),
     "relay_hears_what_is_silenced": (
         "test_relay", "relay/relay.c",
