@@ -32,14 +32,14 @@ static const uint64_t LEAST_64 = 0x3bf0000000000000, MOST_64 = 0x403000000000000
 
 static uint32_t bounded_32(uint32_t bits) {
     uint32_t size = bits & 0x7fffffff;
-    if (size < LEAST_32 || size >= INFINITE_32)
+    if ((size != 0 && size < LEAST_32) || size >= INFINITE_32)
         return 0;
     return size > MOST_32 ? (bits & 0x80000000) | MOST_32 : bits;
 }
 
 static uint64_t bounded_64(uint64_t bits) {
     uint64_t size = bits & 0x7fffffffffffffff;
-    if (size < LEAST_64 || size >= INFINITE_64)
+    if ((size != 0 && size < LEAST_64) || size >= INFINITE_64)
         return 0;
     return size > MOST_64 ? (bits & 0x8000000000000000) | MOST_64 : bits;
 }

@@ -88,6 +88,17 @@ static void test_what_only_a_double_has(void) {
         CHECK(data[i] == wanted[i], "%g at %d", data[i], i);
 }
 
+static void test_zero_keeps_its_sign(void) {
+    struct xpa_config c = config_of(XPA_SAMPLE_F64);
+    double data[SAMPLES] = {-0.0, 0.0, -DBL_MIN};
+    xpa_bound_samples(&c, data, FRAMES);
+    CHECK(signbit(data[0]) && !signbit(data[1]), "a sample of silence was changed");
+    c = config_of(XPA_SAMPLE_F32);
+    float single[SAMPLES] = {-0.0f, 1e30f};
+    xpa_bound_samples(&c, single, FRAMES);
+    CHECK(signbit(single[0]), "a sample of silence was changed");
+}
+
 static void test_other_encodings_are_left_alone(void) {
     static const uint32_t KINDS[] = {XPA_SAMPLE_OPAQUE, XPA_SAMPLE_S16, XPA_SAMPLE_S32};
     for (int i = 0; i < 3; i++) {
@@ -109,6 +120,7 @@ int main(void) {
     for (uint32_t kind = XPA_SAMPLE_F32; kind <= XPA_SAMPLE_F64_SWAPPED; kind++)
         test_each_sample_alone(kind);
     test_what_only_a_double_has();
+    test_zero_keeps_its_sign();
     test_other_encodings_are_left_alone();
     test_nothing_is_nothing();
     return check_close();
