@@ -50,11 +50,19 @@ def play_whole(
     file = write_noise(folder / "noise.wav", samples, 2)
 
     def attempt() -> Comparison:
+        soon(lambda: is_quiet(speaker), "what played before goes on")
         first = speaker.frames
         run_client(session, "pw-play", "--target", target, str(file))
         return heard(speaker, first, samples)
 
     until_whole(attempt)
+
+
+def is_quiet(speaker: Speaker) -> bool:
+    """Nothing is left in a server's buffers of a program that has ended."""
+    first = speaker.frames
+    time.sleep(0.3)
+    return not any(speaker.data(first).strip(b"\0"))
 
 
 def frames_of(data: bytes) -> bytes:
