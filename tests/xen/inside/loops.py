@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import random
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,15 @@ class Pcm:
         asound.snd_pcm_close(self._pcm)
 
 
+def samples(source: random.Random, fmt: str, frames: int, frame_bytes: int) -> bytes:
+    """Any bits; of floats those of sound, since the backend passes no others as they are."""
+    if not fmt.startswith("FLOAT"):
+        return source.randbytes(frames * frame_bytes)
+    order, code = "<" if fmt.endswith("LE") else ">", "d" if "64" in fmt else "f"
+    count = frames * CHANNELS
+    return struct.pack(f"{order}{count}{code}", *(source.uniform(-2, 2) for _ in range(count)))
+
+
 class Loop:
     """Sound on its way through one device; in no format two of its frames are the same."""
 
@@ -87,7 +97,7 @@ class Loop:
             check(pcm.refusal, f"{fmt} {rate} Hz")
         frames = min(round(rate * seconds), self.playback.buffer_frames)
         source = random.Random(f"{device} {fmt} {rate}")
-        self.data = source.randbytes(frames * self.playback.frame_bytes)
+        self.data = samples(source, fmt, frames, self.playback.frame_bytes)
         self.heard = bytearray()
 
     def start(self) -> None:
