@@ -94,7 +94,7 @@ class AlsaPort:
         self._relay = make_relay(stream, config, identity)
         try:
             self._relay.connect()
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else knows the relay yet
             self._relay.free()
             raise
         self.apply(mixer)

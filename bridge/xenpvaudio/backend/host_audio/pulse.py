@@ -103,7 +103,7 @@ class PulsePort:
             if server.up:
                 self._connect()
             self._relay.connect()
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else knows the relay yet
             self._disconnect()
             self._relay.free()
             raise

@@ -109,7 +109,7 @@ class _Program:
         except PeerProtocolError as error:
             log.warning("an ALSA program's plugin: %s", error)
         except OSError:
-            pass  # it is gone
+            pass  # the program has ended, which needs no line
         finally:
             self._loop.remove_reader(self._connection)
             self._connection.close()

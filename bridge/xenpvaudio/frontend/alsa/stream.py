@@ -96,7 +96,7 @@ class AlsaStream(FrontendStream):
         except TimeoutError:
             self._ask(None)
             raise self._failure or PeerGoneError(f"{self.where}: no backend") from None
-        except BaseException:
+        except BaseException:  # a program that leaves meanwhile cancels this, too
             self._ask(None)
             raise
         self._detached.clear()
