@@ -43,6 +43,7 @@ FRONT = [
     "front/position.c",
     "front/requests.c",
     "front/rest.c",
+    "front/poll.c",
     "front/time.c",
 ]
 

@@ -65,6 +65,7 @@ FRONT = [
     "front/control.c",
     "front/data.c",
     "front/rest.c",
+    "front/poll.c",
     "time/margin.c",
 ]
 PCM = ["pcm/pcm.c", "pcm/flow.c"]
@@ -77,7 +78,12 @@ NODE = [
     "node/graph.c",
     "node/lead.c",
 ]
-CONNECTION = ["pipewire/core.c", "pipewire/events.c", "pipewire/library.c"]
+CONNECTION = [
+    "pipewire/core.c",
+    "pipewire/main_loop.c",
+    "pipewire/events.c",
+    "pipewire/library.c",
+]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -97,6 +103,7 @@ PROGRAMS = {
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pcm": ([*CORE, *BACK, *FRONT, *PCM], [*TIME, "xpa_back_mark"]),
+    "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_stream_threads": ([*CORE, *BACK], []),
     "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }

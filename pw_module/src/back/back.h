@@ -58,7 +58,9 @@ struct xpa_back_stream {
     uint64_t reported_frames;
     uint64_t next_event_frames;
     uint32_t next_offset_frames; /* where the next WRITE is expected in the guest's buffer */
-    uint16_t first_event_id;     /* what link.event_id was at OPEN */
+    uint64_t filled_frames;      /* capture: the guest's buffer holds all before this, unasked */
+    bool fills;
+    uint16_t first_event_id; /* what link.event_id was at OPEN */
     struct xpa_timeline timeline;
     struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
     struct xpa_jitter jitter;   /* of the host's marks */
@@ -149,6 +151,7 @@ void xpa_back_push(struct xpa_back *b, const void *source, uint32_t frames, uint
 /* Below, int is 0, or a negative errno for which the stream is to be ended. */
 
 /* fault_injection.c */
+bool xpa_back_has_faults(const struct xpa_back *b);
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_end_faults(struct xpa_back *b);
 
@@ -176,6 +179,8 @@ int xpa_back_send_volume(struct xpa_back *b);
 /* data.c; the status to answer with */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
 int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+/* Capture: what the host has given since is put into the guest's buffer, or from now on is not. */
+void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec);
 /* Such a WRITE means that the guest starts from the beginning and told nobody. */
 bool xpa_back_prepared_anew(const struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
 

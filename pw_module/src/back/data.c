@@ -121,6 +121,36 @@ int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_byt
     return 0;
 }
 
+/* A guest that takes captured frames when it is time for them has to find them there: all that the
+ * host gave lie at their offsets, before their position is told. What was told before may not have
+ * been asked for by then: so it begins with a quarter of the buffer. What that copies is charged as
+ * a READ's, since a guest can make it begin as often as it likes. */
+void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec) {
+    struct xpa_back_stream *s = &b->stream;
+    uint32_t buffer = s->config.buffer_frames;
+    fills = fills && s->running && !s->paused && s->timeline.valid && !b->link.rests_until_nsec;
+    uint64_t begin = s->fills ? s->filled_frames : 0;
+    s->fills = fills;
+    if (!fills)
+        return;
+    uint64_t most = s->store_frames < buffer ? s->store_frames : buffer;
+    uint64_t oldest = s->written_frames > most / 4 ? s->written_frames - most / 4 : 0;
+    begin = begin > oldest ? begin : oldest;
+    begin = begin > s->taken_frames ? begin : s->taken_frames;
+    s->filled_frames = s->written_frames;
+    xpa_budget_charge(b->link.budget,
+                      (s->written_frames - begin) * s->frame_bytes / XPA_WORK_BYTES_PER_NSEC, false,
+                      now_nsec);
+    while (begin < s->written_frames) {
+        uint32_t offset = (uint32_t)(begin % buffer), left = buffer - offset;
+        uint64_t frames = s->written_frames - begin < left ? s->written_frames - begin : left;
+        uint8_t *target = (uint8_t *)s->config.buffer + (size_t)offset * s->frame_bytes;
+        store_get(s, begin, target, (uint32_t)frames);
+        begin += frames;
+    }
+    xpa_evt_ring_set_filled(&b->link.event_ring, (uint32_t)s->filled_frames);
+}
+
 uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
     struct xpa_back_stream *s = &b->stream;
     uint64_t available = s->running && !s->paused ? s->written_frames - s->taken_frames : 0;

@@ -52,6 +52,8 @@ void xpa_back_collect(struct xpa_back *b, uint64_t now_nsec) { step(b, 0, now_ns
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
     uint64_t now_nsec = xpa_now_nsec();
     int result = xpa_back_position_mark(b, nsec, host_frames, now_nsec);
+    if (result == 0) /* a timer may not come soon */
+        result = xpa_back_send_volume(b);
     if (result < 0 || b->link.starting)
         step(b, result, now_nsec);
 }

@@ -13,6 +13,8 @@
 #include "front/front.h"
 
 static const uint64_t DEADLINE_NSEC = 3000000000; /* as the kernel's frontend waits */
+/* What is younger may lie in the ring until the host takes (position-extension.md). */
+static const uint64_t PATIENCE_NSEC = 500000000;
 
 static void detach_sources(struct xpa_front *f) {
     struct xpa_loop *loop = &f->plane->loop;
@@ -23,6 +25,7 @@ static void detach_sources(struct xpa_front *f) {
     xpa_loop_remove(loop, &f->rest_source);
     f->link.rests_until_nsec = 0;
     f->link.attached = false;
+    xpa_peer_clock_leave(f->link.peer, f);
     f->link.peer->streams--;
 }
 
@@ -48,7 +51,7 @@ static void end(struct xpa_front *f, int reason) {
  * begins is known. Whoever collects may have a start waiting for it. */
 static int after_stop(struct xpa_front *f) {
     uint64_t now = xpa_now_nsec();
-    int result = xpa_front_read_events(f, now);
+    int result = xpa_front_read_events(f, now, false);
     if (result < 0)
         return result;
     f->stream.stopping = false;
@@ -66,6 +69,18 @@ void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec) {
         end(f, happened);
 }
 
+/* `result` < 0: what went wrong before. */
+static void read_events(struct xpa_front *f, int result, uint64_t now_nsec, bool woken) {
+    if (f->link.broken || !f->link.attached)
+        return;
+    if (result >= 0)
+        result = xpa_front_read_events(f, now_nsec, woken);
+    if (result < 0)
+        end(f, result);
+}
+
+void xpa_front_look(struct xpa_front *f, uint64_t now_nsec) { read_events(f, 0, now_nsec, false); }
+
 void xpa_front_urge(struct xpa_front *f) {
     if (!f->link.broken && f->link.attached && xpa_front_hurry(f))
         xpa_front_collect(f, xpa_now_nsec());
@@ -79,8 +94,8 @@ static void trigger(struct xpa_front *f, uint8_t type) {
     int result = xpa_front_send_trigger(f, type);
     if (result < 0)
         end(f, result);
-    else /* its answer matters: asks to be woken by it, which a transfer's answer does not */
-        xpa_front_collect(f, xpa_now_nsec());
+    /* its answer matters: asks to be woken by it, which a transfer's answer does not */
+    xpa_front_collect(f, xpa_now_nsec());
 }
 
 void xpa_front_prepare(struct xpa_front *f) {
@@ -92,7 +107,7 @@ void xpa_front_begin(struct xpa_front *f) {
     struct xpa_front_stream *s = &f->stream;
     s->started = true;
     s->positioned = false;
-    s->starved = false;
+    s->starved = s->starved_unseen = false;
     s->odd_positions = 0;
     s->event_nsec = xpa_now_nsec();
     f->stats.running = 1;
@@ -102,6 +117,7 @@ void xpa_front_begin(struct xpa_front *f) {
 
 void xpa_front_end(struct xpa_front *f) {
     struct xpa_front_stream *s = &f->stream;
+    xpa_front_let_poll(f, false, xpa_now_nsec());
     if (!s->started)
         return;
     s->started = false;
@@ -131,10 +147,8 @@ static void on_request_channel(struct xpa_source *source, uint32_t events) {
     if (!xpa_front_may_wake(f, now))
         return;
     int result = ack(f, &f->request_channel, now);
-    if (result < 0) {
+    if (result < 0)
         end(f, result);
-        return;
-    }
     xpa_front_collect(f, now);
     if (!f->link.broken)
         changed(f, XPA_FRONT_ANSWER, now);
@@ -150,21 +164,15 @@ static uint64_t woken_nsec(struct xpa_plane *plane) {
     return plane->fronts.event_nsec;
 }
 
-static void read_positions(struct xpa_front *f, int result, uint64_t now_nsec) {
-    if (result >= 0)
-        result = xpa_front_read_events(f, now_nsec);
-    if (result < 0)
-        end(f, result);
-    else if (f->stream.open)
-        changed(f, XPA_FRONT_POSITION, now_nsec);
-}
-
 static void on_event_channel(struct xpa_source *source, uint32_t events) {
     struct xpa_front *f = source->data;
     uint64_t now = woken_nsec(f->plane);
     (void)events;
-    if (xpa_front_may_wake(f, now))
-        read_positions(f, ack(f, &f->event_channel, now), now);
+    if (!xpa_front_may_wake(f, now))
+        return;
+    read_events(f, ack(f, &f->event_channel, now), now, true);
+    if (!f->link.broken && f->stream.open)
+        changed(f, XPA_FRONT_POSITION, now);
 }
 
 /* A rest is over: the channels that were not looked at still say so if there was anything. */
@@ -271,8 +279,7 @@ static void do_request(const struct xpa_command *command) {
     int result = xpa_front_send_request(f, &request);
     if (result < 0)
         end(f, result);
-    else
-        xpa_front_collect(f, xpa_now_nsec());
+    xpa_front_collect(f, xpa_now_nsec());
 }
 
 static void do_control(const struct xpa_command *command) {
@@ -298,9 +305,10 @@ static void do_check(const struct xpa_command *command) {
     changed(f, XPA_FRONT_ANSWER, now);
     if (f->link.broken || f->link.transfers_begin == f->link.transfers_end)
         return;
-    if (now - f->link.transfers[f->link.transfers_begin % XPA_TRANSFERS].sent_nsec > DEADLINE_NSEC)
+    uint64_t sent = f->link.transfers[f->link.transfers_begin % XPA_TRANSFERS].sent_nsec;
+    if (now - sent > DEADLINE_NSEC)
         end(f, -ETIMEDOUT);
-    else
+    else if (now - sent > PATIENCE_NSEC)
         xpa_front_urge(f);
 }
 
