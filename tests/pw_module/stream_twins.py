@@ -192,7 +192,7 @@ TWINS = {
         "test_stream_front", "front/data.c", "n = n < clear ? n : clear;", "",
     ),
     "volume_is_sent_before_a_cycles_frames": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "    if (!f->stream.started)\n        xpa_front_send_control(f);",
         "    xpa_front_send_control(f);",
     ),
@@ -252,11 +252,11 @@ TWINS = {
         "        xpa_channel_notify(&f->request_channel);",
     ),
     "margin_is_no_more_than_a_period": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
     ),
     "margin_of_a_capture_is_a_period": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
@@ -273,7 +273,7 @@ TWINS = {
         "test_stream_front", "front/requests.c", "f->link.awaited > 0 || late ||", "late ||",
     ),
     "stuck_host_is_blamed_unasked": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "        xpa_front_urge(f);\n}", "        (void)now;\n}",
     ),
     "any_frontend_waits_for_the_host": (

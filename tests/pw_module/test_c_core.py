@@ -37,13 +37,14 @@ FRONT = [
     "time/clock.c",
     "time/margin.c",
     "time/peer_clock.c",
+    "front/commands.c",
     "front/control.c",
     "front/data.c",
     "front/life.c",
+    "front/poll.c",
     "front/position.c",
     "front/requests.c",
     "front/rest.c",
-    "front/poll.c",
     "front/time.c",
 ]
 
@@ -221,8 +222,8 @@ TWINS = {
         "#define XPA_LIVE_FIELD(type, name) type name;",
     ),
     "buffer_is_given_back_before_the_stream_is_closed": (
-        "test_front_threads", FRONT, THREAD, "front/life.c",
-        "    release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
+        "test_front_threads", FRONT, THREAD, "front/commands.c",
+        "    xpa_front_release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
         "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
     ),
     "converter_is_given_what_it_asked_for": (

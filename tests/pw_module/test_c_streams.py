@@ -59,6 +59,7 @@ BACK = [
 ]
 FRONT = [
     "front/life.c",
+    "front/commands.c",
     "front/requests.c",
     "front/position.c",
     "front/time.c",

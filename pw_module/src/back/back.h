@@ -161,9 +161,12 @@ double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
 /* Sets the timer for whatever comes next. */
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_next_boundary(struct xpa_back *b);
-int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
-int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
-                           uint64_t now_nsec);
+/* The host is there, by its clock. */
+void xpa_back_host_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames, uint64_t now_nsec);
+/* Sends the position if an event is due, and sets the timer for the next. */
+int xpa_back_tell_position(struct xpa_back *b, uint64_t now_nsec);
+/* The frontend looks at the event page by itself, as it may; that changes at any moment. */
+bool xpa_back_polled(const struct xpa_back *b);
 int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
                            uint64_t now_nsec);
 

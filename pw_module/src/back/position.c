@@ -94,14 +94,13 @@ static bool may_be_polled(const struct xpa_back *b) {
     return b->position_ext && !xpa_back_has_faults(b);
 }
 
-/* Whether it does; may change at any moment. */
-static bool polled(const struct xpa_back *b) {
+bool xpa_back_polled(const struct xpa_back *b) {
     return may_be_polled(b) && xpa_evt_ring_polled(&b->link.event_ring);
 }
 
 /* No event is missed then: captured frames are there already. */
 static bool wakes_nobody(const struct xpa_back *b) {
-    return polled(b) && (b->direction == XPA_PLAYBACK || b->stream.fills);
+    return xpa_back_polled(b) && (b->direction == XPA_PLAYBACK || b->stream.fills);
 }
 
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
@@ -247,15 +246,14 @@ static int report_position(struct xpa_back *b, uint64_t now_nsec) {
     return xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
 }
 
-int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
-    b->link.armed_nsec = 0;
+int xpa_back_tell_position(struct xpa_back *b, uint64_t now_nsec) {
     int result = report_position(b, now_nsec);
     xpa_back_schedule(b, now_nsec);
     return result;
 }
 
-int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
-                           uint64_t now_nsec) {
+void xpa_back_host_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
+                        uint64_t now_nsec) {
     struct xpa_back_stream *s = &b->stream;
     if (xpa_clock_locked(&s->clock)) {
         uint64_t expected_nsec = xpa_clock_time_at(&s->clock, (double)host_frames);
@@ -270,10 +268,4 @@ int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_fram
     double position = xpa_back_position(b, now_nsec);
     double written = (double)s->written_frames - (double)s->late_frames;
     b->stats.delay_frames = (int64_t)floor(written - position);
-    if (b->direction == XPA_CAPTURE)
-        xpa_back_fill(b, polled(b), now_nsec);
-    /* what came due only now, since the host handed its frame over only now, is sent at once */
-    int result = report_position(b, now_nsec);
-    xpa_back_schedule(b, now_nsec);
-    return result;
 }

@@ -8,7 +8,8 @@
  * data.c      frames into and out of the buffer that the backend shares
  * rest.c      how much of the data loop's time the backend may take
  * poll.c      whether positions wake us, or are read in a cycle
- * life.c      attached, open, started, closed, broken; what wakes it; Python's commands
+ * life.c      attached, started, stopped, broken; what wakes it
+ * commands.c  open, closed: what Python asks of it
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
  * `position` was heard, so written - position is the delay, always. The graph side (node/node.c)
@@ -206,8 +207,10 @@ void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_ns
 
 /* Below, int < 0 is the errno for which the stream is to be ended. */
 
-/* Reads events without being woken. */
-void xpa_front_look(struct xpa_front *f, uint64_t now_nsec);
+/* poll.c, of what the graph side calls poll, let_poll and hear. */
+int xpa_front_look(struct xpa_front *f, uint64_t now_nsec);
+int xpa_front_choose(struct xpa_front *f, bool may, uint64_t now_nsec);
+int xpa_front_listen(struct xpa_front *f, uint64_t now_nsec);
 /* Capture: takes note of what the backend has put into the buffer unasked. */
 void xpa_front_find(struct xpa_front *f);
 /* `woken`: the newest has just arrived; else it may have been there for a while. */
@@ -239,5 +242,13 @@ void xpa_front_send_control(struct xpa_front *f);
 /* How far from `offset_frames` on, around the buffer's end, no volume lies; UINT32_MAX: none does.
  */
 uint32_t xpa_front_clear_frames(const struct xpa_front *f, uint32_t offset_frames);
+
+/* life.c */
+/* The stream is ended: the peer broke the protocol, or went away. */
+void xpa_front_break(struct xpa_front *f, int reason);
+/* Tells whoever drives the stream. */
+void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec);
+/* It is open no more. */
+void xpa_front_release(struct xpa_front *f);
 
 #endif

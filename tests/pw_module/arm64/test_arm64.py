@@ -138,7 +138,7 @@ WANTED: dict[str, dict[str, Order]] = {
         "xpa_evt_ring_init_back_at": [RELEASE],
     },
     "plane/plane.c": {"xpa_plane_noticed": [FENCE, ACQUIRE]},
-    "front/life.c": {"xpa_front_stats": [FENCE]},
+    "front/commands.c": {"xpa_front_stats": [FENCE]},
     "queue.c": {"push": [ACQUIRE, RELEASE], "pop": [ACQUIRE, RELEASE], "fill": [ACQUIRE, ACQUIRE]},
 }
 FUNCTION = re.compile(r"^[0-9a-f]+ <(\w+)>:$\n((?:.+\n?)*)", re.MULTILINE)
@@ -203,7 +203,7 @@ def test_accesses_keep_the_order_that_is_argued_with(
             4,
         ),
         ("plane/plane.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
-        ("front/life.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
+        ("front/commands.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
     ],
 )
 def test_an_access_without_its_order_is_noticed(
