@@ -94,6 +94,7 @@ PROGRAMS = {
     "test_stream_back": ([*CORE, *BACK], TIME),
     "test_back_budget": ([*CORE, *BACK], [*TIME, "xpa_channel_notify"]),
     "test_stream_resources": ([*CORE, *BACK], []),
+    "test_stream_polled": ([*CORE, *BACK], [*TIME, "xpa_evt_ring_put_all"]),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
     "test_front_budget": ([*CORE, *FRONT], [*TIME, "xpa_evt_ring_pop"]),

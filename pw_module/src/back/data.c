@@ -121,26 +121,13 @@ int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_byt
     return 0;
 }
 
-/* A guest that takes captured frames when it is time for them has to find them there: all that the
- * host gave lie at their offsets, before their position is told. What was told before may not have
- * been asked for by then: so it begins with a quarter of the buffer. What that copies is charged as
- * a READ's, since a guest can make it begin as often as it likes. */
-void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec) {
-    struct xpa_back_stream *s = &b->stream;
+/* Captured frames from `begin` on into the guest's buffer, each at its offset. Charged as a READ
+ * is: a guest can make it begin as often as it likes. */
+static void put_captured(struct xpa_back *b, uint64_t begin, uint64_t now_nsec) {
+    const struct xpa_back_stream *s = &b->stream;
     uint32_t buffer = s->config.buffer_frames;
-    fills = fills && s->running && !s->paused && s->timeline.valid && !b->link.rests_until_nsec;
-    uint64_t begin = s->fills ? s->filled_frames : 0;
-    s->fills = fills;
-    if (!fills)
-        return;
-    uint64_t most = s->store_frames < buffer ? s->store_frames : buffer;
-    uint64_t oldest = s->written_frames > most / 4 ? s->written_frames - most / 4 : 0;
-    begin = begin > oldest ? begin : oldest;
-    begin = begin > s->taken_frames ? begin : s->taken_frames;
-    s->filled_frames = s->written_frames;
-    xpa_budget_charge(b->link.budget,
-                      (s->written_frames - begin) * s->frame_bytes / XPA_WORK_BYTES_PER_NSEC, false,
-                      now_nsec);
+    uint64_t bytes = (s->written_frames - begin) * s->frame_bytes;
+    xpa_budget_charge(b->link.budget, bytes / XPA_WORK_BYTES_PER_NSEC, false, now_nsec);
     while (begin < s->written_frames) {
         uint32_t offset = (uint32_t)(begin % buffer), left = buffer - offset;
         uint64_t frames = s->written_frames - begin < left ? s->written_frames - begin : left;
@@ -148,6 +135,22 @@ void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec) {
         store_get(s, begin, target, (uint32_t)frames);
         begin += frames;
     }
+}
+
+/* A guest that takes captured frames when it is time for them has to find them there: all that the
+ * host gave lie at their offsets, before their position is told. What was told before may not have
+ * been asked for by then: so it begins with a quarter of the buffer. */
+void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec) {
+    struct xpa_back_stream *s = &b->stream;
+    uint64_t begin = s->fills ? s->filled_frames : s->taken_frames;
+    uint64_t most = s->fills ? s->config.buffer_frames : s->config.buffer_frames / 4;
+    s->fills = fills && s->running && !b->link.rests_until_nsec;
+    if (!s->fills)
+        return;
+    if (s->written_frames - begin > most)
+        begin = s->written_frames - most;
+    put_captured(b, begin, now_nsec);
+    s->filled_frames = s->written_frames;
     xpa_evt_ring_set_filled(&b->link.event_ring, (uint32_t)s->filled_frames);
 }
 

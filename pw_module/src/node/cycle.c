@@ -87,13 +87,20 @@ static void resume_from_drain(struct xpa_pw_node *n) {
     xpa_node_arm(n, 0);
 }
 
-/* The end of a drain, and of a gap in what is played, is an event. Captured frames are put where a
- * volume may lie. */
-static bool needs_no_event(const struct xpa_pw_node *n) {
+/* Captured frames that nobody asked for lie in a quarter of the buffer at the most (front/data.c):
+ * what the host hands over at once and what a cycle takes have to fit there. And no volume may lie
+ * where they are put. */
+static bool captured_frames_fit(const struct xpa_pw_node *n) {
     const struct xpa_front *f = n->state.front;
-    bool volume = f->control.waiting || f->control.frames > 0;
-    return n->state.running && !n->state.draining && !f->stream.starved &&
-           (n->direction == XPA_PLAYBACK || !volume) && (n->state.driving || n->follow.synced);
+    double most = f->stream.config.buffer_frames / 8.0;
+    return n->io.position && xpa_graph_now(n).step_frames <= most &&
+           f->stream.host_frames <= most && !f->control.waiting && f->control.frames == 0;
+}
+
+/* The end of a drain is an event. */
+static bool needs_no_event(const struct xpa_pw_node *n) {
+    return n->state.running && !n->state.draining &&
+           (n->direction == XPA_PLAYBACK || captured_frames_fit(n));
 }
 
 /* The backend ran out of our frames: so much later than the margin was a cycle. */

@@ -3,7 +3,6 @@
 #include "back_requests.h"
 #include "back_positions.h"
 #include "back_volumes.h"
-#include "back_polled.h"
 
 static struct rig *rig_capturing(uint32_t quantum_frames, uint64_t latency_nsec) {
     struct rig *r = rig_open(XPA_CAPTURE);
@@ -329,10 +328,6 @@ int main(void) {
     test_vanished_peer_is_noticed_or_ignored_but_never_fatal();
     test_cleared_byte_ends_a_stream_that_is_watched();
     test_events_come_one_frame_past_each_period();
-    test_a_polled_page_wakes_nobody();
-    test_not_every_page_may_be_polled();
-    test_a_polled_capture_fills_the_buffer();
-    test_a_volume_reaches_who_polls();
     test_a_position_takes_a_slot_for_each_count();
     test_the_extension_of_a_predecessor_is_not_believed();
     test_no_period_no_events();
