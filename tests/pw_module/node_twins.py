@@ -115,50 +115,9 @@ NODE_TWINS = {
         "if (!f->stream.positioned) {",
         "if (n->direction == XPA_PLAYBACK || !f->stream.positioned) {",
     ),
-    "positions_wake_for_ever": (
-        "test_pw_poll", "node/cycle.c",
-        "xpa_front_let_poll(f, needs_no_event(n), now_nsec);", "(void)needs_no_event;",
-    ),
-    "graph_runs_on_without_a_backend": (
-        "test_pw_poll", "node/drive.c",
-        "if (!f->stream.starved && frame < (double)f->stream.position_frames",
-        "if (true || frame < 0",
-    ),
-    "nobody_asks_to_be_woken_again": (
-        "test_pw_poll", "node/drive.c", "    xpa_front_hear(f, now_nsec);\n", "",
-    ),
-    "page_is_not_read_in_the_cycle": (
-        "test_pw_poll", "node/drive.c",
-        "    xpa_front_poll(f, now_nsec);\n    if (!xpa_node_usable(n))",
-        "    if (!xpa_node_usable(n))",
-    ),
-    "drain_is_not_an_event": (
-        "test_pw_poll", "node/cycle.c",
-        "return n->state.running && !n->state.draining && !f", "return n->state.running && !f",
-    ),
-    "volume_lies_where_captured_frames_are_put": (
-        "test_pw_poll", "node/cycle.c",
-        "(n->direction == XPA_PLAYBACK || !volume) &&", "(volume || true) &&",
-    ),
-    "captured_frames_are_not_found": (
-        "test_pw_poll", "front/poll.c", "        xpa_front_find(f);\n", "        (void)0;\n",
-    ),
-    "source_waits_for_a_host_that_is_late": (
-        "test_pw_poll", "node/drive.c",
-        "            xpa_front_hear(f, now_nsec);\n        return there;",
-        "            (void)now_nsec;\n        return there;",
-    ),
-    "cycle_that_is_lost_is_not_looked_at": (
-        "test_pw_poll", "node/drive.c",
-        "        arm_next(n, frame + xpa_graph_now(n).step_frames, at, now_nsec);\n", "",
-    ),
-    "follower_does_not_read_the_page": (
-        "test_pw_poll", "node/cycle.c",
-        "            xpa_front_poll(f, now_nsec);\n        if (!xpa_node_usable(n) || !n->io",
-        "            (void)0;\n        if (!xpa_node_usable(n) || !n->io",
-    ),
     "follower_hears_how_long_the_host_holds": (
-        "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",
+        "test_pw_cycle", "node/cycle.c",
+        "        xpa_front_ask(f);\n        xpa_follow_held(n);", "        xpa_front_ask(f);",
     ),
 }
 # fmt: on

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pw_module.budget_twins import BUDGET_TWINS
 from pw_module.node_twins import NODE_TWINS
 from pw_module.pcm_twins import PCM_TWINS
+from pw_module.poll_twins import POLL_TWINS
 from pw_module.relay_twins import RELAY_TWINS
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
@@ -333,51 +334,6 @@ TWINS = {
         "test_stream_front", "front/position.c",
         "xpa_front_time_sent(f, sent_nsec, now_nsec, woken);", "(void)sent_nsec;",
     ),
-    "polled_page_is_notified_of": (
-        "test_stream_back", "back/position.c",
-        "    if (!wakes_nobody(b))\n        xpa_back_notify_position",
-        "    xpa_back_notify_position",
-    ),
-    "polled_page_needs_a_timer": (
-        "test_stream_back", "back/position.c",
-        "period_frames > 0 && !wakes_nobody(b))", "period_frames > 0)",
-    ),
-    "anybody_may_poll": (
-        "test_stream_back", "back/position.c",
-        "return b->position_ext && !xpa_back_has", "return !xpa_back_has",
-    ),
-    "late_events_may_be_polled": (
-        "test_stream_back", "back/position.c", " && !xpa_back_has_faults(b);", ";",
-    ),
-    "captured_frames_are_said_to_be_there_too_soon": (
-        "test_stream_back", "back/data.c",
-        "(uint32_t)s->filled_frames);", "(uint32_t)s->filled_frames + 1);",
-    ),
-    "filling_begins_where_it_ended_long_ago": (
-        "test_stream_back", "back/data.c",
-        "uint64_t begin = s->fills ? s->filled_frames : 0;", "uint64_t begin = s->filled_frames;",
-    ),
-    "filling_costs_nothing": (
-        "test_stream_back", "back/data.c",
-        "(s->written_frames - begin) * s->frame_bytes / XPA_WORK", "0 * s->frame_bytes / XPA_WORK",
-    ),
-    "volume_waits_for_a_timer": (
-        "test_stream_back", "back/life.c",
-        "    if (result == 0) /* a timer may not come soon */\n"
-        "        result = xpa_back_send_volume(b);\n", "",
-    ),
-    "what_lay_in_the_page_has_just_arrived": (
-        "test_front_time", "front/time.c", "        if (woken)\n    ", "    ",
-    ),
-    "clocks_are_compared_once_and_for_all": (
-        "test_front_time", "time/peer_clock.c",
-        "if (now_nsec < p->rests_until_nsec)\n        return false;",
-        "if (p->rest_nsec > 0)\n        return false;",
-    ),
-    "every_stream_brings_marks": (
-        "test_front_time", "time/peer_clock.c",
-        "return p->ear == stream || p->rest_nsec == 0;", "return true;",
-    ),
     "transfers_take_every_slot": (
         "test_stream_front", "front/requests.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
     ),
@@ -391,5 +347,6 @@ TWINS = {
     **BUDGET_TWINS,
     **NODE_TWINS,
     **PCM_TWINS,
+    **POLL_TWINS,
     **RELAY_TWINS,
 }  # fmt: skip

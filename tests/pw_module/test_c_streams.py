@@ -97,6 +97,7 @@ PROGRAMS = {
     "test_stream_polled": ([*CORE, *BACK], [*TIME, "xpa_evt_ring_put_all"]),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
+    "test_front_poll": ([*CORE, *FRONT], TIME),
     "test_front_budget": ([*CORE, *FRONT], [*TIME, "xpa_evt_ring_pop"]),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),

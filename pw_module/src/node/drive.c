@@ -62,15 +62,13 @@ static uint64_t polled_due_nsec(struct xpa_pw_node *n, double step_frames, uint6
     if (at > now_nsec + EARLY_NSEC)
         return at;
     xpa_front_poll(f, now_nsec);
-    if (!xpa_node_usable(n))
-        return 0;
     double frame = next_cycle_frame(n, step_frames);
     if (!f->stream.starved && frame < (double)f->stream.position_frames + predictable_frames(f)) {
         at = xpa_front_time_at(f, frame);
         return at > now_nsec + EARLY_NSEC ? at : 1;
     }
     xpa_front_hear(f, now_nsec);
-    return xpa_node_usable(n) ? due_nsec(f, next_cycle_frame(n, step_frames)) : 0;
+    return due_nsec(f, next_cycle_frame(n, step_frames));
 }
 
 /* Playback: a cycle at a time, so that a client that was late loses nothing by it: until the one
@@ -152,6 +150,19 @@ static void arm_next(struct xpa_pw_node *n, double next_frame, uint64_t look_nse
     xpa_node_arm(n, next ? next_nsec : look_nsec);
 }
 
+/* The cycle is due. False: it cannot start. */
+static bool start_cycle(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
+    xpa_front_collect(n->state.front, now_nsec);
+    if (!xpa_node_usable(n) || !frames_there(n, q, now_nsec))
+        return false;
+    double frame = next_cycle_frame(n, q->step_frames);
+    /* what was lost comes back just before this cycle's frames */
+    if (n->cycle.overdue.lost && xpa_graph_recovers(n))
+        frame += xpa_graph_now(n).step_frames;
+    run(n, q, frame, now_nsec);
+    return true;
+}
+
 /* True: a cycle was started; look again. */
 static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
@@ -163,25 +174,14 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
         return false;
     }
     uint64_t due = f->link.polls ? polled_due_nsec(n, q.step_frames, now_nsec) : due_nsec(f, frame);
-    if (!xpa_node_usable(n))
-        return false;
-    frame = next_cycle_frame(n, q.step_frames);
     if (at == 0)
         at = due > now_nsec ? due : soonest_nsec(n, &q);
-    if (due == 0 || at > now_nsec) {
-        f->stats.deferred += due == 1;
-        if (!event_looks(n))
-            xpa_node_arm(n, at > now_nsec ? at : 0);
-        return false;
-    }
-    xpa_front_collect(f, now_nsec);
-    if (!xpa_node_usable(n) || !frames_there(n, &q, now_nsec))
-        return false;
-    /* what was lost comes back just before this cycle's frames */
-    if (n->cycle.overdue.lost && xpa_graph_recovers(n))
-        frame += xpa_graph_now(n).step_frames;
-    run(n, &q, frame, now_nsec);
-    return true;
+    if (due > 0 && at <= now_nsec)
+        return start_cycle(n, &q, now_nsec);
+    f->stats.deferred += due == 1;
+    if (!event_looks(n))
+        xpa_node_arm(n, at > now_nsec ? at : 0);
+    return false;
 }
 
 void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {
