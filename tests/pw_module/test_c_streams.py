@@ -106,7 +106,8 @@ PROGRAMS = {
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pcm": ([*CORE, *BACK, *FRONT, *PCM], [*TIME, "xpa_back_mark"]),
-    "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], TIME),
+    "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
+    "test_pw_lies": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
     "test_stream_threads": ([*CORE, *BACK], []),
     "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }

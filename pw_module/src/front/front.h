@@ -56,7 +56,7 @@ struct xpa_front_stream {
     bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
     bool positioned;        /* a position came since the start */
     bool starved;           /* the backend ran out of our frames */
-    bool starved_unseen;    /* it did, and went on before we looked; the graph side takes note */
+    bool ran_out;           /* ... or had, until it went on; the graph side takes note */
     uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
     struct xpa_config config;
     uint32_t frame_bytes;

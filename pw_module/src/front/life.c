@@ -106,7 +106,7 @@ void xpa_front_begin(struct xpa_front *f) {
     struct xpa_front_stream *s = &f->stream;
     s->started = true;
     s->positioned = false;
-    s->starved = s->starved_unseen = false;
+    s->starved = s->ran_out = false;
     s->odd_positions = 0;
     s->event_nsec = xpa_now_nsec();
     f->stats.running = 1;

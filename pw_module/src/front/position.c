@@ -126,9 +126,10 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, boo
     }
     if (!accept(f, position, now_nsec))
         return; /* late, stale or garbage */
-    bool seen = s->starved || woken;
+    bool was_starved = s->starved;
     s->starved = f->direction == XPA_PLAYBACK && position > s->written_frames;
-    s->starved_unseen |= after_gap && !seen && !s->starved;
+    /* one that came and went between two looks shows only in this */
+    s->ran_out |= !was_starved && (s->starved || (after_gap && !woken));
     if (s->starved)
         position = s->written_frames;
     s->position_frames = position;
@@ -181,8 +182,8 @@ static void on_volume(struct xpa_front *f, const struct xensnd_evt *event) {
 }
 
 /* Of several positions only the newest says where the stream is now, but any of them that no line
- * leads to it. A backend may write more while
- * we read: no more than there is room for is read at once. */
+ * leads to it. A backend may write more while we read: no more than there is room for is read at
+ * once. */
 int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken) {
     struct xensnd_evt event, newest = {0};
     bool any = false, after_gap = false;

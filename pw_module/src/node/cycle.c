@@ -106,13 +106,11 @@ static bool needs_no_event(const struct xpa_pw_node *n) {
 /* The backend ran out of our frames: so much later than the margin was a cycle. */
 static void note_gap(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
-    bool begins = f->stream.starved && !n->state.was_starved;
-    if ((begins || f->stream.starved_unseen) && !n->state.draining) {
+    if (f->stream.ran_out && !n->state.draining) {
         xpa_stats_xrun(&f->stats, now_nsec);
         xpa_lead_grow(n, now_nsec);
     }
-    n->state.was_starved = f->stream.starved;
-    f->stream.starved_unseen = false;
+    f->stream.ran_out = false;
 }
 
 /* Everything that follows from the stream's and the graph's present state. */
@@ -145,7 +143,6 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
     xpa_front_let_poll(f, needs_no_event(n), now_nsec);
     if (xpa_node_usable(n) && n->state.running && !n->state.draining && n->state.driving)
         xpa_drive(n, now_nsec);
-    note_gap(n, now_nsec); /* which a look at the page has shown */
 }
 
 /* The stream ends here and not only when Python closes it: the graph may come back to its format,

@@ -63,7 +63,7 @@ static uint64_t polled_due_nsec(struct xpa_pw_node *n, double step_frames, uint6
         return at;
     xpa_front_poll(f, now_nsec);
     double frame = next_cycle_frame(n, step_frames);
-    if (!f->stream.starved && frame < (double)f->stream.position_frames + predictable_frames(f)) {
+    if (frame < (double)f->stream.position_frames + predictable_frames(f)) {
         at = xpa_front_time_at(f, frame);
         return at > now_nsec + EARLY_NSEC ? at : 1;
     }

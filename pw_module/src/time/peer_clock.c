@@ -56,7 +56,6 @@ static void heard(struct xpa_peer_clock *p, uint64_t now_nsec) {
         p->rest_nsec = LONGEST_REST_NSEC;
     p->rests_until_nsec = now_nsec + p->rest_nsec;
     p->heard_marks = 0;
-    p->ear = NULL;
 }
 
 struct xpa_peer_clock *xpa_peer_clock_join(struct xpa_peer_clock *peers, uint32_t count,

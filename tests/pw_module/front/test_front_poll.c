@@ -87,6 +87,15 @@ static void test_who_may_poll(void) {
     CHECK(xpa_front_time_locked(t->front), "a clock of ours follows its events");
     CHECK(!let(t, true), "it does not say when it sent them");
     bench_free(t);
+    t = bench_polling(XPA_CAPTURE); /* and another stream says it */
+    for (int n = 1; n < 40; n++) {
+        pass(t, PERIOD);
+        put(t, (uint64_t)(KNOWN + n) * PERIOD,
+            (struct told){.flags = XPA_MAY_POLL, .untimed = true});
+    }
+    CHECK(xpa_front_time_locked(t->front), "a clock of ours follows its events");
+    CHECK(!let(t, true), "it does not say any more when it sent them");
+    bench_free(t);
     t = bench_polling(XPA_CAPTURE);
     pass(t, PERIOD);
     put(t, (KNOWN + 1) * PERIOD, (struct told){.silent = true});
@@ -239,23 +248,25 @@ static void test_a_gap_between_two_looks(void) {
     xpa_front_put(t->front, NULL, PERIOD);
     pass(t, PERIOD / 2);
     put(t, (KNOWN + 1) * PERIOD + PERIOD / 2, UNTOLD);
-    CHECK(!t->front->stream.starved_unseen, "before it looked");
+    CHECK(!t->front->stream.ran_out, "before it looked");
     xpa_front_poll(t->front, sim_now);
-    CHECK(t->front->stream.starved_unseen, "it was overlooked");
-    t->front->stream.starved_unseen = false;
+    CHECK(t->front->stream.ran_out, "it was overlooked");
+    t->front->stream.ran_out = false;
     pass(t, PERIOD);
     put(t, (KNOWN + 2) * PERIOD + PERIOD / 2, (struct told){XPA_AFTER_GAP, XPA_MAY_POLL, 0, 0});
-    CHECK(!t->front->stream.starved_unseen, "an event told of it");
+    CHECK(!t->front->stream.ran_out, "an event told of it");
     pass(t, PERIOD);
     put(t, t->front->stream.written_frames + 1, (struct told){XPA_NO_AGE, XPA_MAY_POLL, 0, true});
     xpa_front_poll(t->front, sim_now);
     CHECK(t->front->stream.starved, "it did not see that nothing is left");
+    CHECK(t->front->stream.ran_out, "it is not counted");
+    t->front->stream.ran_out = false;
     xpa_front_put(t->front, NULL, 2 * PERIOD);
     pass(t, PERIOD);
     put(t, t->front->stream.position_frames + PERIOD,
         (struct told){XPA_AFTER_GAP, XPA_MAY_POLL, false, true});
     xpa_front_poll(t->front, sim_now);
-    CHECK(!t->front->stream.starved && !t->front->stream.starved_unseen, "it is counted twice");
+    CHECK(!t->front->stream.starved && !t->front->stream.ran_out, "it is counted twice");
     bench_free(t);
 }
 
