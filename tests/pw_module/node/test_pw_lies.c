@@ -29,6 +29,8 @@ static void test_a_hostile_backend_is_bounded(int direction) {
 static void test_a_silent_backend_stops_the_graph(int direction) {
     struct world *w = world_polled(direction, 256);
     xpa_vdev_disconnect(w->vdev, w->back);
+    sim_run(w->plane, 6 * SIM_MSEC); /* what it has put by then is read */
+    CHECK(w->front->link.polls, "so soon");
     w->front->stream.host_frames_max = 1e9;
     sim_run(w->plane, 500 * SIM_MSEC);
     CHECK(!w->front->link.polls, "nobody will wake it");

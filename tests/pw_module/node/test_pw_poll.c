@@ -183,7 +183,10 @@ static void test_late_and_lost_cycles(void) {
     CHECK_EQ(w->front->stats.xruns, 0);
     uint64_t deferred = w->front->stats.deferred;
     w->takes_nsec = 6 * SIM_MSEC; /* more than a cycle */
-    sim_run(w->plane, 30 * SIM_MSEC);
+    sim_run(w->plane, 12 * SIM_MSEC);
+    w->takes_nsec = SIM_MSEC / 2;
+    sim_run(w->plane, 12 * SIM_MSEC);
+    CHECK(w->front->link.polls, "positions wake it");
     CHECK(w->front->stats.deferred > deferred, "nobody noticed that a cycle had to wait");
     world_free(w);
     /* where the next cycle would come too late to notice */
@@ -249,6 +252,7 @@ static void test_cycles_too_long_for_the_buffer(void) {
 /* What the backend says of the time differs by microseconds from event to event: no cycle waits
  * for that, with a timer of its own. */
 static uint32_t aged_prod;
+static uint64_t aged_seed = 3;
 
 static void age_events(void *data) {
     struct world *w = data;
@@ -256,7 +260,7 @@ static void age_events(void *data) {
     for (; aged_prod != page->in_prod; aged_prod++) {
         struct xensnd_evt *event = &XENSND_IN_RING_REF(page, aged_prod);
         struct xpa_position_ext ext = xpa_position_ext_of(event);
-        ext.age_nsec += aged_prod % 2 ? 8000 : 0;
+        ext.age_nsec += (uint32_t)random_below(&aged_seed, 15000);
         xpa_position_ext_put(event, &ext);
     }
 }
@@ -297,16 +301,25 @@ static void test_a_drain_ends(void) {
     sim_run(w->plane, SIM_SEC);
     CHECK(w->front->link.polls, "the clock was forgotten");
     world_free(w);
+    w = world_polled(XPA_CAPTURE, 256); /* its clock is known to the end, and after it */
+    w->node.state.wanted = false;
+    for (int i = 0; i < 400; i++) {
+        xpa_node_update(&w->node, sim_now);
+        CHECK(!w->front->link.polls, "it polls a stream that has ended");
+        sim_run(w->plane, SIM_MSEC);
+    }
+    CHECK(!w->node.state.running, "it still runs");
+    world_free(w);
 }
 
-/* Another node drives from now on, by a clock of its own. */
+/* Another node drives from now on. */
 static struct spa_io_clock other;
 
-static void follow(struct world *w) {
+static void follow(struct world *w, const char *clock_name) {
     other = w->position.clock;
     other.id = 77;
     w->position.clock.id = 78;
-    snprintf(w->position.clock.name, sizeof w->position.clock.name, "other");
+    snprintf(w->position.clock.name, sizeof w->position.clock.name, "%s", clock_name);
     xpa_node_set_io(&w->node, SPA_IO_Clock, &other);
     w->clients.at_nsec = w->daemon.at_nsec = 0;
     CHECK(!w->node.state.driving, "it drives");
@@ -324,7 +337,7 @@ static void follow_cycles(struct world *w, int cycles) {
 /* Each of the other's cycles reads the page. */
 static void test_a_follower_reads_the_page(int direction) {
     struct world *w = world_polled(direction, 256);
-    follow(w);
+    follow(w, "other");
     follow_cycles(w, 500);
     uint64_t xruns = w->front->stats.xruns;
     notified(w);
@@ -337,6 +350,22 @@ static void test_a_follower_reads_the_page(int direction) {
     CHECK_EQ(w->front->stats.xruns, xruns);
     double untrue = w->front->stats.true_frames - w->front->lead.published_frames;
     CHECK(fabs(untrue) < 2, "what is told is %f frames off", untrue);
+    world_free(w);
+}
+
+/* The card's sink drives, and the host begins to hold captured frames longer: what is told changes
+ * in that cycle, and no frame is lost for it. */
+static void test_a_following_source_hears_how_long_frames_are_held(void) {
+    struct world *w = world_polled(XPA_CAPTURE, 256);
+    follow(w, w->node.clock_name);
+    follow_cycles(w, 500);
+    CHECK(w->front->link.polls, "positions wake it");
+    uint64_t resyncs = w->front->stats.resyncs, xruns = w->front->stats.xruns;
+    w->back->stream.hold_frames += RATE / 480;
+    w->back->stream.hold_nsec += SIM_SEC / 480;
+    follow_cycles(w, 50);
+    CHECK_EQ(w->front->stats.resyncs, resyncs);
+    CHECK_EQ(w->front->stats.xruns, xruns);
     world_free(w);
 }
 
@@ -355,5 +384,6 @@ int main(void) {
     test_a_drain_ends();
     test_a_follower_reads_the_page(XPA_PLAYBACK);
     test_a_follower_reads_the_page(XPA_CAPTURE);
+    test_a_following_source_hears_how_long_frames_are_held();
     return check_close();
 }
