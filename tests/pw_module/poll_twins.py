@@ -322,5 +322,28 @@ NODE_POLL_TWINS = {
         "test_pw_poll", "node/drive.c", "    n->state.front->stats.deferred += late;\n", "",
     ),
 }
+# (program, its sources, sanitizer, file, what is changed, into what): see test_c_core.py.
+RING_POLL_TWINS = {
+    "polled_means_one": (
+        "test_ring", ["xen/ring.c"], "", "xen/ring.c",
+        "return load_ordered(word(r, POLLED_OCTET)) != 0;",
+        "return load_ordered(word(r, POLLED_OCTET)) == 1;",
+    ),
+    "polled_lies_where_the_liveness_extension_has_its_octet": (
+        "test_ring", ["xen/ring.c"], "", "xen/ring.c", "POLLED_OCTET = 4", "POLLED_OCTET = 0",
+    ),
+    "what_lies_there_is_not_told": (
+        "test_ring", ["xen/ring.c"], "", "xen/ring.c",
+        "return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;", "return false;",
+    ),
+    "who_stops_to_poll_looks_before_he_says_so": (
+        "test_ring_threads", ["xen/ring.c"], "", "xen/ring.c",
+        "    store_ordered(word(r, POLLED_OCTET), polled);\n"
+        "    return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;",
+        "    bool there = load_ordered(&event_page(r->page)->in_prod) != r->in_cons;\n"
+        "    for (volatile int moment = 0; moment < 2000; moment++)\n        ;\n"
+        "    store_ordered(word(r, POLLED_OCTET), polled);\n    return there;",
+    ),
+}
 POLL_TWINS = {**BACK_POLL_TWINS, **FRONT_POLL_TWINS, **NODE_POLL_TWINS}
 # fmt: on

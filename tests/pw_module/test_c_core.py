@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pw_module.ahead import Done, ahead, chosen, run_program
+from pw_module.poll_twins import RING_POLL_TWINS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -271,6 +272,7 @@ TWINS = {
         "test_loop", ["base/loop.c"], MEMORY, "base/loop.c",
         "if (batch[i].data.ptr == src)", "if (batch[i].data.ptr == NULL)",
     ),
+    **RING_POLL_TWINS,
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ static uint64_t due_nsec(const struct xpa_front *f, double frame) {
 static uint64_t polled_due_nsec(struct xpa_pw_node *n, double step_frames, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     uint64_t at = xpa_front_time_at(f, next_cycle_frame(n, step_frames));
-    if (at > now_nsec + EARLY_NSEC)
+    if (at > now_nsec)
         return at;
     xpa_front_poll(f, now_nsec);
     double frame = next_cycle_frame(n, step_frames);

@@ -249,10 +249,9 @@ static void test_cycles_too_long_for_the_buffer(void) {
     }
 }
 
-/* What the backend says of the time differs by microseconds from event to event: no cycle waits
- * for that, with a timer of its own. */
-static uint32_t aged_prod;
-static uint64_t aged_seed = 3;
+/* What the backend says of the time moves by nanoseconds from event to event, to later: no cycle
+ * waits for that with a timer of its own. */
+static uint32_t aged_prod, older_nsec;
 
 static void age_events(void *data) {
     struct world *w = data;
@@ -260,7 +259,7 @@ static void age_events(void *data) {
     for (; aged_prod != page->in_prod; aged_prod++) {
         struct xensnd_evt *event = &XENSND_IN_RING_REF(page, aged_prod);
         struct xpa_position_ext ext = xpa_position_ext_of(event);
-        ext.age_nsec += (uint32_t)random_below(&aged_seed, 15000);
+        ext.age_nsec += older_nsec;
         xpa_position_ext_put(event, &ext);
     }
 }
@@ -270,7 +269,9 @@ static void test_a_rounding_error_is_no_reason_to_wait(void) {
     const struct sim_timer *timer = sim_timer(w->node.timer_source.fd);
     aged_prod = ((struct xensnd_event_page *)(void *)&w->link->event_page)->in_prod;
     sim_add_poll(age_events, w);
-    sim_run(w->plane, SIM_SEC);
+    older_nsec = 50000;
+    sim_run(w->plane, 5 * SIM_SEC);
+    older_nsec = 0;
     uint64_t cycles = w->cycles, sets = timer->sets;
     sim_run(w->plane, 3 * SIM_SEC);
     cycles = w->cycles - cycles;
