@@ -253,6 +253,25 @@ def short_periods(scene: Scene) -> int:
     return sum(player.events for player in players)
 
 
+def polled(scene: Scene) -> int:
+    """Says that it looks at the event pages by itself, and that it does not, and so on: each time
+    captured frames are put into its buffers anew, unasked. It reads no event."""
+    card = scene.card()
+    card.store.write(f"{card.path}/feature-position-ext", "1")
+    streams = card.connect(*paths(10))
+    for stream in streams:
+        opened(stream)
+        stream.send(header.TRIGGER, header.TRIGGER_REQ.pack(header.START))
+    count = 0
+    scene.begin()
+    while scene.lasts:
+        for stream in streams:
+            stream.event_words[header.POLLED] = count * 0x9E3779B9 & 0xFFFFFFFF if count % 2 else 0
+            count += 1
+        time.sleep(0.0002)
+    return count
+
+
 # --- XenStore -------------------------------------------------------------------------------------
 
 
@@ -347,6 +366,7 @@ ATTACKS: dict[str, Attack] = {
         rss_mib=20,
     ),
     "periods of 48 frames, 10 streams": Attack(short_periods, many(10)),
+    "polling and not, 10 microphones": Attack(polled, many(10, "c")),
     "state 4 in a row, 976 nodes": Attack(state_connected),
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),

@@ -322,7 +322,8 @@ NODE_POLL_TWINS = {
         "test_pw_poll", "node/drive.c", "    n->state.front->stats.deferred += late;\n", "",
     ),
 }
-# (program, its sources, sanitizer, file, what is changed, into what): see test_c_core.py.
+# (program, its sources, sanitizer, file, what is changed, into what): see test_c_core.py. That who
+# stops to poll says so before he looks is for arm64/test_arm64.py.
 RING_POLL_TWINS = {
     "polled_means_one": (
         "test_ring", ["xen/ring.c"], "", "xen/ring.c",
@@ -335,14 +336,6 @@ RING_POLL_TWINS = {
     "what_lies_there_is_not_told": (
         "test_ring", ["xen/ring.c"], "", "xen/ring.c",
         "return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;", "return false;",
-    ),
-    "who_stops_to_poll_looks_before_he_says_so": (
-        "test_ring_threads", ["xen/ring.c"], "", "xen/ring.c",
-        "    store_ordered(word(r, POLLED_OCTET), polled);\n"
-        "    return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;",
-        "    bool there = load_ordered(&event_page(r->page)->in_prod) != r->in_cons;\n"
-        "    for (volatile int moment = 0; moment < 2000; moment++)\n        ;\n"
-        "    store_ordered(word(r, POLLED_OCTET), polled);\n    return there;",
     ),
 }
 POLL_TWINS = {**BACK_POLL_TWINS, **FRONT_POLL_TWINS, **NODE_POLL_TWINS}
