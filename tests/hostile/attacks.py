@@ -255,21 +255,25 @@ def short_periods(scene: Scene) -> int:
 
 def polled(scene: Scene) -> int:
     """Says that it looks at the event pages by itself, and that it does not, and so on: each time
-    captured frames are put into its buffers anew, unasked. It reads no event."""
+    captured frames are put into its buffers anew, unasked. It reads no event. How often some were
+    put there is what it did."""
     card = scene.card()
     card.store.write(f"{card.path}/feature-position-ext", "1")
     streams = card.connect(*paths(10))
     for stream in streams:
         opened(stream)
         stream.send(header.TRIGGER, header.TRIGGER_REQ.pack(header.START))
-    count = 0
+    turn, fills, before = 0, 0, [0] * len(streams)
     scene.begin()
     while scene.lasts:
-        for stream in streams:
-            stream.event_words[header.POLLED] = count * 0x9E3779B9 & 0xFFFFFFFF if count % 2 else 0
-            count += 1
+        turn += 1
+        for number, stream in enumerate(streams):
+            stream.event_words[header.POLLED] = turn % 2 * turn
+            filled = stream.event_words[header.FILLED]
+            fills += filled != before[number]
+            before[number] = filled
         time.sleep(0.0002)
-    return count
+    return fills
 
 
 # --- XenStore -------------------------------------------------------------------------------------

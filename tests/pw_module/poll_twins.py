@@ -45,7 +45,8 @@ BACK_POLL_TWINS = {
     ),
     "filling_begins_with_all_there_is": (
         "test_stream_polled", "back/data.c",
-        "s->config.buffer_frames : s->config.buffer_frames / 4;", "s->config.buffer_frames : ~0ull;",
+        "s->config.buffer_frames : s->config.buffer_frames / 4;",
+        "s->config.buffer_frames : ~0ull;",
     ),
     "filling_begins_with_half_of_it": (
         "test_stream_polled", "back/data.c",
@@ -62,11 +63,13 @@ BACK_POLL_TWINS = {
     ),
     "filling_is_never_more_than_a_quarter": (
         "test_stream_polled", "back/data.c",
-        "s->fills ? s->config.buffer_frames : s->config", "s->fills ? s->config.buffer_frames / 4 : s->config",
+        "s->fills ? s->config.buffer_frames : s->config",
+        "s->fills ? s->config.buffer_frames / 4 : s->config",
     ),
     "filling_goes_round_the_buffer_and_on": (
         "test_stream_polled", "back/data.c",
-        "    if (s->written_frames - begin > most)\n        begin = s->written_frames - most;\n", "",
+        "    if (s->written_frames - begin > most)\n        begin = s->written_frames - most;\n",
+        "",
     ),
     "filling_costs_nothing": (
         "test_stream_polled", "back/data.c", "bytes / XPA_WORK_BYTES_PER_NSEC, false, now_nsec);\n"
@@ -147,7 +150,8 @@ FRONT_POLL_TWINS = {
         "test_front_poll", "front/position.c", "after_gap |= f->", "after_gap = f->",
     ),
     "gap_between_two_looks_is_overlooked": (
-        "test_front_poll", "front/position.c", "(s->starved || (after_gap && !woken));", "s->starved;",
+        "test_front_poll", "front/position.c", "(s->starved || (after_gap && !woken));",
+        "s->starved;",
     ),
     "gap_that_an_event_tells_of_is_counted_again": (
         "test_front_poll", "front/position.c", "(after_gap && !woken)", "after_gap",
@@ -160,7 +164,8 @@ FRONT_POLL_TWINS = {
     ),
     "event_that_lay_there_is_late": (
         "test_front_poll", "front/position.c",
-        "woken || !s->timed ? now_nsec : xpa_peer_clock_ours(f->link.peer, sent_nsec);", "now_nsec;",
+        "woken || !s->timed ? now_nsec : xpa_peer_clock_ours(f->link.peer, sent_nsec);",
+        "now_nsec;",
     ),
     "way_of_what_wakes_nobody_is_timed": (
         "test_front_poll", "front/requests.c", " || f->link.polls)", ")",
@@ -171,7 +176,8 @@ FRONT_POLL_TWINS = {
     ),
     "impossible_index_is_overlooked_by_who_stops": (
         "test_front_poll", "front/life.c",
-        "check(f, xpa_front_choose(f, may, now_nsec));", "(void)xpa_front_choose(f, may, now_nsec);",
+        "check(f, xpa_front_choose(f, may, now_nsec));",
+        "(void)xpa_front_choose(f, may, now_nsec);",
     ),
     "impossible_index_is_overlooked_by_who_listens": (
         "test_front_poll", "front/life.c",
@@ -206,7 +212,8 @@ FRONT_POLL_TWINS = {
     ),
     "clocks_are_compared_ever_more_seldom": (
         "test_front_time", "time/peer_clock.c",
-        "    if (p->rest_nsec > LONGEST_REST_NSEC)\n        p->rest_nsec = LONGEST_REST_NSEC;\n", "",
+        "    if (p->rest_nsec > LONGEST_REST_NSEC)\n        p->rest_nsec = LONGEST_REST_NSEC;\n",
+        "",
     ),
     "first_marks_are_as_few_as_later_ones": (
         "test_front_time", "time/peer_clock.c", "p->rest_nsec == 0 ? FIRST_LISTEN_NSEC : ", "",
@@ -312,11 +319,13 @@ NODE_POLL_TWINS = {
     ),
     "cycle_in_flight_has_a_timer_of_its_own": (
         "test_pw_poll", "node/drive.c",
-        "bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);", "bool next = false;",
+        "bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);",
+        "bool next = false;",
     ),
     "cycle_that_may_be_lost_is_left_to_the_next": (
         "test_pw_poll", "node/drive.c",
-        "bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);", "bool next = !late;",
+        "bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);",
+        "bool next = !late;",
     ),
     "cycle_that_is_deferred_is_not_counted": (
         "test_pw_poll", "node/drive.c", "    n->state.front->stats.deferred += late;\n", "",

@@ -224,7 +224,8 @@ TWINS = {
     ),
     "buffer_is_given_back_before_the_stream_is_closed": (
         "test_front_threads", FRONT, THREAD, "front/commands.c",
-        "    xpa_front_release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
+        "    xpa_front_release(f);\n"
+        "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
         "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
     ),
     "converter_is_given_what_it_asked_for": (
