@@ -60,12 +60,13 @@ def expect(truth: object, what: str) -> None:
 
 
 def names(control: str, *fields: str) -> list[str]:
-    """Package names in these fields of all paragraphs; not our own, no substitutions."""
+    """Package names in these fields of all paragraphs, of alternatives the first, as apt takes it;
+    not our own, no substitutions."""
     found = set()
     for field in fields:
         for text in re.findall(rf"^{field}:((?:.*\n)(?:[ \t].*\n)*)", control, re.MULTILINE):
             for word in text.split(","):
-                name = word.split("(")[0].strip()
+                name = re.split("[(|]", word)[0].strip()
                 if name and not name.startswith(("$", "xen-pv-audio-")):
                     found.add(name)
     return sorted(found)

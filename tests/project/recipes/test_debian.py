@@ -80,7 +80,9 @@ def test_no_package_pulls_pulseaudio_onto_a_guest() -> None:
 
 
 def test_names_of_a_field_are_told_from_versions_and_substitutions() -> None:
-    text = "Depends:\n a (>= 1),\n ${misc:Depends},\n xen-pv-audio-common (= 2), b\nSuggests: c\n"
+    text = (
+        "Depends:\n a (>= 1),\n ${misc:Depends},\n xen-pv-audio-common (= 2), b | z\nSuggests: c\n"
+    )
     assert names(text, "Depends") == ["a", "b"]
     assert names(text, "Depends", "Suggests") == ["a", "b", "c"]
 
