@@ -43,14 +43,14 @@ demo: setup
 	$(VENV)/bin/xen-pv-audio demo $(ARGS)
 
 # What plays no sound runs on all processors, the rest alone: a machine with other work stalls.
-UNITS := tests/bridge tests/fuzz tests/pw_module
+UNITS := tests/bridge tests/fuzz tests/project tests/pw_module
 NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors
 test: setup-test
 ifeq ($(strip $(PYTEST_ARGS)),)
 	status=0; \
-	$(PY) -m pytest --numprocesses=auto $(WHOLE) $(UNITS) || status=$$?; \
+	$(PY) -m pytest --numprocesses=auto --dist=worksteal $(WHOLE) $(UNITS) || status=$$?; \
 	$(PY) -m pytest $(WHOLE) $(addprefix --ignore=,$(NO_TESTS) $(UNITS)) || status=$$?; \
 	exit $$status
 else
