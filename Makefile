@@ -43,7 +43,7 @@ demo: setup
 	$(VENV)/bin/xen-pv-audio demo $(ARGS)
 
 # What plays no sound runs on all processors, the rest alone: a machine with other work stalls.
-UNITS := tests/bridge tests/fuzz tests/project tests/pw_module
+UNITS := tests/bridge tests/fuzz tests/interop/store tests/project tests/pw_module
 NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors

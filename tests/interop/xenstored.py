@@ -9,6 +9,7 @@ connects, and the guest's ring.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import mmap
@@ -23,6 +24,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,15 @@ def run(*command: str, cwd: Path | None = None) -> None:
         pytest.fail(f"{' '.join(command)}:\n{done.stdout}{done.stderr}", pytrace=False)
 
 
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """By one process of the tests at a time: apt waits for no other."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def available() -> int | None:
     """The Xen 4 whose xenstored this system's archive has; its libxen-dev is of the same."""
     for minor in MINORS:
@@ -65,7 +76,8 @@ def xen_minor() -> int:
     if (minor := available()) is None:
         if os.geteuid() != 0:
             pytest.skip(f"apt does not know {names}, and only root may update its lists")
-        run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+        with locked():
+            run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
         if (minor := available()) is None:
             pytest.skip(f"this system's archive has no {names}")
     return minor

@@ -152,10 +152,11 @@ def build(name: str = "bookworm") -> Images:
         raise CannotRunError(f"no suite {name}: one of {', '.join(SUITES)}")
     images = Images(name, CACHE / f"{name}.images-{recipe_hash()}")
     CACHE.mkdir(parents=True, exist_ok=True)
-    with locked(CACHE / "lock"):
+    with locked(CACHE / f"{name}.lock"):
         if images.directory.exists():
             return images
-        require_builder()
+        with locked(CACHE / "lock"):  # apt waits for no other
+            require_builder()
         started = time.monotonic()
         work = CACHE / f"{name}.building"
         remove_tree(work)
