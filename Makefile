@@ -42,8 +42,10 @@ setup-test: apt-test $(VENV)/.test $(NATIVE)
 demo: setup
 	$(VENV)/bin/xen-pv-audio demo $(ARGS)
 
-# What plays no sound runs on all processors, the rest alone: a machine with other work stalls.
-UNITS := tests/bridge tests/fuzz tests/interop/store tests/project tests/pw_module
+# What plays no sound, or looks at no time of it, runs on all processors, the rest alone: a machine
+# with other work stalls.
+UNITS := tests/bridge tests/fuzz tests/project tests/pw_module \
+    tests/interop/commands tests/interop/pages tests/interop/store
 NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors
