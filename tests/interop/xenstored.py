@@ -9,7 +9,6 @@ connects, and the guest's ring.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import mmap
@@ -24,10 +23,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from aptroot import apt_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "xenstored"
@@ -46,15 +46,6 @@ def run(*command: str, cwd: Path | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{' '.join(command)}:\n{done.stdout}{done.stderr}", pytrace=False)
-
-
-@contextlib.contextmanager
-def locked() -> Iterator[None]:
-    """By one process of the tests at a time: apt waits for no other."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def available() -> int | None:
@@ -76,7 +67,7 @@ def xen_minor() -> int:
     if (minor := available()) is None:
         if os.geteuid() != 0:
             pytest.skip(f"apt does not know {names}, and only root may update its lists")
-        with locked():
+        with apt_alone():
             run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
         if (minor := available()) is None:
             pytest.skip(f"this system's archive has no {names}")

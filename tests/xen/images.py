@@ -40,7 +40,7 @@ from debian_kernel import (
     plain_module,
 )
 
-from aptroot import CannotRunError, apt_sources, remove_tree, run
+from aptroot import CannotRunError, apt_alone, apt_sources, remove_tree, run
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -134,7 +134,8 @@ def install(package: str) -> None:
     say(f"installing {package}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update", "-q"], ["install", "-qy", "--no-install-recommends", package]):
-        done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
+        with apt_alone():
+            done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
         if done.returncode:
             raise CannotRunError(f"apt-get {arguments[0]} failed: {package} is not to be had")
 
@@ -155,8 +156,7 @@ def build(name: str = "bookworm") -> Images:
     with locked(CACHE / f"{name}.lock"):
         if images.directory.exists():
             return images
-        with locked(CACHE / "lock"):  # apt waits for no other
-            require_builder()
+        require_builder()
         started = time.monotonic()
         work = CACHE / f"{name}.building"
         remove_tree(work)
