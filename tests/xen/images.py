@@ -40,7 +40,7 @@ from debian_kernel import (
     plain_module,
 )
 
-from aptroot import CannotRunError, apt_sources, remove_tree, run
+from aptroot import CannotRunError, apt_alone, apt_sources, remove_tree, run
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -136,7 +136,8 @@ def install(package: str) -> None:
     wait = ["-o", "DPkg::Lock::Timeout=300"]  # for another apt that is at work
     add = ["install", "-qy", "--no-install-recommends", *wait, package]
     for arguments in (["update", "-q"], add):
-        done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
+        with apt_alone():
+            done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
         if done.returncode:
             raise CannotRunError(f"apt-get {arguments[0]} failed: {package} is not to be had")
 
@@ -154,7 +155,7 @@ def build(name: str = "bookworm") -> Images:
         raise CannotRunError(f"no suite {name}: one of {', '.join(SUITES)}")
     images = Images(name, CACHE / f"{name}.images-{recipe_hash()}")
     CACHE.mkdir(parents=True, exist_ok=True)
-    with locked(CACHE / "lock"):
+    with locked(CACHE / f"{name}.lock"):
         if images.directory.exists():
             return images
         require_builder()
