@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from objects import compiled, run
 from pw_module.ahead import Done, ahead, chosen, run_program
 from pw_module.poll_twins import RING_POLL_TWINS
 
@@ -79,24 +79,21 @@ def program_source(name: str) -> Path:
 
 
 def compile_program(
-    name: str, sources: list[str], sanitizer: str, out: Path, source_dir: Path = SOURCES
+    name: str, sources: list[str], sanitizer: str, out: Path, twins: Path | None = None
 ) -> Path:
-    """Compile the test of that name with sources of source_dir (its headers first) into out."""
+    """Compile the test of that name into out; what is in `twins` takes the place of sources and
+    headers of its name."""
     program = out / f"{name}-{sanitizer.split(',')[0] or 'plain'}"
-    command = [
-        "cc",
-        *CFLAGS,
-        *("-iquote", str(source_dir)),
-        *("-iquote", str(SOURCES)),
-        *("-iquote", str(TESTS / "rig")),
-    ]
+    flags = [*CFLAGS]
     if sanitizer:
-        command += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-    command += [str(program_source(name)), *(str(source_dir / source) for source in sources)]
-    done = subprocess.run(
-        [*command, "-lm", "-o", str(program)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+        flags += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    headers = [*([twins] if twins else []), SOURCES, TESTS / "rig"]
+    found = [program_source(name)]
+    for source in sources:
+        twin = twins / source if twins else None
+        found.append(twin if twin and twin.exists() else SOURCES / source)
+    parts = [str(compiled(source, ["cc", *flags], headers)) for source in found]
+    run(["cc", *flags, *parts, "-lm", "-o", str(program)])
     return program
 
 
@@ -280,14 +277,10 @@ TWINS = {
 def run_twin(twin: str, folder: Path) -> Done:
     name, sources, sanitizer, file, original, changed = TWINS[twin]
     mutated = folder / twin / "src"
-    mutated.mkdir(parents=True)
-    for source in {*sources, file}:
-        text = (SOURCES / source).read_text()
-        if source == file:
-            assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
-            text = text.replace(original, changed)
-        (mutated / source).parent.mkdir(exist_ok=True)
-        (mutated / source).write_text(text)
+    text = (SOURCES / file).read_text()
+    assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
+    (mutated / file).parent.mkdir(parents=True)
+    (mutated / file).write_text(text.replace(original, changed))
     program = compile_program(name, sources, sanitizer, folder / twin, mutated)
     return run_program(program, CHECK_ONCE="1")
 

@@ -129,11 +129,11 @@ static inline void rig_host_start(struct rig *r, uint32_t quantum_frames, uint64
 static inline double rig_truth(const struct rig *r, uint64_t nsec) {
     double frames =
         ((double)(int64_t)(nsec - r->origin_nsec) - (double)r->latency_nsec) / r->nsec_per_frame;
-    double heard = 0;
-    for (uint64_t i = 0; i < r->log_frames && (double)i < frames; i++)
-        if (r->log[i])
-            heard += fmin(1.0, frames - (double)i);
-    return heard;
+    uint64_t heard = 0, whole = frames > 0 ? (uint64_t)frames : 0;
+    for (uint64_t i = 0; i < r->log_frames && i < whole; i++)
+        heard += r->log[i] != 0;
+    bool begun = frames > 0 && whole < r->log_frames && r->log[whole];
+    return (double)heard + (begun ? frames - (double)whole : 0);
 }
 
 static inline struct rig *rig_new(int direction, uint32_t buffer_frames, uint32_t period_frames,
