@@ -12,7 +12,7 @@
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
-#   make pictures                   the README's pictures of pavucontrol and status, anew
+#   make pictures                   the README's pictures of mixers and status, anew
 #   make packages                   the Debian packages, into dist/ (packaging/debian)
 #   make install-test               them installed, used, upgraded, removed in Debian 12, 13, testing
 #   make arm64-test                 them built for arm64 and the demo there, emulated (root)
@@ -100,7 +100,7 @@ ROOT_RUN ?= python3 -m pytest --ignore=tests/xen $(PYTEST_ARGS)
 root-test:
 	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
 
-# needs pavucontrol and imagemagick
+# needs pavucontrol, imagemagick, xdotool, and root and mmdebstrap for GNOME's panel
 pictures: setup-test
 	PYTHONPATH=tests $(PY) -m pictures packaging/doc
 

@@ -270,7 +270,7 @@ def test_picture_is_well_formed(picture: str) -> None:
 def test_screen_pictures_are_small() -> None:
     pictures = sorted((PACKAGING / "doc").glob("*.png"))
     assert [path.stem.rpartition("-")[2] for path in pictures] == [
-        "configuration", "input", "output"
+        "sound", "configuration", "input", "output"
     ]  # fmt: skip
     for path in pictures:
         data = path.read_bytes()

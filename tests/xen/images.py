@@ -133,7 +133,9 @@ def install(package: str) -> None:
         raise CannotRunError(f"{package} is missing and cannot be installed here (no root, no apt)")
     say(f"installing {package}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-qy", "--no-install-recommends", package]):
+    wait = ["-o", "DPkg::Lock::Timeout=300"]  # for another apt that is at work
+    add = ["install", "-qy", "--no-install-recommends", *wait, package]
+    for arguments in (["update", "-q"], add):
         with apt_alone():
             done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
         if done.returncode:
