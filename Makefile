@@ -46,7 +46,7 @@ demo: setup
 # with other work stalls. Some of the former wait more than they compute: there are half as many more
 # processes than processors.
 UNITS := tests/bridge tests/fuzz tests/project tests/pw_module \
-    tests/interop/commands tests/interop/pages tests/interop/store
+    tests/interop/card tests/interop/commands tests/interop/pages tests/interop/store
 NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors

@@ -27,7 +27,7 @@ BACKEND = (
 )
 # The header has the length once the stream is closed.
 COMPARE = (
-    f"for i in $(seq 100); do [ $(od -An -tu4 -j40 -N4 {RECORD}) -gt 0 ] && break; sleep 0.2; done;"
+    f"for i in $(seq 300); do [ $(od -An -tu4 -j40 -N4 {RECORD}) -gt 0 ] && break; sleep 0.2; done;"
     f"python3 /run/lab/inside/frames.py {RECORD} /tmp/part.raw; tail -3 /tmp/backend.log"
 )
 
