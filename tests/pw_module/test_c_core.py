@@ -18,6 +18,7 @@ import pytest
 
 from objects import compiled, run
 from pw_module.ahead import Done, ahead, chosen, run_program
+from pw_module.poll_twins import RING_POLL_TWINS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -37,9 +38,11 @@ FRONT = [
     "time/clock.c",
     "time/margin.c",
     "time/peer_clock.c",
+    "front/commands.c",
     "front/control.c",
     "front/data.c",
     "front/life.c",
+    "front/poll.c",
     "front/position.c",
     "front/requests.c",
     "front/rest.c",
@@ -217,8 +220,9 @@ TWINS = {
         "#define XPA_LIVE_FIELD(type, name) type name;",
     ),
     "buffer_is_given_back_before_the_stream_is_closed": (
-        "test_front_threads", FRONT, THREAD, "front/life.c",
-        "    release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
+        "test_front_threads", FRONT, THREAD, "front/commands.c",
+        "    xpa_front_release(f);\n"
+        "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
         "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
     ),
     "converter_is_given_what_it_asked_for": (
@@ -266,6 +270,7 @@ TWINS = {
         "test_loop", ["base/loop.c"], MEMORY, "base/loop.c",
         "if (batch[i].data.ptr == src)", "if (batch[i].data.ptr == NULL)",
     ),
+    **RING_POLL_TWINS,
 }  # fmt: skip
 
 

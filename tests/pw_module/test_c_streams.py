@@ -59,12 +59,14 @@ BACK = [
 ]
 FRONT = [
     "front/life.c",
+    "front/commands.c",
     "front/requests.c",
     "front/position.c",
     "front/time.c",
     "front/control.c",
     "front/data.c",
     "front/rest.c",
+    "front/poll.c",
     "time/margin.c",
 ]
 PCM = ["pcm/pcm.c", "pcm/flow.c"]
@@ -77,7 +79,12 @@ NODE = [
     "node/graph.c",
     "node/lead.c",
 ]
-CONNECTION = ["pipewire/core.c", "pipewire/events.c", "pipewire/library.c"]
+CONNECTION = [
+    "pipewire/core.c",
+    "pipewire/main_loop.c",
+    "pipewire/events.c",
+    "pipewire/library.c",
+]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -87,8 +94,10 @@ PROGRAMS = {
     "test_stream_back": ([*CORE, *BACK], TIME),
     "test_back_budget": ([*CORE, *BACK], [*TIME, "xpa_channel_notify"]),
     "test_stream_resources": ([*CORE, *BACK], []),
+    "test_stream_polled": ([*CORE, *BACK], [*TIME, "xpa_evt_ring_put_all"]),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
+    "test_front_poll": ([*CORE, *FRONT], TIME),
     "test_front_budget": ([*CORE, *FRONT], [*TIME, "xpa_evt_ring_pop"]),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
@@ -97,6 +106,8 @@ PROGRAMS = {
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pcm": ([*CORE, *BACK, *FRONT, *PCM], [*TIME, "xpa_back_mark"]),
+    "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
+    "test_pw_lies": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
     "test_stream_threads": ([*CORE, *BACK], []),
     "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }

@@ -113,11 +113,15 @@ WANTED: dict[str, dict[str, Order]] = {
         "xpa_back_ring_pop": [ACQUIRE],
         "xpa_evt_ring_put_all": [ACQUIRE, RELEASE],
         "xpa_evt_ring_pop": [ACQUIRE],
+        "xpa_evt_ring_polled": [SEQ_CST],
+        "xpa_evt_ring_set_polled": [RELEASE, SEQ_CST],
+        "xpa_evt_ring_set_filled": [RELEASE],
+        "xpa_evt_ring_filled": [ACQUIRE],
         "xpa_evt_ring_ack": [RELEASE],
         "xpa_evt_ring_init_back_at": [RELEASE],
     },
     "plane/plane.c": {"xpa_plane_noticed": [FENCE, ACQUIRE]},
-    "front/life.c": {"xpa_front_stats": [FENCE]},
+    "front/commands.c": {"xpa_front_stats": [FENCE]},
     "queue.c": {"push": [ACQUIRE, RELEASE], "pop": [ACQUIRE, RELEASE], "fill": [ACQUIRE, ACQUIRE]},
 }
 FUNCTION = re.compile(r"^[0-9a-f]+ <(\w+)>:$\n((?:.+\n?)*)", re.MULTILINE)
@@ -173,16 +177,16 @@ def test_accesses_keep_the_order_that_is_argued_with(
             "xen/ring.c",
             "__atomic_store_n(p, value, __ATOMIC_SEQ_CST)",
             "__atomic_store_n(p, value, __ATOMIC_RELAXED)",
-            4,
+            6,
         ),
         (
             "xen/ring.c",
             "__atomic_load_n(p, __ATOMIC_SEQ_CST)",
             "__atomic_load_n(p, __ATOMIC_RELAXED)",
-            4,
+            6,
         ),
         ("plane/plane.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
-        ("front/life.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
+        ("front/commands.c", "atomic_thread_fence(memory_order_seq_cst);", "", 1),
     ],
 )
 def test_an_access_without_its_order_is_noticed(

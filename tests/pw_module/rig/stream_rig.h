@@ -249,16 +249,21 @@ static inline int rig_write(struct rig *r, uint32_t offset_frames, int32_t first
     return 0;
 }
 
-/* The next event: 1 and its parts, or 0. */
-static inline int rig_event(struct rig *r, struct xensnd_evt *event) {
+/* The next event: 1 and its parts, or 0. Whether anybody was woken for it is another question. */
+static inline int rig_take_event(struct rig *r, struct xensnd_evt *event) {
     struct xensnd_event_page *page = (void *)&r->link->event_page;
     uint32_t cons = page->in_cons;
-    xpa_channel_ack(&r->link->events[GUEST]);
     if (cons == page->in_prod)
         return 0;
     *event = XENSND_IN_RING_REF(page, cons);
     page->in_cons = cons + 1;
     return 1;
+}
+
+/* The same; nobody asks who was woken. */
+static inline int rig_event(struct rig *r, struct xensnd_evt *event) {
+    xpa_channel_ack(&r->link->events[GUEST]);
+    return rig_take_event(r, event);
 }
 
 /* Guest frames in the log from log index `from` on are first..last in order, each once. */
