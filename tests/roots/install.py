@@ -107,7 +107,7 @@ def older(deb: Path, folder: Path) -> None:
     run("dpkg-deb", "--raw-extract", deb, tree)
     control = tree / "DEBIAN" / "control"
     text = re.sub(r"^Version: .*$", f"Version: {OLD}", control.read_text(), flags=re.MULTILINE)
-    text = re.sub(r"(xen-pv-audio-common) \((<<|>=) [^)]*\)", rf"\1 (= {OLD})", text)
+    text = re.sub(r"(xen-pv-audio-common) \((=|<<|>=) [^)]*\)", rf"\1 (= {OLD})", text)
     control.write_text(text)
     run("dpkg-deb", "--root-owner-group", "--build", tree, folder)
 
