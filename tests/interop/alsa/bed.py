@@ -29,9 +29,10 @@ from xenpvaudio.xen.sim.toolstack import Toolstack
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = ROOT / "pw_module" / "xenpvaudio_native" / "libasound_module_pcm_xenpv.so"
+CTL_PLUGIN = PLUGIN.with_name("libasound_module_ctl_xenpv.so")
 SNIPPET = ROOT / "packaging" / "alsa" / "50-xen-pv-audio.conf"
 # What alsa-lib does by itself with a plugin that is installed.
-LOAD = f'pcm_type.xenpv {{ lib "{PLUGIN}" }}\n'
+LOAD = f'pcm_type.xenpv {{ lib "{PLUGIN}" }}\nctl_type.xenpv {{ lib "{CTL_PLUGIN}" }}\n'
 GUEST = 1
 
 

@@ -134,6 +134,10 @@ class AlsaStream(FrontendStream):
 
     # -- the stream
 
+    def card_changed(self) -> None:
+        super().card_changed()
+        self._engine.changed()  # for who watches the volumes
+
     def _stays(self, opened: Config, wanted: Wanted | None) -> bool:
         return super()._stays(opened, wanted) and self._opened_for == self._asked
 
