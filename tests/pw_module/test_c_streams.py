@@ -67,7 +67,7 @@ FRONT = [
     "front/rest.c",
     "time/margin.c",
 ]
-PCM = ["pcm/pcm.c", "pcm/flow.c"]
+PCM = ["pcm/pcm.c", "pcm/flow.c", "pcm/gain.c"]
 NODE = [
     "time/converter.c",
     "time/overdue.c",

@@ -46,6 +46,9 @@ void xpa_pcm_free(struct xpa_pcm *pcm);
 int xpa_pcm_bind(struct xpa_pcm *pcm, struct xpa_front *front);
 int xpa_pcm_unbind(struct xpa_pcm *pcm);
 
+/* What is left of the volumes to be made here, amplitudes; at any time. */
+void xpa_pcm_set_gain(struct xpa_pcm *pcm, const float *linear, uint32_t count);
+
 enum { XPA_PCM_SHARE_FD = 0, XPA_PCM_KICK_FD = 1, XPA_PCM_WAKE_FD = 2 };
 
 int xpa_pcm_fd(const struct xpa_pcm *pcm, int which);
