@@ -62,17 +62,17 @@ def read_controls(device: FrontendDevice) -> bytes:
     return pack_control_answer(0, TITLE, printable(device.name) or TITLE, streams)
 
 
-def write_control(device: FrontendDevice, question: ControlQuestion) -> None:
-    """RefusedError if there is no such control or it has no such value. A volume that reads the
-    same stays what it is."""
+def write_control(device: FrontendDevice, question: ControlQuestion) -> bool:
+    """Whether it has another value now: an order of the host's may keep it as it was. A volume that
+    reads the same stays what it is. RefusedError: no such control, or it has no such value."""
     streams = _streams(device)
     if question.stream >= len(streams) or question.kind not in (VOLUME, MUTE):
         raise RefusedError(errno.EINVAL)
     stream = streams[question.stream]
-    route = stream.card.route(stream.config)
+    route, before = stream.card.route(stream.config), _controls(stream)
     if question.kind == MUTE:
         stream.card.set_volume(stream.config, None, question.values[0] != 0)
-        return
+        return _controls(stream) != before
     wanted = question.values[: len(route.volumes)]
     if not all(0 <= steps <= LOUDEST for steps in wanted):
         raise RefusedError(errno.EINVAL)
@@ -81,6 +81,7 @@ def write_control(device: FrontendDevice, question: ControlQuestion) -> None:
         if steps_of(volumes[channel]) != steps:
             volumes[channel] = linear_of(steps)
     stream.card.set_volume(stream.config, volumes, None)
+    return _controls(stream) != before
 
 
 class Watcher:
@@ -123,8 +124,8 @@ class Watcher:
                 self._due[place, MUTE] = None
         self._tell()
 
-    def written(self, stream: int, kind: int) -> None:
-        """A program has set it: it is told even if nothing came of that."""
+    def unmoved(self, stream: int, kind: int) -> None:
+        """A program has set it, and nothing came of that: it is told all the same."""
         self._due[stream, kind] = None
         self.look()
 

@@ -64,19 +64,19 @@ Devices = Callable[[], Mapping[str, FrontendDevice]]
 
 class _Program:
     """One connection; `closed` is called once when it has ended and nothing is open any more,
-    `written` when it has set a control of that card."""
+    `unmoved` when it has set a control and nothing came of it."""
 
     def __init__(
         self,
         connection: socket.socket,
         devices: Devices,
         closed: Callable[[_Program], None],
-        written: Callable[[ControlQuestion], None],
+        unmoved: Callable[[ControlQuestion], None],
     ) -> None:
         self._connection = connection
         self._devices = devices
         self._closed = closed
-        self._written = written
+        self._unmoved = unmoved
         self._watcher: Watcher | None = None
         self.watched_card = -1
         self._loop = asyncio.get_running_loop()
@@ -159,8 +159,8 @@ class _Program:
             if question.ask == ASK_READ:
                 answer = read_controls(device)
             elif question.ask == ASK_WRITE:
-                write_control(device, question)
-                self._written(question)
+                if not write_control(device, question):
+                    self._unmoved(question)
                 answer = pack_control_answer(0)
             elif question.ask == ASK_WATCH and self._watcher is None:
                 self._watch(question.card)
@@ -196,9 +196,9 @@ class _Program:
         if self._watcher is not None:
             self._watcher.look()
 
-    def tell_written(self, question: ControlQuestion) -> None:
+    def tell_unmoved(self, question: ControlQuestion) -> None:
         if self._watcher is not None and self.watched_card == question.card:
-            self._watcher.written(question.stream, question.kind)
+            self._watcher.unmoved(question.stream, question.kind)
 
     # -- what it may have
 
@@ -304,7 +304,7 @@ class PcmServer:
             connection.close()
             return
         connection.setblocking(False)
-        program = _Program(connection, self._devices, self._programs.discard, self._tell_written)
+        program = _Program(connection, self._devices, self._programs.discard, self._tell_unmoved)
         self._programs.add(program)
 
     def look(self) -> None:
@@ -312,9 +312,9 @@ class PcmServer:
         for program in tuple(self._programs):
             program.look()
 
-    def _tell_written(self, question: ControlQuestion) -> None:
+    def _tell_unmoved(self, question: ControlQuestion) -> None:
         for program in tuple(self._programs):
-            program.tell_written(question)
+            program.tell_unmoved(question)
 
     async def stop(self) -> None:
         """Programs hear that it is over."""
