@@ -48,10 +48,13 @@ PCM_TWINS = {
     ),
     "gain_overflows": (
         "test_pcm", "pcm/gain.c",
-        "value < -most - 1 ? -most - 1 : value > most ? most : value", "value > most ? -most : value",
+        "value < -most - 1 ? -most - 1 : value > most ? most : value",
+        "value > most ? -most : value",
     ),
     "gain_of_nothing_is_a_zero": (
-        "test_pcm", "pcm/gain.c", "        if (gain == 0)\n            memcpy(at, c->silence, c->sample_bytes);\n"
-        "        else if", "        if",
+        "test_pcm", "pcm/gain.c",
+        "        if (gain == 0)\n            memcpy(at, c->silence, c->sample_bytes);\n"
+        "        else if",
+        "        if",
     ),
 }  # fmt: skip

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from interop.alsa.bed import CTL_PLUGIN, AlsaBed, alsa_bed
-from interop.sound import RATE, eventually, write_noise
 from interop.outputs.pulseaudio import PulseAudio, installed
+from interop.sound import RATE, eventually, write_noise
 from xenpvaudio.testbed.testbed import card_nodes
 from xenpvaudio_native import ffi, lib
 
