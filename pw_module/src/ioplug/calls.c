@@ -204,24 +204,13 @@ static void write_frames(struct xpa_plug *p, uint8_t *program, uint64_t frame,
         xpa_link_kick(&p->link);
 }
 
-/* Of a program that maps the samples, also plug, all that are there are copied to it again and
- * again, however few it takes, and by alsa-lib 1.2.8 in two parts where they go around the buffer's
- * end: the offset says which these are. */
-static uint64_t first_frame(struct xpa_plug *p, snd_pcm_uframes_t offset) {
-    uint64_t frame = xpa_plug_appl_frames(p);
-    snd_pcm_uframes_t size = p->io.buffer_size;
-    if (p->capture && p->io.access == SND_PCM_ACCESS_MMAP_INTERLEAVED)
-        frame += (offset + size - p->io.appl_ptr % size) % size;
-    return frame;
-}
-
 static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
                                      snd_pcm_uframes_t offset, snd_pcm_uframes_t frames) {
     struct xpa_plug *p = io->private_data;
     if (xpa_plug_lost(p))
         return -EPIPE;
     uint8_t *program = (uint8_t *)areas->addr + (areas->first + offset * areas->step) / 8;
-    uint64_t frame = first_frame(p, offset);
+    uint64_t frame = xpa_plug_appl_frames(p);
     if (p->capture)
         copy(p, program, frame, frames);
     else

@@ -32,7 +32,6 @@ ROOM_MSEC = 40
     "options",
     [
         ["-D", "xenpv"],
-        # what is there goes around the buffer's end
         ["-D", "xenpv", "--mmap", "--period-size=480", "--buffer-size=2000"],
         ["-D", "plug:xenpv", "--period-size=480", "--buffer-size=2000"],
     ],

@@ -45,8 +45,8 @@ static int64_t now_nsec(void) {
 
 static double rate(const struct speaker *s) { return s->io.rate * (1 + s->ppm * 1e-6); }
 
-/* What is captured is alsa-lib's to count: it may have frames copied and take fewer, and copied
- * again. */
+/* What is captured is alsa-lib's to count: for plug it has all copied that are there, and takes
+ * fewer. */
 static void turn(struct speaker *s) {
     if (s->capture && s->running)
         s->appl = (int64_t)s->io.appl_ptr;
@@ -114,9 +114,6 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
     char *at = (char *)areas->addr + areas->first / 8 + areas->step / 8 * offset;
     size_t bytes = frames * (size_t)s->frame_bytes;
     int64_t first = s->capture ? (int64_t)io->appl_ptr : s->appl;
-    if (s->capture && io->access == SND_PCM_ACCESS_MMAP_INTERLEAVED)
-        first += (int64_t)((offset + io->buffer_size - io->appl_ptr % io->buffer_size) %
-                           io->buffer_size);
     for (size_t done = 0; done < bytes;) {
         ssize_t n;
         if (s->capture) {
