@@ -16,7 +16,6 @@
 #include "abi/pulse.cdef.h"
 #include "abi/alsa.cdef.h"
 #include "abi/pcm.cdef.h"
-#include "abi/ctl.cdef.h"
 #include "abi/pw.cdef.h"
 #include "abi/card.cdef.h"
 

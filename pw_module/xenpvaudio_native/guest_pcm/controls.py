@@ -1,5 +1,5 @@
 """The volumes of a guest's card as the controls of another program: what that one asks and is told
-(abi/ctl.cdef.h). The program's end is pw_module/src/ioplug/ctl_xenpv.c."""
+(abi/pcm.cdef.h). The program's end is pw_module/src/ioplug/ctl_xenpv.c."""
 
 from __future__ import annotations
 
