@@ -214,7 +214,8 @@ def test_the_host_s_mixer_and_the_guest_s_are_one(tmp_path: Path) -> None:
             number = re.findall(r"Sink Input #(\d+)", inputs())[0]
             before = said.stat().st_size
             server.pactl("set-sink-input-volume", number, "-6dB")
-            eventually(lambda: told(bed)[0] == ["-6.00", "-6.00"], str(told(bed)))
+            # by 6 dB
+            eventually(lambda: told(bed)[0] == ["-18.00", "-18.00"], str(told(bed)))
             server.pactl("set-sink-input-mute", number, "1")
             eventually(lambda: told(bed)[1] == "off", str(told(bed)))
             eventually(lambda: "Playback Switch" in said.read_text()[before:], "no event")
