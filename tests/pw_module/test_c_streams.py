@@ -69,7 +69,7 @@ FRONT = [
     "front/poll.c",
     "time/margin.c",
 ]
-PCM = ["pcm/pcm.c", "pcm/flow.c"]
+PCM = ["pcm/pcm.c", "pcm/flow.c", "pcm/gain.c"]
 NODE = [
     "time/converter.c",
     "time/overdue.c",
