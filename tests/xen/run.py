@@ -78,6 +78,12 @@ PLANS = (
 )
 
 
+def tell(line: str) -> None:
+    """Boots beside each other end none of each other's lines: it is written at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 # How a wait that ran out ends its scenario: dom0.wait_until, and guest.Console.
 RAN_OUT = re.compile(r": not within \d+ s\b|did not end within \d+ s\b")
 # No wait causes these: what frames.py and parts.py say of a recording, and a fault of the program.
@@ -108,7 +114,7 @@ def run_plan(plan: Plan, images: Images, files: Path, out: Path) -> Ended:
 
     def show(result: str) -> None:
         where = f"{images.suite} {plan.name}"
-        print(f"{result} [{where} {time.monotonic() - started:.0f} s]", flush=True)
+        tell(f"{result} [{where} {time.monotonic() - started:.0f} s]")
 
     done = lab.boot(
         images,
@@ -131,7 +137,7 @@ def run_plan(plan: Plan, images: Images, files: Path, out: Path) -> Ended:
     elif done.status and not failed:
         failed += 1
         show(f"FAIL {plan.name} ended with status {done.status}, see {out}/console.log")
-    print(f"boot {plan.name}: {done.wall_sec:.0f} s, logs in {out}", flush=True)
+    tell(f"boot {plan.name}: {done.wall_sec:.0f} s, logs in {out}")
     passed = len(done.results) - len(failures)
     return Ended(passed, failed, tuple(failures), done.wall_sec)
 
@@ -142,17 +148,17 @@ def run_boot(of: Set, plan: Plan, until: float, more: str = "") -> Ended:
         images, tar = of.ready()
         files = debs.packages(images) if plan.systemd else tar
     except CannotRunError as error:
-        print(f"FAIL boot {plan.name}: not run, no {of.suite}: {error}", flush=True)
+        tell(f"FAIL boot {plan.name}: not run, no {of.suite}: {error}")
         return Ended(0, 1)
     left_sec = until - time.monotonic()
     if left_sec < SHORTEST_BOOT_SEC:
-        print(f"FAIL boot {plan.name}: not run, no time is left for it", flush=True)
+        tell(f"FAIL boot {plan.name}: not run, no time is left for it")
         return Ended(0, 1)
     plan = replace(plan, limit_sec=min(plan.limit_sec, left_sec))
     with Witness() as witness:
         ended = run_plan(plan, images, files, CACHE / "out" / of.suite / (plan.name + more))
     stall_msec = witness.saw.worst_nsec / 1e6
-    print(f"boot {plan.name}: the machine's longest stall was {stall_msec:.0f} ms", flush=True)
+    tell(f"boot {plan.name}: the machine's longest stall was {stall_msec:.0f} ms")
     return ended
 
 
@@ -161,7 +167,7 @@ def once_more(of: Set, plan: Plan, ended: Ended, until: float) -> Ended:
     left_sec = until - time.monotonic()
     if not ended.ran_out or left_sec < ended.wall_sec:
         return ended
-    print(f"run again: {of.suite} {plan.name}: {ended.failures[0]}", flush=True)
+    tell(f"run again: {of.suite} {plan.name}: {ended.failures[0]}")
     return run_boot(of, plan, until, "-again")
 
 
@@ -187,10 +193,9 @@ class Set:
             except CannotRunError as error:
                 self._ready = error
             else:
-                print(
+                tell(
                     f"{self.suite}, Linux {images.kernel}, Xen {images.xen_version}: ready after "
-                    f"{time.monotonic() - started:.0f} s",
-                    flush=True,
+                    f"{time.monotonic() - started:.0f} s"
                 )
         if isinstance(self._ready, CannotRunError):
             raise self._ready
