@@ -129,7 +129,9 @@ def test_a_fault_that_is_planted_in_c_is_found(planted: str, folder: Path, tmp_p
 def python_round(name: str, tmp_path: Path) -> bool:
     run = loop.target(name)
     stream = loop.inputs(loop.corpus_of(name), 1)
-    return loop.run_inputs(name, run, stream, lambda n: n < RUNS_IN_PYTHON, tmp_path)
+    return loop.run_inputs(
+        name, run, stream, lambda done: done.executions < RUNS_IN_PYTHON, tmp_path
+    )
 
 
 @pytest.mark.parametrize("name", fuzzers.IN_PYTHON)
