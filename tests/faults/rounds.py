@@ -1,11 +1,13 @@
 """Rounds of connecting and disconnecting, and what is left of them: descriptors, threads, pages and
-ports of both halves, nodes of both graphs, entries of XenStore.
+ports of both halves, nodes of both graphs, entries of XenStore; and memory of both halves that
+grows with the rounds.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 
 from xenpvaudio.testbed.testbed import graph
 
@@ -16,6 +18,8 @@ from .place import BACK, FRONT, Place, eventually
 POLICY = "max-xenstore-burst = 1000000"
 WARM_UP = 4
 """Rounds after which everything that is kept once is there."""
+LOOKS = 20
+"""How often memory is looked at."""
 
 
 def _entries(place: Place) -> int:
@@ -61,6 +65,16 @@ def _round(place: Place, number: int) -> None:
         place.stop_applications()
 
 
+def _memory_kib(place: Place) -> dict[str, int]:
+    """What is resident of a process's own: its files' pages come and go as the machine likes."""
+    found = {}
+    for role in ("frontend", "backend"):
+        status = Path(f"/proc/{place.half(role).pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        found[role] = int(fields["RssAnon"].split()[0])
+    return found
+
+
 def leaks(place: Place, rounds: int) -> list[str]:
     """What there is more of after `rounds` rounds, in words."""
     for number in range(WARM_UP):
@@ -69,6 +83,8 @@ def leaks(place: Place, rounds: int) -> list[str]:
     place.stop_applications()
     before = _held(place)
     for number in range(rounds):
+        if number % max(1, rounds // LOOKS) == 0:
+            print(number, _memory_kib(place), {w: {n: open(f"/proc/{p}/status").read().split("RssAnon:")[1].split()[0] for n, p in place.session(w).pids().items()} for w in ("guest", "host")}, flush=True)
         _round(place, number)
     place.start_applications()
     place.stop_applications()

@@ -1,8 +1,9 @@
-"""`python -m fuzz.loop TARGET`: one target in Python, for --runs inputs or --seconds.
+"""`python -m fuzz.loop TARGET`: one target in Python, for --runs inputs, --operations or --seconds.
 
 With --coverage, atheris makes the inputs and keeps those that reach something new. Without, there
-is no coverage: inputs of the corpus are changed at random, from --seed, the same ones each time.
---operations N: until that many were done. `xenbus` is a state machine of hypothesis, its input a seed. FILE...: runs these and nothing else.
+is no coverage: inputs of the corpus, and of what was found with it, are changed at random, from
+--seed, the same ones each time. `xenbus` is a state machine of hypothesis, its input a seed.
+FILE...: runs these and nothing else.
 
 What breaks is written to a file in --crashes, which is named; the exit status is then 1.
 """
@@ -27,8 +28,10 @@ MOST_BYTES = 2048
 Target = Callable[[bytes], int]
 
 
-def corpus_of(name: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+def corpus_of(name: str, found: str | None = None) -> list[bytes]:
+    """With what is in the folder `found`, too."""
+    folders = [CORPUS / name, *([Path(found)] if found else [])]
+    return [path.read_bytes() for folder in folders for path in sorted(folder.glob("*"))]
 
 
 # --- inputs ---------------------------------------------------------------------------------------
@@ -181,7 +184,7 @@ def main() -> int:
         _with_coverage(a.target, a, a.crashes)
     run = target(a.target)
     end = time.monotonic() + a.seconds
-    stream = inputs(corpus_of(a.target), a.seed) if a.target != MACHINE else _seeds(a.seed)
+    stream = inputs(corpus_of(a.target, a.found), a.seed) if a.target != MACHINE else _seeds(a.seed)
     if a.files:
         stream = iter([path.read_bytes() for path in a.files])
 

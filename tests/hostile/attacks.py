@@ -50,8 +50,6 @@ Nodes = Mapping[str, str]
 class Attack:
     run: Callable[[Scene], int]
     nodes: Nodes = field(default_factory=card_nodes)
-    rss_mib: float = 16
-    """How much the backend's memory may grow: more only where the policy allows the guest more."""
 
 
 ONE = card_nodes(capture=False)
@@ -339,12 +337,10 @@ ATTACKS: dict[str, Attack] = {
         many(8, "c", sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
     ),
-    # its host stream's buffers hold a long quantum of 128 bytes a frame
     "most channels at 768 kHz": Attack(
         wide,
         many(1, sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
-        rss_mib=20,
     ),
     "periods of 48 frames, 10 streams": Attack(short_periods, many(10)),
     "state 4 in a row, 976 nodes": Attack(state_connected),
