@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interop.sound import eventually
-from xenpvaudio.control.client import ask_all
+from xenpvaudio.control.client import status_all
 from xenpvaudio.control.status.applications import applications
 from xenpvaudio.control.status.command import picture
 from xenpvaudio.control.status.lines import WIDTH as COLUMNS
@@ -91,7 +91,7 @@ def status(env: Mapping[str, str], target: Path) -> None:
     from rich.console import Console
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(picture(lines(ask_all({"ask": "status"}, env), applications(env))))
+    console.print(picture(lines(status_all(env), applications(env))))
     drawn = console.export_svg(title="xen-pv-audio status")
     target.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
 
