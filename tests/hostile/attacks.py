@@ -323,10 +323,15 @@ def escapes(scene: Scene) -> int:
     return count
 
 
+# As many rates as fit into a node, and the same again for each stream.
+RATES = ",".join(map(str, range(1, 1000)))
+RATES_EACH = many(32) | {f"{path}/sample-rates": RATES for path in paths(32)}
+
 ATTACKS: dict[str, Attack] = {
     "ring kept full of 256 KiB WRITEs": Attack(full_ring, ONE),
     "events without requests": Attack(empty_wake_ups, many(10)),
     "queries of 255 channels, 16 streams": Attack(queries, many(16)),
+    "queries of 999 rates, 16 streams": Attack(queries, many(16, sample_rates=RATES)),
     "SET_VOLUME in a row": Attack(volumes, ONE),
     "START and STOP in turns": Attack(triggers, ONE),
     "refused OPENs": Attack(refused_opens, many(10)),
@@ -347,6 +352,9 @@ ATTACKS: dict[str, Attack] = {
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),
     "reconnecting, 32 streams": Attack(reconnecting, many(32)),
+    "reconnecting, 32 streams of 999 rates": Attack(
+        reconnecting, RATES_EACH | {"sample-rates": RATES}
+    ),
     "read permission taken away": Attack(hidden),
     "escapes in ring-ref": Attack(escapes),
 }  # fmt: skip
