@@ -94,24 +94,32 @@ def _link(name: str, program: Path, parts: list[str], sanitizers: str) -> Path:
     return program
 
 
-def build(name: str, folder: Path, change: Change | None = None) -> Path:
-    """The fuzzer of that name; with `change`, of a source in which one text is another."""
-    place = folder
-    jobs = [(STREAMS / f"fuzz_{name}.c", folder / f"fuzz_{name}.o", COVERAGE)]
+def _jobs(
+    name: str, folder: Path, flags: tuple[str, ...], change: Change | None
+) -> tuple[Path, list[tuple[Path, Path, tuple[str, ...]]]]:
+    """Where the program belongs, and what it is compiled from."""
+    place, jobs = folder, [(STREAMS / f"fuzz_{name}.c", folder / f"fuzz_{name}.o", flags)]
     for source in PROGRAMS[name][0]:
         if change is not None and change[0] == source:
             planted = _plant(folder, change)
             place = planted.parent
-            jobs.append((planted, planted.with_suffix(".o"), (*COVERAGE, "-Wno-unused")))
+            jobs.append((planted, planted.with_suffix(".o"), (*flags, "-Wno-unused")))
         else:
-            jobs.append((SOURCES / source, folder / f"{source.replace('/', '-')}.o", COVERAGE))
-    program = place / f"fuzz_{name}"
-    return _link(name, program, _parts(jobs), f"-fsanitize=fuzzer,{SANITIZERS}")
+            jobs.append((SOURCES / source, folder / f"{source.replace('/', '-')}.o", flags))
+    return place, jobs
 
 
-def build_count(name: str, folder: Path) -> Path:
+def build(name: str, folder: Path, change: Change | None = None) -> Path:
+    """The fuzzer of that name; with `change`, of a source in which one text is another."""
+    place, jobs = _jobs(name, folder, COVERAGE, change)
+    sanitizers = f"-fsanitize=fuzzer,{SANITIZERS}"
+    return _link(name, place / f"fuzz_{name}", _parts(jobs), sanitizers)
+
+
+def build_count(name: str, folder: Path, change: Change | None = None) -> Path:
     """The same fuzzer with count.c's main(), optimized and without coverage."""
-    sources = [STREAMS / f"fuzz_{name}.c", STREAMS / "count.c"]
-    sources += [SOURCES / source for source in PROGRAMS[name][0]]
-    jobs = [(path, folder / f"count-{path.parent.name}-{path.name}.o", COUNT) for path in sources]
-    return _link(name, folder / f"count_{name}", _parts(jobs), COUNT[1])
+    objects = folder / "count"
+    objects.mkdir(parents=True, exist_ok=True)
+    place, jobs = _jobs(name, objects, COUNT, change)
+    jobs.append((STREAMS / "count.c", objects / "count.o", COUNT))
+    return _link(name, place / f"count_{name}", _parts(jobs), COUNT[1])

@@ -125,6 +125,11 @@ COUNT_ROUND = {True: 2_000_000, False: 100_000}
 """Operations of a process, of one in C and of one in Python: ten seconds, in which a leak shows."""
 
 
+def count_command(program: Path, name: str, limit: Limit, found: Path, crash: Path) -> list[str]:
+    numbers = [str(limit.seed), str(limit.operations)]
+    return [str(program), *numbers, str(crash), str(CORPUS / name), str(found)]
+
+
 def _count_round(name: str, limit: Limit) -> Result:
     crashes = CACHE / "crashes"
     found = CACHE / "found" / name
@@ -132,9 +137,9 @@ def _count_round(name: str, limit: Limit) -> Result:
     if name not in IN_C:
         return run_command(name, python_command(name, limit, found, crashes, False), crashes)
     program = building.build_count(name, CACHE / "build")
+    building.build(name, CACHE / "build")  # by which a crash is repeated
     crash = crashes / f"{name}-count-{limit.seed}"
-    what = [str(limit.seed), str(limit.operations), str(crash), str(CORPUS / name), str(found)]
-    return run_command(name, [str(program), *what], crashes)
+    return run_command(name, count_command(program, name, limit, found, crash), crashes)
 
 
 def count(name: str, operations: int, seed: int, told: Callable[[Result], None]) -> Result:
