@@ -12,7 +12,7 @@
 #   make hostile HOSTILE_ARGS=10    every attack of a guest for 10 s, beside an honest one: a table
 #   make changes                    what each change of the graph costs our devices and PipeWire's own
 #   make root-test SUITE=trixie     the tests in another Debian release (root); ROOT_RUN: anything else
-#   make pictures                   the README's pictures of pavucontrol and status, anew
+#   make pictures                   the README's pictures of mixers and status, anew
 #   make packages                   the Debian packages, into dist/ (packaging/debian)
 #   make install-test               them installed, used, upgraded, removed in Debian 12, 13, testing
 #   make arm64-test                 them built for arm64 and the demo there, emulated (root)
@@ -42,15 +42,18 @@ setup-test: apt-test $(VENV)/.test $(NATIVE)
 demo: setup
 	$(VENV)/bin/xen-pv-audio demo $(ARGS)
 
-# What plays no sound runs on all processors, the rest alone: a machine with other work stalls.
-UNITS := tests/bridge tests/fuzz tests/pw_module
+# What plays no sound, or looks at no time of it, runs on all processors, the rest alone: a machine
+# with other work stalls. Some of the former wait more than they compute: there are half as many more
+# processes than processors.
+UNITS := tests/bridge tests/fuzz tests/project tests/pw_module \
+    tests/interop/card tests/interop/commands tests/interop/pages tests/interop/store
 NO_TESTS := tests/xen
 # A file that cannot be read fails, and the others are run all the same.
 WHOLE := --continue-on-collection-errors
 test: setup-test
 ifeq ($(strip $(PYTEST_ARGS)),)
 	status=0; \
-	$(PY) -m pytest --numprocesses=auto $(WHOLE) $(UNITS) || status=$$?; \
+	$(PY) -m pytest --numprocesses=$$(($$(nproc) * 3 / 2)) --dist=worksteal $(WHOLE) $(UNITS) || status=$$?; \
 	$(PY) -m pytest $(WHOLE) $(addprefix --ignore=,$(NO_TESTS) $(UNITS)) || status=$$?; \
 	exit $$status
 else
@@ -99,7 +102,7 @@ ROOT_RUN ?= python3 -m pytest --ignore=tests/xen $(PYTEST_ARGS)
 root-test:
 	python3 tests/roots/root.py $(SUITE) $(ROOT_RUN)
 
-# needs pavucontrol and imagemagick
+# needs pavucontrol, imagemagick, xdotool, and root and mmdebstrap for GNOME's panel
 pictures: setup-test
 	PYTHONPATH=tests $(PY) -m pictures packaging/doc
 

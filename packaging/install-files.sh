@@ -2,6 +2,8 @@
 # Installs what is no Python, for the recipes of other systems: what the Debian packages' lists name.
 #   packaging/install-files.sh DESTDIR alsa|common|frontend|backend...
 # PYTHON: with shtab it also makes the completion. BINDIR: where the program is (/usr/bin).
+# alsa: its plugins are moved from below BUILT (DESTDIR) to ALSA_PLUGINS (usr/lib/alsa-lib), where
+# this system's alsa-lib looks.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -46,6 +48,12 @@ for place; do
             PYTHONPATH=bridge "$python" packaging/completion.py zsh \
                 > "$shells/zsh/site-functions/_xen-pv-audio"
         fi
+        ;;
+    alsa)
+        plugins=$root/${ALSA_PLUGINS:-usr/lib/alsa-lib}
+        mkdir -p "$plugins"
+        find "${BUILT:-$root}" -name 'libasound_module_*_xenpv.so' ! -path "$plugins/*" \
+            -exec mv {} "$plugins/" \;
         ;;
     frontend)
         put packaging/systemd/system/xen-pv-audio-frontend.service usr/lib/systemd/system

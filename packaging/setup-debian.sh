@@ -42,7 +42,8 @@ missing=$(
 )
 [ -n "$missing" ] || exit 0
 
-install="apt-get install -y --no-install-recommends$missing"
+# Another apt may be at work, such as the nightly upgrade: it is waited for.
+install="apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300$missing"
 if [ "$(id -u)" != 0 ]; then
     echo "setup-debian.sh: packages are missing, run: sudo apt-get update && sudo $install" >&2
     exit 3

@@ -22,6 +22,7 @@ from build_native import (
 # The files of each.
 PLUGINS = {
     "libasound_module_pcm_xenpv": ("pcm_xenpv.c", "calls.c", "device.c", "link.c"),
+    "libasound_module_ctl_xenpv": ("ctl_xenpv.c", "link.c"),
 }
 
 

@@ -3,9 +3,13 @@ packages come from, and how such a tree is taken away again."""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+APT_LOCK = Path(__file__).resolve().parents[1] / ".cache" / "apt.lock"
 
 
 class CannotRunError(Exception):
@@ -21,6 +25,15 @@ def run(*command: str | Path, input: str = "", cwd: Path | None = None) -> str:
     if done.returncode:
         raise CannotRunError(f"{' '.join(words[:3])} ended with status {done.returncode}")
     return done.stdout
+
+
+@contextmanager
+def apt_alone() -> Iterator[None]:
+    """For the machine's own apt, which waits for no other: one program of this tree at a time."""
+    APT_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with APT_LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def apt_sources(suites: Sequence[str], security: str = "") -> str:

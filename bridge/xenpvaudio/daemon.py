@@ -135,6 +135,7 @@ async def _serve_programs(domain: Domain, settings: FrontendSettings) -> Running
     frontend = Frontend(engine, domain, settings)
     server = PcmServer(alsa_socket_path(domain.domid), lambda: frontend.devices)
     server.start()
+    engine.watch_changes(server.look)
     frontend.run()
 
     async def stop() -> None:

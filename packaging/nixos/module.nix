@@ -49,6 +49,13 @@ in
     })
     (lib.mkIf cfg.frontend.enable {
       systemd.user.services.xen-pv-audio-frontend.wantedBy = [ "default.target" ];
+      # For a guest without PipeWire: where alsa-lib finds the plugins, and the device xenpv.
+      environment.etc."alsa/conf.d/49-xen-pv-audio-plugins.conf".text = ''
+        pcm_type.xenpv.lib "${cfg.package}/lib/alsa-lib/libasound_module_pcm_xenpv.so"
+        ctl_type.xenpv.lib "${cfg.package}/lib/alsa-lib/libasound_module_ctl_xenpv.so"
+      '';
+      environment.etc."alsa/conf.d/50-xen-pv-audio.conf".source =
+        "${cfg.package}/share/alsa/alsa.conf.d/50-xen-pv-audio.conf";
       boot.blacklistedKernelModules = [ "snd_xen_front" ];
       # Its folders share/pipewire are among what PipeWire's settings are made of.
       services.pipewire.configPackages = [ cfg.package ];

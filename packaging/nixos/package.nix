@@ -43,6 +43,7 @@ python3Packages.buildPythonApplication {
   postInstall = ''
     patchShebangs packaging
     BINDIR=$out/bin packaging/install-files.sh "$TMPDIR/files" common frontend backend
+    BUILT=$out packaging/install-files.sh "$TMPDIR/files" alsa
     cp -r "$TMPDIR"/files/usr/* $out/
   '';
 

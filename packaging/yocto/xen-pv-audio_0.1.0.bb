@@ -16,16 +16,20 @@ REQUIRED_DISTRO_FEATURES = "systemd xen"
 DEPENDS += "alsa-lib pipewire pulseaudio xen-tools python3-cffi-native"
 
 do_install:append() {
-    ${S}/packaging/install-files.sh ${D} common frontend backend
+    ALSA_PLUGINS=${libdir}/alsa-lib ${S}/packaging/install-files.sh ${D} \
+        alsa common frontend backend
 }
 
-# The program with what both places need; a guest's image takes -frontend, the host's -backend.
-PACKAGES =+ "${PN}-frontend ${PN}-backend"
+# The program with what both places need; a guest's image takes -frontend, the host's -backend. A
+# guest without PipeWire takes -alsa, and instead of -frontend what of it is wanted.
+PACKAGES =+ "${PN}-alsa ${PN}-frontend ${PN}-backend"
 RDEPENDS:${PN} += "python3-asyncio python3-cffi python3-core python3-fcntl python3-json \
     python3-logging python3-mmap python3-netclient python3-pyxs python3-threading"
+RDEPENDS:${PN}-alsa = "${PN}"
 RDEPENDS:${PN}-frontend = "${PN} pipewire wireplumber"
 RDEPENDS:${PN}-backend = "${PN} pipewire wireplumber"
 
+FILES:${PN}-alsa = "${libdir}/alsa-lib ${datadir}/alsa ${datadir}/xen-pv-audio"
 FILES:${PN} += "${nonarch_libdir}/modules-load.d ${nonarch_libdir}/sysusers.d \
     ${nonarch_libdir}/udev ${datadir}/bash-completion ${datadir}/zsh"
 FILES:${PN}-frontend = "${nonarch_libdir}/modprobe.d ${datadir}/pipewire \

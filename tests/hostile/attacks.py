@@ -251,6 +251,29 @@ def short_periods(scene: Scene) -> int:
     return sum(player.events for player in players)
 
 
+def polled(scene: Scene) -> int:
+    """Says that it looks at the event pages by itself, and that it does not, and so on: each time
+    captured frames are put into its buffers anew, unasked. It reads no event. How often some were
+    put there is what it did."""
+    card = scene.card()
+    card.store.write(f"{card.path}/feature-position-ext", "1")
+    streams = card.connect(*paths(10))
+    for stream in streams:
+        opened(stream)
+        stream.send(header.TRIGGER, header.TRIGGER_REQ.pack(header.START))
+    turn, fills, before = 0, 0, [0] * len(streams)
+    scene.begin()
+    while scene.lasts:
+        turn += 1
+        for number, stream in enumerate(streams):
+            stream.event_words[header.POLLED] = turn % 2 * turn
+            filled = stream.event_words[header.FILLED]
+            fills += filled != before[number]
+            before[number] = filled
+        time.sleep(0.0002)
+    return fills
+
+
 # --- XenStore -------------------------------------------------------------------------------------
 
 
@@ -348,6 +371,7 @@ ATTACKS: dict[str, Attack] = {
              buffer_size=str(1 << 20)),
     ),
     "periods of 48 frames, 10 streams": Attack(short_periods, many(10)),
+    "polling and not, 10 microphones": Attack(polled, many(10, "c")),
     "state 4 in a row, 976 nodes": Attack(state_connected),
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),

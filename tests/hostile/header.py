@@ -29,8 +29,9 @@ ALL = (0, 0xFFFFFFFF)
 # The shared ring's words: req_prod, req_event, rsp_prod, rsp_event; slots from octet 64 on.
 REQ_PROD, REQ_EVENT, RSP_PROD, RSP_EVENT = range(4)
 RING_SLOTS = 32
-# The event page's words: in_cons, in_prod; slots from octet 64 on.
-IN_CONS, IN_PROD = range(2)
+# The event page's words: in_cons, in_prod, and the position extension's (packaging/doc) polled and
+# filled; slots from octet 64 on.
+IN_CONS, IN_PROD, POLLED, FILLED = 0, 1, 3, 4
 EVENT_SLOTS = 63
 
 

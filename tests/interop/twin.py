@@ -2,8 +2,9 @@
 
 Nothing in the product can be told to be wrong on purpose. So whoever wants to see a command fail
 runs the real command with a wrong extension: `Twins.make()` builds one and returns the environment
-in which Python finds it first. Objects of unchanged files are shared. A change whose original is
-not in the source exactly once is an error, so that an edit cannot silently make a twin true.
+in which Python finds it first. Objects of unchanged files are shared (objects.py). A change whose
+original is not in the source exactly once is an error, so that an edit cannot silently make a twin
+true.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from objects import FOLDER, compiled, run
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -29,36 +35,56 @@ class Change:
     changed: str
 
 
+@cache
+def _recipe(lines: str, *arguments: str) -> str:
+    """What a few lines with the project's build recipe print."""
+    command = [sys.executable, "-c", "import build_native, sys, sysconfig; " + lines, *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "pw_module")}
+    return subprocess.check_output(command, cwd=ROOT, env=env, text=True)
+
+
+@cache
+def _binding() -> Path:
+    """What cffi makes of the declarations; always at the same place, since the object names it."""
+    path = FOLDER / "_native.c"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as place:
+        made = Path(place) / path.name
+        _recipe("build_native.make_ffi().emit_c_code(sys.argv[1])", str(made))
+        made.replace(path)
+    return path
+
+
+@cache
+def _object(source: Path) -> Path:
+    """Sources do not change while tests run, and each twin's are in a folder of its own."""
+    include = "'-I' + sysconfig.get_path('include')"
+    flags = _recipe(f"print(*build_native._compile_flags(), {include})").split()
+    return compiled(source, ["cc", "-fPIC", *flags], [SOURCES])
+
+
 class Twins:
     """directory: where everything is built."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._objects: dict[Path, Path] = {}
-        recipe = "import build_native, sysconfig;"
-        recipe += "print(*build_native._compile_flags(), '-I' + sysconfig.get_path('include'))"
-        self._flags = self._python(recipe).split()
-        room = self._python("import build_native; print(build_native.PLUGIN_ROOM)")
-        self._plugins = room.strip()
 
     def make(self, name: str, *changes: Change) -> dict[str, str]:
         """The environment with the twin `name` in it; without changes it is a true one."""
         sources = {
             str(path.relative_to(SOURCES)): path
             for path in SOURCES.glob("*/*.c")
-            if path.parent.name != self._plugins
+            if path.parent.name != _recipe("print(build_native.PLUGIN_ROOM)").strip()
         }
         for change in changes:
             sources[change.file] = self._mutated(name, change, sources[change.file])
-        objects = [self._object(self._binding())]
-        objects += [self._object(path) for path in sources.values()]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(_object, [_binding(), *sources.values()]))
         package = self._directory / name / PACKAGE.name
         shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         libraries = subprocess.check_output(["pkg-config", "--libs", "libpipewire-0.3"], text=True)
-        self._cc(
-            *("-shared", *map(str, objects), *libraries.split()),
-            *("-lm", "-lpthread", "-o", str(package / "_native.abi3.so")),
-        )
+        linked = [*map(str, objects), *libraries.split(), "-lm", "-lpthread"]
+        run(["cc", "-shared", *linked, "-o", str(package / "_native.abi3.so")])
         found = [str(package.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))}
         self._check(env, package)
@@ -76,41 +102,6 @@ class Twins:
         mutated.parent.mkdir(parents=True, exist_ok=True)
         mutated.write_text(text.replace(change.original, change.changed))
         return mutated
-
-    def _binding(self) -> Path:
-        """What cffi makes of the declarations."""
-        path = self._directory / "_native.c"
-        if not path.exists():
-            recipe = "import build_native, sys;"
-            self._python(recipe + "build_native.make_ffi().emit_c_code(sys.argv[1])", str(path))
-        return path
-
-    @staticmethod
-    def _python(recipe: str, *arguments: str) -> str:
-        """What a few lines with the project's build recipe print."""
-        command = [sys.executable, "-c", recipe, *arguments]
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "pw_module")}
-        return subprocess.check_output(command, cwd=ROOT, env=env, text=True)
-
-    def _object(self, source: Path) -> Path:
-        if source not in self._objects:
-            made = self._directory / f"{len(self._objects)}-{source.stem}.o"
-            self._cc(
-                "-fPIC",
-                "-c",
-                *self._flags,
-                *("-iquote", str(SOURCES)),
-                str(source),
-                "-o",
-                str(made),
-            )
-            self._objects[source] = made
-        return self._objects[source]
-
-    @staticmethod
-    def _cc(*arguments: str) -> None:
-        done = subprocess.run(["cc", *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
 
     @staticmethod
     def _check(env: dict[str, str], package: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ SKIPPED = "xen-test: skipped: images are built as root (mmdebstrap, chroot)"
 
 MAKE = """#!/bin/sh
 case $1 in
+setup-test) exit 0 ;;
+xen-images) echo "images $2"; exit "$IMAGES_STATUS" ;;
 test) echo "$TEST_SAYS"; exit "$TEST_STATUS" ;;
 bench) echo "$2" >> "$BENCHED"; exit "$BENCH_STATUS" ;;
 xen-test) echo "$2" >> "$ASKED"; echo "$XEN_SAYS"; exit "$XEN_STATUS" ;;
@@ -25,7 +28,11 @@ exit 99
 
 
 def ci(
-    tmp_path: Path, test: tuple[str, int], xen: tuple[str, int], bench_status: int = 0
+    tmp_path: Path,
+    test: tuple[str, int],
+    xen: tuple[str, int],
+    bench_status: int = 0,
+    images_status: int = 0,
 ) -> tuple[int, list[str], str]:
     """Exit status, output lines, and what `make xen-test` was asked."""
     make = tmp_path / "make"
@@ -41,6 +48,7 @@ def ci(
         "XEN_SAYS": xen[0],
         "XEN_STATUS": str(xen[1]),
         "ASKED": str(asked),
+        "IMAGES_STATUS": str(images_status),
         "BENCHED": str(tmp_path / "benched"),
         "BENCH_STATUS": str(bench_status),
     }
@@ -71,6 +79,15 @@ def test_the_lab_boots_all_on_the_oldest_kernel_and_its_frontend_on_the_newest(
     assert {suite for suite, _ in every} == {"bookworm"} and len(every) > 10
     every.remove(["bookworm", "systemd"])  # takes more time than CI has
     assert boots == [*every, ["trixie-backports", "kernel"]]
+
+
+def test_images_of_all_suites_that_are_booted_are_made_beside_the_tests(tmp_path: Path) -> None:
+    """That fails where nobody may make any, and the lab says why."""
+    status, lines, asked = ci(tmp_path, (PYTEST, 0), (XEN, 0), images_status=3)
+    assert status == 0
+    made = {line for line in lines if line.startswith("images ")}
+    booted = {"bookworm", *re.findall(r"--also ([\w-]+):", asked)}
+    assert made == {f"images SUITE={suite}" for suite in booted}
 
 
 def test_each_of_pytests_runs_has_its_closing_line(tmp_path: Path) -> None:

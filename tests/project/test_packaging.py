@@ -224,10 +224,14 @@ def test_position_extension_is_described_where_it_is() -> None:
     assert f'{FEATURE_POSITION_EXT} = "1"' in text
     place = packets._POSITION_EXT_PLACE
     rows = re.findall(r"^ \* \| +(\w+) +\| (\d+)$", text, re.MULTILINE)
-    fields = ("host_frames", "host_frames_max", "age_nsec", "time_nsec_low", "time_nsec_high")
-    ends = {name: int(end) for name, end in rows if name.startswith(("host_", "age_", "time_"))}
+    times = ("time_nsec_low", "time_nsec_high")
+    fields = ("host_frames", "host_frames_max", "age_nsec", *times, "flags")
+    ends = {name: int(end) for name, end in rows if name in fields}
     assert ends == {name: place + 4 * (n + 1) for n, name in enumerate(fields)}
-    assert place + packets._POSITION_EXT.size == 36
+    assert place + packets._POSITION_EXT.size == 40
+    page = re.findall(r"^ \* \| +(polled|filled) +\| (\d+)$", text, re.MULTILINE)
+    free = offset("xensnd_event_page", "reserved")
+    assert {name: int(end) - 4 - free for name, end in page} == {"polled": 4, "filled": 8}
 
 
 def test_liveness_extension_is_described_where_it_is() -> None:
@@ -270,7 +274,7 @@ def test_picture_is_well_formed(picture: str) -> None:
 def test_screen_pictures_are_small() -> None:
     pictures = sorted((PACKAGING / "doc").glob("*.png"))
     assert [path.stem.rpartition("-")[2] for path in pictures] == [
-        "configuration", "input", "output"
+        "sound", "configuration", "input", "output"
     ]  # fmt: skip
     for path in pictures:
         data = path.read_bytes()

@@ -1,4 +1,8 @@
-"""Programs in C and their twins, run for many tests: on all processors at once."""
+"""Programs in C and their twins, run for many tests: on all processors at once.
+
+Where pytest itself is on all of them (xdist), each of its processes knows all tests and is given a
+part: a job is done there when a test asks for it, or each process would do all of them.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,26 @@ def chosen(request: pytest.FixtureRequest, test: Callable[..., None]) -> list[py
     ]
 
 
+class _WhenAsked(Future[T]):
+    def __init__(self, job: Callable[[], T]) -> None:
+        super().__init__()
+        self._job = job
+
+    def result(self, timeout: float | None = None) -> T:
+        if not self.done():
+            try:
+                self.set_result(self._job())
+            except BaseException as error:
+                self.set_exception(error)
+        return super().result(timeout)
+
+
 @contextmanager
 def ahead(jobs: Mapping[str, Callable[[], T]]) -> Iterator[dict[str, Future[T]]]:
     """What each job returns, or raises, as a future. At the end nothing new is begun."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield {name: _WhenAsked(job) for name, job in jobs.items()}
+        return
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield {name: pool.submit(job) for name, job in jobs.items()}

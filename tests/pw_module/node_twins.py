@@ -116,7 +116,8 @@ NODE_TWINS = {
         "if (n->direction == XPA_PLAYBACK || !f->stream.positioned) {",
     ),
     "follower_hears_how_long_the_host_holds": (
-        "test_pw_cycle", "node/cycle.c", "        xpa_follow_held(n);", "",
+        "test_pw_cycle", "node/cycle.c",
+        "        xpa_front_ask(f);\n        xpa_follow_held(n);", "        xpa_front_ask(f);",
     ),
 }
 # fmt: on

@@ -32,4 +32,29 @@ PCM_TWINS = {
         "test_pcm", "pcm/pcm.c",
         "    xpa_pcm_update(p, now_nsec); /* one", "    (void)now_nsec; /* one",
     ),
+    "pcm_plays_at_full_volume": (
+        "test_pcm", "pcm/flow.c",
+        "if (!xpa_pcm_gain_needed(&p->gain) || most == 0)", "if (true)",
+    ),
+    "pcm_records_at_full_volume": (
+        "test_pcm", "pcm/flow.c",
+        "        xpa_pcm_gain_apply(&p->gain, &f->stream.config, to, frames);\n", "",
+    ),
+    "pcm_makes_the_volume_in_the_program_s_memory": (
+        "test_pcm", "pcm/flow.c",
+        "xpa_pcm_gain_apply(&p->gain, &p->front->stream.config, chunk, n);",
+        "xpa_pcm_gain_apply(&p->gain, &p->front->stream.config, (void *)from, n);\n"
+        "        memcpy(chunk, from, (size_t)n * p->frame_bytes);",
+    ),
+    "gain_overflows": (
+        "test_pcm", "pcm/gain.c",
+        "value < -most - 1 ? -most - 1 : value > most ? most : value",
+        "value > most ? -most : value",
+    ),
+    "gain_of_nothing_is_a_zero": (
+        "test_pcm", "pcm/gain.c",
+        "        if (gain == 0)\n            memcpy(at, c->silence, c->sample_bytes);\n"
+        "        else if",
+        "        if",
+    ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pw_module.budget_twins import BUDGET_TWINS
 from pw_module.node_twins import NODE_TWINS
 from pw_module.pcm_twins import PCM_TWINS
+from pw_module.poll_twins import POLL_TWINS
 from pw_module.relay_twins import RELAY_TWINS
 
 # (program, file, what is changed, into what). Each text occurs exactly once.
@@ -71,7 +72,7 @@ TWINS = {
     ),
     "frontend_takes_a_gap_for_a_slower_clock": (
         "test_stream_front", "front/position.c",
-        "s->starved || ext.age_nsec & XPA_AFTER_GAP", "s->starved",
+        "if (s->starved || after_gap)", "if (s->starved)",
     ),
     "starved_position_runs_for_ever": (
         "test_stream_back", "back/position.c",
@@ -192,13 +193,13 @@ TWINS = {
         "test_stream_front", "front/data.c", "n = n < clear ? n : clear;", "",
     ),
     "volume_is_sent_before_a_cycles_frames": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "    if (!f->stream.started)\n        xpa_front_send_control(f);",
         "    xpa_front_send_control(f);",
     ),
     "older_volume_is_heard_of_after_the_answer": (
         "test_stream_front", "front/requests.c",
-        "int result = f->volume_ext ? xpa_front_read_events(f, now_nsec) : 0;",
+        "int result = f->volume_ext ? xpa_front_read_events(f, now_nsec, false) : 0;",
         "int result = 0;\n    (void)now_nsec;",
     ),
     "volumes_fill_the_queue": (
@@ -252,11 +253,11 @@ TWINS = {
         "        xpa_channel_notify(&f->request_channel);",
     ),
     "margin_is_no_more_than_a_period": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "return usual > least ? usual : least;", "return least == 0 || usual > 0 ? usual : least;",
     ),
     "margin_of_a_capture_is_a_period": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "direction == XPA_CAPTURE ? period_frames / 4", "0 ? 0",
     ),
     "lead_forgets_that_it_grew": (
@@ -273,7 +274,7 @@ TWINS = {
         "test_stream_front", "front/requests.c", "f->link.awaited > 0 || late ||", "late ||",
     ),
     "stuck_host_is_blamed_unasked": (
-        "test_stream_front", "front/life.c",
+        "test_stream_front", "front/commands.c",
         "        xpa_front_urge(f);\n}", "        (void)now;\n}",
     ),
     "any_frontend_waits_for_the_host": (
@@ -331,7 +332,7 @@ TWINS = {
     ),
     "frontend_does_not_read_when_it_was_sent": (
         "test_stream_front", "front/position.c",
-        "xpa_front_time_sent(f, sent_nsec, now_nsec);", "(void)sent_nsec;",
+        "xpa_front_time_sent(f, sent_nsec, now_nsec, woken);", "(void)sent_nsec;",
     ),
     "transfers_take_every_slot": (
         "test_stream_front", "front/requests.c", "RESERVED_SLOTS = 4", "RESERVED_SLOTS = 0",
@@ -346,5 +347,6 @@ TWINS = {
     **BUDGET_TWINS,
     **NODE_TWINS,
     **PCM_TWINS,
+    **POLL_TWINS,
     **RELAY_TWINS,
 }  # fmt: skip

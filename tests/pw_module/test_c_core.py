@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -17,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from objects import compiled, run
 from pw_module.ahead import Done, ahead, chosen, run_program
+from pw_module.poll_twins import RING_POLL_TWINS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
@@ -37,9 +38,11 @@ FRONT = [
     "time/clock.c",
     "time/margin.c",
     "time/peer_clock.c",
+    "front/commands.c",
     "front/control.c",
     "front/data.c",
     "front/life.c",
+    "front/poll.c",
     "front/position.c",
     "front/requests.c",
     "front/rest.c",
@@ -76,24 +79,21 @@ def program_source(name: str) -> Path:
 
 
 def compile_program(
-    name: str, sources: list[str], sanitizer: str, out: Path, source_dir: Path = SOURCES
+    name: str, sources: list[str], sanitizer: str, out: Path, twins: Path | None = None
 ) -> Path:
-    """Compile the test of that name with sources of source_dir (its headers first) into out."""
+    """Compile the test of that name into out; what is in `twins` takes the place of sources and
+    headers of its name."""
     program = out / f"{name}-{sanitizer.split(',')[0] or 'plain'}"
-    command = [
-        "cc",
-        *CFLAGS,
-        *("-iquote", str(source_dir)),
-        *("-iquote", str(SOURCES)),
-        *("-iquote", str(TESTS / "rig")),
-    ]
+    flags = [*CFLAGS]
     if sanitizer:
-        command += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-    command += [str(program_source(name)), *(str(source_dir / source) for source in sources)]
-    done = subprocess.run(
-        [*command, "-lm", "-o", str(program)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+        flags += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    headers = [*([twins] if twins else []), SOURCES, TESTS / "rig"]
+    found = [program_source(name)]
+    for source in sources:
+        twin = twins / source if twins else None
+        found.append(twin if twin and twin.exists() else SOURCES / source)
+    parts = [str(compiled(source, ["cc", *flags], headers)) for source in found]
+    run(["cc", *flags, *parts, "-lm", "-o", str(program)])
     return program
 
 
@@ -220,8 +220,9 @@ TWINS = {
         "#define XPA_LIVE_FIELD(type, name) type name;",
     ),
     "buffer_is_given_back_before_the_stream_is_closed": (
-        "test_front_threads", FRONT, THREAD, "front/life.c",
-        "    release(f);\n    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
+        "test_front_threads", FRONT, THREAD, "front/commands.c",
+        "    xpa_front_release(f);\n"
+        "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
         "    xpa_plane_notify(f->plane, XPA_NOTICE_RELEASED, f->id, 0, NULL);",
     ),
     "converter_is_given_what_it_asked_for": (
@@ -269,20 +270,17 @@ TWINS = {
         "test_loop", ["base/loop.c"], MEMORY, "base/loop.c",
         "if (batch[i].data.ptr == src)", "if (batch[i].data.ptr == NULL)",
     ),
+    **RING_POLL_TWINS,
 }  # fmt: skip
 
 
 def run_twin(twin: str, folder: Path) -> Done:
     name, sources, sanitizer, file, original, changed = TWINS[twin]
     mutated = folder / twin / "src"
-    mutated.mkdir(parents=True)
-    for source in {*sources, file}:
-        text = (SOURCES / source).read_text()
-        if source == file:
-            assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
-            text = text.replace(original, changed)
-        (mutated / source).parent.mkdir(exist_ok=True)
-        (mutated / source).write_text(text)
+    text = (SOURCES / file).read_text()
+    assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
+    (mutated / file).parent.mkdir(parents=True)
+    (mutated / file).write_text(text.replace(original, changed))
     program = compile_program(name, sources, sanitizer, folder / twin, mutated)
     return run_program(program, CHECK_ONCE="1")
 

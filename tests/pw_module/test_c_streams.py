@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from objects import compiled, run
 from pw_module.ahead import Done, ahead, chosen, run_program
 from pw_module.stream_twins import TWINS
 from xenpvaudio.sndif.codes import Trigger
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "pw_module" / "src"
 TESTS = ROOT / "tests" / "pw_module"
 CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
-INCLUDES = ["-iquote", str(SOURCES), "-iquote", str(TESTS / "rig")]
+HEADERS = [SOURCES, TESTS / "rig"]
 MEMORY = "address,undefined"
 THREAD = "thread"
 
@@ -59,15 +59,17 @@ BACK = [
 ]
 FRONT = [
     "front/life.c",
+    "front/commands.c",
     "front/requests.c",
     "front/position.c",
     "front/time.c",
     "front/control.c",
     "front/data.c",
     "front/rest.c",
+    "front/poll.c",
     "time/margin.c",
 ]
-PCM = ["pcm/pcm.c", "pcm/flow.c"]
+PCM = ["pcm/pcm.c", "pcm/flow.c", "pcm/gain.c"]
 NODE = [
     "time/converter.c",
     "time/overdue.c",
@@ -77,7 +79,12 @@ NODE = [
     "node/graph.c",
     "node/lead.c",
 ]
-CONNECTION = ["pipewire/core.c", "pipewire/events.c", "pipewire/library.c"]
+CONNECTION = [
+    "pipewire/core.c",
+    "pipewire/main_loop.c",
+    "pipewire/events.c",
+    "pipewire/library.c",
+]
 TIME = ["xpa_now_nsec", "xpa_timer_set", "xpa_loop_add", "xpa_loop_remove"]
 
 # program -> sources, functions that the test stands in front of
@@ -87,8 +94,10 @@ PROGRAMS = {
     "test_stream_back": ([*CORE, *BACK], TIME),
     "test_back_budget": ([*CORE, *BACK], [*TIME, "xpa_channel_notify"]),
     "test_stream_resources": ([*CORE, *BACK], []),
+    "test_stream_polled": ([*CORE, *BACK], [*TIME, "xpa_evt_ring_put_all"]),
     "test_stream_kernel": ([*CORE, *BACK], TIME),
     "test_stream_front": ([*CORE, *FRONT], TIME),
+    "test_front_poll": ([*CORE, *FRONT], TIME),
     "test_front_budget": ([*CORE, *FRONT], [*TIME, "xpa_evt_ring_pop"]),
     "test_stream_pair": ([*CORE, *BACK, *FRONT], [*TIME, "xpa_back_mark"]),
     "test_pw_cycle": ([*CORE, *BACK, *FRONT, *NODE], TIME),
@@ -97,6 +106,8 @@ PROGRAMS = {
     "test_pw_suspend": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pw_chance": ([*CORE, *BACK, *FRONT, *NODE], TIME),
     "test_pcm": ([*CORE, *BACK, *FRONT, *PCM], [*TIME, "xpa_back_mark"]),
+    "test_pw_poll": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
+    "test_pw_lies": ([*CORE, *BACK, *FRONT, *NODE], [*TIME, "xpa_timer_ack"]),
     "test_stream_threads": ([*CORE, *BACK], []),
     "test_relay": ([*CORE, *BACK, "relay/relay.c"], TIME),
 }
@@ -119,60 +130,40 @@ CELL = re.compile(r"^cell (\w+) (\w+) (\w+) (-?\d+) (\w+)$", re.MULTILINE)
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
-@pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place for object files of unchanged sources: many programs share them."""
-    return tmp_path_factory.mktemp("objects")
-
-
-def compile_object(source: Path, target: Path, *flags: str) -> Path:
-    """Two threads may make the same one: the later one replaces it."""
-    if not target.exists():
-        made = target.with_suffix(f".{threading.get_ident()}.o")
-        command = ["cc", *CFLAGS, *flags, *INCLUDES, *PIPEWIRE, "-c", str(source), "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        made.replace(target)
-    return target
-
-
 def program_source(name: str) -> Path:
     """The test program of that name, in whichever room it is."""
     (source,) = TESTS.glob(f"*/{name}.c")
     return source
 
 
-def build(name: str, sanitizer: str, objects: Path, twin: Path | None = None) -> Path:
-    """Compile the program and link it; `twin` takes the place of the source of its name."""
+def build(name: str, sanitizer: str, folder: Path, twin: Path | None = None) -> Path:
+    """Compile the program and link it into folder; `twin` takes the place of the source of its
+    name."""
     sources, wrapped = PROGRAMS[name]
     flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"] if sanitizer else []
-    suffix = f"-{sanitizer}.o"
-    parts = [compile_object(program_source(name), objects / f"{name}{suffix}", *flags)]
+    command = ["cc", *CFLAGS, *flags, *PIPEWIRE]
+    parts = [compiled(program_source(name), command, HEADERS)]
     for source in sources:
-        if (
-            twin is not None and twin.parts[-2:] == Path(source).parts
-        ):  # what is cut out may leave something unused
-            parts.append(compile_object(twin, twin.with_suffix(".o"), *flags, "-Wno-unused"))
+        if twin is not None and twin.parts[-2:] == Path(source).parts:
+            # what is cut out may leave something unused
+            parts.append(compiled(twin, [*command, "-Wno-unused"], HEADERS))
         else:
-            parts.append(
-                compile_object(
-                    SOURCES / source, objects / f"{source.replace('/', '-')}{suffix}", *flags
-                )
-            )
-    made = tempfile.mkdtemp(dir=objects) if twin is None else twin.parent
-    program = Path(made) / f"{name}-{sanitizer}"
+            parts.append(compiled(SOURCES / source, command, HEADERS))
+    program = Path(tempfile.mkdtemp(dir=folder)) / f"{name}-{sanitizer}"
     wraps = [f"-Wl,--wrap={function}" for function in wrapped]
     libraries = ["-lm", *(_pipewire("--libs") if name in LINKED else [])]
-    command = ["cc", *CFLAGS, *flags, *wraps, *map(str, parts), *libraries, "-o", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run(["cc", *CFLAGS, *flags, *wraps, *map(str, parts), *libraries, "-o", str(program)])
     return program
 
 
 @pytest.fixture(scope="module")
-def programs(request: pytest.FixtureRequest, objects: Path) -> Iterator[dict[str, Future[Done]]]:
+def programs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Done]]]:
+    folder = tmp_path_factory.mktemp("programs")
+
     def job(name: str, sanitizer: str) -> Done:
-        return run_program(build(name, sanitizer, objects))
+        return run_program(build(name, sanitizer, folder))
 
     wanted = [item.callspec.params for item in chosen(request, test_stream_program_passes)]
     jobs = {"{name} {sanitizer}".format(**p): partial(job, **p) for p in wanted}
@@ -197,8 +188,8 @@ def test_stream_program_passes(
     assert int(closing[2]) == 0
 
 
-def test_streams_in_c_follow_the_table_in_python(objects: Path) -> None:
-    done = run_program(build("test_stream_back", MEMORY, objects))
+def test_streams_in_c_follow_the_table_in_python(tmp_path: Path) -> None:
+    done = run_program(build("test_stream_back", MEMORY, tmp_path))
     what_of = {
         str(Trigger.START.value): Asked.START,
         str(Trigger.PAUSE.value): Asked.PAUSE,
@@ -218,23 +209,23 @@ def test_streams_in_c_follow_the_table_in_python(objects: Path) -> None:
     assert len(seen) == 2 * len(PcmState) * len(set(what_of.values()))
 
 
-def run_twin(twin: str, objects: Path, folder: Path) -> Done:
+def run_twin(twin: str, folder: Path) -> Done:
     name, file, original, changed = TWINS[twin]
     text = (SOURCES / file).read_text()
     assert text.count(original) == 1, f"{original!r} is not once in {file}: update the twin"
     mutated = folder / twin / file
     mutated.parent.mkdir(parents=True)
     mutated.write_text(text.replace(original, changed))
-    return run_program(build(name, MEMORY, objects, mutated), CHECK_ONCE="1")
+    return run_program(build(name, MEMORY, folder, mutated), CHECK_ONCE="1")
 
 
 @pytest.fixture(scope="module")
 def twins(
-    request: pytest.FixtureRequest, objects: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Done]]]:
     folder = tmp_path_factory.mktemp("twins")
     names = [item.callspec.params["twin"] for item in chosen(request, test_twin_is_caught)]
-    with ahead({name: partial(run_twin, name, objects, folder) for name in names}) as futures:
+    with ahead({name: partial(run_twin, name, folder) for name in names}) as futures:
         yield futures
 
 

@@ -39,7 +39,7 @@ SYSTEM = ("bash", "dbus-user-session", "kmod", "libpam-systemd", "passwd", "syst
           "systemd-sysv", "udev", "util-linux")  # fmt: skip
 # What debhelper and dpkg-shlibdeps add by what they find in the packages.
 FOUND = ("libpipewire-0.3-0", "python3-cffi-backend", "init-system-helpers")
-PACKAGES = ("common", "frontend", "backend")
+PACKAGES = ("alsa", "backend", "common", "frontend")
 OLD = "0.0.1"
 DEMOS_AT_MOST = 3
 USER = "games"  # an ordinary one in that it may do nothing; Debian always has it
@@ -60,12 +60,13 @@ def expect(truth: object, what: str) -> None:
 
 
 def names(control: str, *fields: str) -> list[str]:
-    """Package names in these fields of all paragraphs; not our own, no substitutions."""
+    """Package names in these fields of all paragraphs, of alternatives the first, as apt takes it;
+    not our own, no substitutions."""
     found = set()
     for field in fields:
         for text in re.findall(rf"^{field}:((?:.*\n)(?:[ \t].*\n)*)", control, re.MULTILINE):
             for word in text.split(","):
-                name = word.split("(")[0].strip()
+                name = re.split("[(|]", word)[0].strip()
                 if name and not name.startswith(("$", "xen-pv-audio-")):
                     found.add(name)
     return sorted(found)
@@ -106,7 +107,7 @@ def older(deb: Path, folder: Path) -> None:
     run("dpkg-deb", "--raw-extract", deb, tree)
     control = tree / "DEBIAN" / "control"
     text = re.sub(r"^Version: .*$", f"Version: {OLD}", control.read_text(), flags=re.MULTILINE)
-    text = re.sub(r"(xen-pv-audio-common) \((<<|>=) [^)]*\)", rf"\1 (= {OLD})", text)
+    text = re.sub(r"(xen-pv-audio-common) \((=|<<|>=) [^)]*\)", rf"\1 (= {OLD})", text)
     control.write_text(text)
     run("dpkg-deb", "--root-owner-group", "--build", tree, folder)
 
@@ -227,7 +228,7 @@ def steps(place: Place, old: Sequence[str], new: Sequence[str]) -> Iterator[str]
     place.run(f"mkdir -p /etc/xen-pv-audio; echo '[default]' >{policy}")
     place.apt(f"install {shlex.join(new)}")
     versions = place.run("dpkg-query -W -f '${Version} ' 'xen-pv-audio-*'").split()
-    expect(len(versions) == 3 and OLD not in versions, f"after the upgrade: {versions}")
+    expect(len(versions) == len(PACKAGES) and OLD not in versions, f"after the upgrade: {versions}")
     expect(not is_enabled(place, "frontend"), "the upgrade enabled a disabled unit")
     expect(is_enabled(place, "backend"), "the upgrade disabled a unit")
     place.apt("remove xen-pv-audio-frontend")
@@ -285,7 +286,9 @@ def built(root: Path) -> list[Path]:
         if execute(root, ["sh", "packaging/packages.sh", ".copied"]):
             raise WrongError("the packages are not built, or lintian complains")
     found = [path for path in (root / INSIDE / "dist").glob("*.deb") if "dbgsym" not in path.name]
-    expect(len(found) == len(PACKAGES), f"built: {found}")
+    names_found = sorted(path.name.partition("_")[0] for path in found)
+    wanted = [f"xen-pv-audio-{name}" for name in PACKAGES]
+    expect(names_found == wanted, f"the packages built are {names_found}, not {wanted}")
     return sorted(found)
 
 

@@ -40,7 +40,7 @@ from debian_kernel import (
     plain_module,
 )
 
-from aptroot import CannotRunError, apt_sources, remove_tree, run
+from aptroot import CannotRunError, apt_alone, apt_sources, remove_tree, run
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -133,8 +133,11 @@ def install(package: str) -> None:
         raise CannotRunError(f"{package} is missing and cannot be installed here (no root, no apt)")
     say(f"installing {package}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-qy", "--no-install-recommends", package]):
-        done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
+    wait = ["-o", "DPkg::Lock::Timeout=300"]  # for another apt that is at work
+    add = ["install", "-qy", "--no-install-recommends", *wait, package]
+    for arguments in (["update", "-q"], add):
+        with apt_alone():
+            done = subprocess.run(["apt-get", *arguments], stdout=sys.stderr, env=environment)
         if done.returncode:
             raise CannotRunError(f"apt-get {arguments[0]} failed: {package} is not to be had")
 
@@ -152,7 +155,7 @@ def build(name: str = "bookworm") -> Images:
         raise CannotRunError(f"no suite {name}: one of {', '.join(SUITES)}")
     images = Images(name, CACHE / f"{name}.images-{recipe_hash()}")
     CACHE.mkdir(parents=True, exist_ok=True)
-    with locked(CACHE / "lock"):
+    with locked(CACHE / f"{name}.lock"):
         if images.directory.exists():
             return images
         require_builder()

@@ -43,7 +43,8 @@ def source_tree(target: Path) -> str:
 
 def install(images: Images) -> Path:
     """A tar of the installed project, for unpacking at / of the images."""
-    with tempfile.TemporaryDirectory(prefix="xen-pv-audio-") as name, locked(CACHE / "lock"):
+    lock = CACHE / f"{images.suite}.lock"
+    with tempfile.TemporaryDirectory(prefix="xen-pv-audio-") as name, locked(lock):
         work = Path(name)
         tree = work / "tree"
         tree.mkdir()
@@ -60,8 +61,9 @@ def install(images: Images) -> Path:
         pip("wheel", "--no-build-isolation", "--no-deps", "-w", wheels, tree)
         version = run("chroot", images.root, "python3", "-c",
                       "import sys; print('%d.%d' % sys.version_info[:2])").strip()  # fmt: skip
-        for path in dependencies(version):
-            shutil.copy(path, wheels)
+        with locked(CACHE / "wheels.lock"):
+            for path in dependencies(version):
+                shutil.copy(path, wheels)
         _install(images.root, wheels, result)
         stamp.write_bytes(base)
     return result

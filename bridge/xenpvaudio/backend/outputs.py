@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from xenpvaudio.config import DomainPolicy, OutputSpec
-from xenpvaudio.engine.engine import NODE_RETRY_SEC, Engine
+from xenpvaudio.engine.engine import Engine
 from xenpvaudio.errors import UnavailableError, XenPvAudioError
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.codes import PcmFormat
@@ -21,7 +21,7 @@ from xenpvaudio_native.pipewire import HostNode, PwEvent, PwEventKind, supports_
 from xenpvaudio_native.plane import BackStream, VirtualDevice
 
 from .policy import HOST_RATE, check_resampler, quantum_frames, tick_frames
-from .port import HOST_QUANTUM_FRAMES, Identity, OnVolume, Port, nobody
+from .port import HOST_QUANTUM_FRAMES, Again, Complaints, Identity, OnVolume, Port, nobody
 from .resampling import as_opens, resampler_bytes
 
 # How long an active stream that no device takes waits for the session manager, at first and at the
@@ -101,8 +101,8 @@ class _PipewirePort:
         self._unlinked_sec = UNLINKED_SEC
         self._id = engine.new_id()
         self._host: HostNode | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self.complaint = ""
+        self._again = Again(self._connect_again)
+        self._complaints = Complaints(identity)
         self.muted: bool | None = None
         # First what can fail: a port that nobody got must not be connected when PipeWire returns,
         # since its stream may be freed by then.
@@ -111,6 +111,10 @@ class _PipewirePort:
         where = f"{identity.domain} {identity.stream}"
         engine.on_event(self._id, self._event, self._failed, where)
         engine.watch_pipewire(self._pipewire_changed)
+
+    @property
+    def complaint(self) -> str:
+        return self._complaints.last
 
     def _failed(self, error: XenPvAudioError) -> None:
         self._identity.log.error("%s", error)
@@ -159,9 +163,7 @@ class _PipewirePort:
     def _disconnect(self) -> None:
         self._end_patience()
         self.muted = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._again.call_off()
         if self._host is not None:
             self._host.free()
             self._host = None
@@ -181,17 +183,16 @@ class _PipewirePort:
             self._on_volume(linear, self.muted, age_sec < RESTORE_SEC and not self._played)
         elif event.kind is PwEventKind.STATE and not event.lost_node:
             self._seen(streaming=event.streaming)
-        elif event.lost_node and self._retry is None:
-            self._complain(event.loss)
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+        elif event.lost_node and not self._again.due:
+            self._complaints.say(event.loss)
+            self._again.soon()
 
     def _seen(self, *, streaming: bool) -> None:
         """Whether a device takes its sound now, or gives it some."""
         self._streaming = streaming
         if streaming:
             self._played = True
-            self.complaint = ""
+            self._complaints.end()
             self._unlinked_sec = UNLINKED_SEC
         if streaming or not self._active:
             self._end_patience()
@@ -209,14 +210,6 @@ class _PipewirePort:
             self._unlinked.cancel()
             self._unlinked = None
 
-    def _complain(self, why: str) -> None:
-        """Once, until sound flows again: a host without a device has every node refused."""
-        if why != self.complaint:
-            self.complaint = why
-            self._identity.log.warning(
-                "%s %s: %s", self._identity.domain, self._identity.stream, why
-            )
-
     def _connect_again(self) -> None:
         self._disconnect()
         if not self._engine.pipewire_up:
@@ -224,9 +217,8 @@ class _PipewirePort:
         try:
             self._connect()
         except UnavailableError as error:
-            self._complain(str(error))
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+            self._complaints.say(str(error))
+            self._again.soon()
 
     def set_active(self, active: bool) -> None:
         self._active = active

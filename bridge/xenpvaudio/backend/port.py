@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from xenpvaudio.engine.engine import NODE_RETRY_SEC
 from xenpvaudio.logs.peer_log import PeerLog
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
@@ -37,6 +39,49 @@ OnVolume = Callable[[list[float], bool, bool], None]
 
 def nobody(_volumes: list[float], _mute: bool, _fresh: bool) -> None:
     """Who is not interested."""
+
+
+class Again:
+    """`what` is done a moment later, unless it is called off: how a lost stream is made anew, or
+    tried again. Once for all who ask meanwhile."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        self._what = what
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def due(self) -> bool:
+        return self._timer is not None
+
+    def soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(NODE_RETRY_SEC, self._now)
+
+    def call_off(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _now(self) -> None:
+        self._timer = None
+        self._what()
+
+
+class Complaints:
+    """Once each, until sound flows again: a host without a device refuses again and again."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self.last = ""
+
+    def say(self, why: str) -> None:
+        if why != self.last:
+            self.last = why
+            identity = self._identity
+            identity.log.warning("%s %s: %s", identity.domain, identity.stream, why)
+
+    def end(self) -> None:
+        self.last = ""
 
 
 class Port(Protocol):

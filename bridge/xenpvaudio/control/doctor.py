@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TextIO
 
@@ -20,7 +21,7 @@ from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.card import Card
 from xenpvaudio.xen.connect import domain_from_env
 
-from . import graph_checks, kernel_checks, store_checks
+from . import graph_checks, kernel_checks, plain_checks, store_checks
 from .finding import Finding, Level, ok, unknown, wrong
 from .machine import Machine
 
@@ -42,7 +43,13 @@ def examine(machine: Machine, half: str) -> Iterator[Finding]:
     cards: list[Card] = []
     yield from _store(machine, half, cards)
     yield kernel_checks.real_time(machine)
-    yield from _graph(machine, half, cards)
+    if half == FRONTEND and _serves_alsa(machine):
+        yield from plain_checks.alsa_guest(machine)
+        return
+    kinds = _outputs(machine) if half == BACKEND else {"pipewire"}
+    yield from plain_checks.host_without_pipewire(machine, kinds)
+    if "pipewire" in kinds:
+        yield from _graph(machine, half, cards)
 
 
 def _policy(machine: Machine) -> Finding:
@@ -69,6 +76,24 @@ def _settings(machine: Machine) -> Finding:
     except ConfigError as error:
         return wrong("settings", error.message, error.hint or f"correct {path}")
     return ok("settings", str(path))
+
+
+def _serves_alsa(machine: Machine) -> bool:
+    """Whether this guest's streams are for ALSA programs: by its settings, or one does so now."""
+    path = settings_path(machine.environ, machine.path(str(FOR_ALL).lstrip("/")))
+    with suppress(ConfigError):
+        if os.path.lexists(path) and load_settings(path).serve != "pipewire":
+            return True
+    return plain_checks.serves_programs(machine)
+
+
+def _outputs(machine: Machine) -> set[str]:
+    """The kinds that the policy names; what the backend was told otherwise is not known here."""
+    path = machine.path(str(DEFAULT_POLICY_PATH).lstrip("/"))
+    with suppress(ConfigError):
+        if os.path.lexists(path):
+            return {table.output.kind for table in load_policy(path).tables}
+    return {"pipewire"}
 
 
 def _store(machine: Machine, half: str, cards: list[Card]) -> Iterator[Finding]:

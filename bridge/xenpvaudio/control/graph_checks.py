@@ -91,12 +91,18 @@ def session_manager(objects: Objects) -> Finding:
     )
 
 
-def pulse(machine: Machine) -> Finding:
-    """Browsers and most other programs speak PulseAudio's protocol."""
+def pulse_socket(machine: Machine) -> str | None:
+    """Where this user's programs look for a PulseAudio server; None: on no socket of a file."""
     runtime = machine.environ.get("XDG_RUNTIME_DIR", "")
     server = machine.environ.get("PULSE_SERVER") or f"unix:{runtime}/pulse/native"
     kind, _, socket = server.rpartition(":")
-    if kind != "unix" or machine.exists(socket):
+    return socket if kind == "unix" else None
+
+
+def pulse(machine: Machine) -> Finding:
+    """Browsers and most other programs speak PulseAudio's protocol."""
+    socket = pulse_socket(machine)
+    if socket is None or machine.exists(socket):
         return ok("pulse", "PulseAudio's programs are served")
     return wrong(
         "pulse",

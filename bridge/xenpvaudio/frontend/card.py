@@ -61,11 +61,14 @@ def _route(card: Card, config: StreamConfig, channels: int) -> Route:
     if len(alike) > 1:
         name += f"-{config.device_index}.{config.index}"
     available = Available.UNKNOWN if capture else Available.YES
+    allowed = config.channels
+    channels = min(max(channels, allowed.min), allowed.max)
     return Route(capture, name, " ".join(words), (1.0,) * channels, available=available)
 
 
 class SoundCard:
-    """`devid`: tells the guest's cards apart; `channels`: what most streams will have."""
+    """`devid`: tells the guest's cards apart; `channels`: what most streams will have, as far as
+    each can."""
 
     def __init__(
         self,

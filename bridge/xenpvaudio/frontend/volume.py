@@ -1,10 +1,11 @@
-"""Who makes a stream as loud as its route says: the host, or PipeWire in the guest.
+"""Who makes a stream as loud as its route says: the host, or the guest: there PipeWire, or without
+it the PCM of an ALSA program (pw_module/src/pcm/gain.c).
 
 The host, if the backend can: then the samples go there untouched, and what people see on both sides
 is the same. Each stream is asked anew when it is opened and not started yet. What the backend
-refuses, PipeWire does, as it does for hardware without a mixer; so nothing is done twice, and
-nothing changes hands while sound is heard. A backend that refuses later keeps what it took before,
-and PipeWire makes the difference.
+refuses, the guest does, as for hardware without a mixer; so nothing is done twice, and nothing
+changes hands while sound is heard. A backend that refuses later keeps what it took before, and the
+guest makes the difference.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class StreamVolume:
         self._tell_timer: asyncio.TimerHandle | None = None
         self._ask_timer: asyncio.TimerHandle | None = None
 
-    # -- what is wanted, and what is left to PipeWire
+    # -- what is wanted, and what is left to the guest
 
     def want(self, volumes: Sequence[float], mute: bool) -> None:
         """What the route shows now, whoever has set it."""
@@ -85,7 +86,7 @@ class StreamVolume:
             self._wake()
 
     def soft(self, channels: int) -> Loudness:
-        """What PipeWire is to do in the guest."""
+        """What is to be done in the guest."""
         volumes = for_channels(self._wanted.volumes, channels)
         if self._host_steps is not None:
             done = for_channels([to_linear(steps) for steps in self._host_steps], channels)
@@ -170,7 +171,7 @@ class StreamVolume:
             return
         self._complained.add(operation)
         self._log.info(
-            "%s: the backend refused %s with %s: PipeWire does it here",
+            "%s: the backend refused %s with %s: it is done here",
             self._where,
             operation.name,
             status_name(status),

@@ -78,6 +78,7 @@ _POSITION_EXT = Layout(
             "age_nsec",
             "time_low_nsec",
             "time_high_nsec",
+            "flags",
         )
     },
 )
@@ -286,13 +287,14 @@ class PositionExt:
     newest readable frame since it reached the microphone. `host_frames_max`: the largest such
     value of the last second, which a frontend's lead must cover. `age_nsec`: how long before the
     event was queued the position was true. `time_nsec`: when it was queued, by the backend's
-    clock; 0 if it does not say.
+    clock; 0 if it does not say. `flags`: bit 0, the frontend may ask for no notification.
     """
 
     host_frames: int
     host_frames_max: int
     age_nsec: int
     time_nsec: int = 0
+    flags: int = 0
 
     def pack(self) -> bytes:
         values = {
@@ -301,6 +303,7 @@ class PositionExt:
             "age_nsec": self.age_nsec,
             "time_low_nsec": self.time_nsec & 0xFFFFFFFF,
             "time_high_nsec": self.time_nsec >> 32,
+            "flags": self.flags,
         }
         return bytes(_POSITION_EXT.pack(values))
 
@@ -308,9 +311,8 @@ class PositionExt:
 def _position_ext_from(data: bytes) -> PositionExt:
     values = _POSITION_EXT.unpack(data)
     time_nsec = values["time_high_nsec"] << 32 | values["time_low_nsec"]
-    return PositionExt(
-        values["host_frames"], values["host_frames_max"], values["age_nsec"], time_nsec
-    )
+    needs = (values["host_frames"], values["host_frames_max"], values["age_nsec"])
+    return PositionExt(*needs, time_nsec, values["flags"])
 
 
 @dataclass(frozen=True, slots=True)

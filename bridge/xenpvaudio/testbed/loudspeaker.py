@@ -2,7 +2,8 @@
 
 A thread drains the FIFO and keeps every byte with its time of arrival. A chunk arrives a little
 after the graph cycle that played it, never before, so the earliest arrivals give the moment at
-which a frame left the host's graph.
+which a frame left the host's graph: the earliest since the sink stood still last, for a sink that
+nobody plays to pauses, and its frames do not tell for how long.
 """
 
 from __future__ import annotations
@@ -12,10 +13,37 @@ import os
 import select
 import threading
 import time
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 18
+_PAUSE_NSEC = 200_000
+_LATE_ARRIVALS = 8
+
+Arrival = tuple[int, int]
+"""A chunk's first frame, and when it came, nsec."""
+
+
+def played_nsec(arrivals: Sequence[Arrival], frame: int, rate: int) -> int | None:
+    """When `frame` was played, by arrivals around it; None if there are none.
+
+    Behind a pause all arrivals are later than those before it say, by its length, and that is how
+    it is told from a few that are merely late: more than _LATE_ARRIVALS of them."""
+    lines = [nsec - (first - frame) * 1e9 / rate for first, nsec in arrivals]
+    to_come = list(accumulate(reversed(lines), min))[::-1]
+    found: float | None = None
+    for number, ((first, _), line) in enumerate(zip(arrivals, lines, strict=True)):
+        paused = (
+            found is not None
+            and number < len(lines) - _LATE_ARRIVALS
+            and to_come[number] > found + _PAUSE_NSEC
+        )
+        if paused and first > frame:
+            break
+        found = line if found is None or paused else min(found, line)
+    return None if found is None else round(found)
 
 
 class Loudspeaker:
@@ -67,12 +95,12 @@ class Loudspeaker:
         """When `frame` was played, by the arrivals within `around_sec` of it."""
         reach = around_sec * self.rate
         with self._lock:
-            starts = [
-                nsec - (end_bytes / self.frame_bytes - frame) * 1e9 / self.rate
-                for end_bytes, nsec in self._arrivals
-                if abs(end_bytes / self.frame_bytes - frame) < reach
+            near = [
+                (first, nsec)
+                for first, nsec in ((end // self.frame_bytes, nsec) for end, nsec in self._arrivals)
+                if abs(first - frame) < reach
             ]
-        return round(min(starts)) if starts else None
+        return played_nsec(near, frame, self.rate)
 
     def stop(self) -> None:
         self._stop.set()

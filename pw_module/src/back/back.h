@@ -58,7 +58,9 @@ struct xpa_back_stream {
     uint64_t reported_frames;
     uint64_t next_event_frames;
     uint32_t next_offset_frames; /* where the next WRITE is expected in the guest's buffer */
-    uint16_t first_event_id;     /* what link.event_id was at OPEN */
+    uint64_t filled_frames;      /* capture: the guest's buffer holds all before this, unasked */
+    bool fills;
+    uint16_t first_event_id; /* what link.event_id was at OPEN */
     struct xpa_timeline timeline;
     struct xpa_clock clock;     /* host frames heard (or that reached the microphone) */
     struct xpa_jitter jitter;   /* of the host's marks */
@@ -149,6 +151,7 @@ void xpa_back_push(struct xpa_back *b, const void *source, uint32_t frames, uint
 /* Below, int is 0, or a negative errno for which the stream is to be ended. */
 
 /* fault_injection.c */
+bool xpa_back_has_faults(const struct xpa_back *b);
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_end_faults(struct xpa_back *b);
 
@@ -158,9 +161,12 @@ double xpa_back_position(struct xpa_back *b, uint64_t now_nsec);
 /* Sets the timer for whatever comes next. */
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec);
 void xpa_back_next_boundary(struct xpa_back *b);
-int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec);
-int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
-                           uint64_t now_nsec);
+/* The host is there, by its clock. */
+void xpa_back_host_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames, uint64_t now_nsec);
+/* Sends the position if an event is due, and sets the timer for the next. */
+int xpa_back_tell_position(struct xpa_back *b, uint64_t now_nsec);
+/* The frontend looks at the event page by itself, as it may; that changes at any moment. */
+bool xpa_back_polled(const struct xpa_back *b);
 int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_t age_nsec,
                            uint64_t now_nsec);
 
@@ -176,6 +182,8 @@ int xpa_back_send_volume(struct xpa_back *b);
 /* data.c; the status to answer with */
 int xpa_back_write(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
 int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
+/* Capture: what the host has given since is put into the guest's buffer, or from now on is not. */
+void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec);
 /* Such a WRITE means that the guest starts from the beginning and told nobody. */
 bool xpa_back_prepared_anew(const struct xpa_back *b, uint32_t offset_bytes, uint32_t length_bytes);
 

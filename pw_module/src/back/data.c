@@ -121,6 +121,39 @@ int xpa_back_read(struct xpa_back *b, uint32_t offset_bytes, uint32_t length_byt
     return 0;
 }
 
+/* Captured frames from `begin` on into the guest's buffer, each at its offset. Charged as a READ
+ * is: a guest can make it begin as often as it likes. */
+static void put_captured(struct xpa_back *b, uint64_t begin, uint64_t now_nsec) {
+    const struct xpa_back_stream *s = &b->stream;
+    uint32_t buffer = s->config.buffer_frames;
+    uint64_t bytes = (s->written_frames - begin) * s->frame_bytes;
+    xpa_budget_charge(b->link.budget, bytes / XPA_WORK_BYTES_PER_NSEC, false, now_nsec);
+    while (begin < s->written_frames) {
+        uint32_t offset = (uint32_t)(begin % buffer), left = buffer - offset;
+        uint64_t frames = s->written_frames - begin < left ? s->written_frames - begin : left;
+        uint8_t *target = (uint8_t *)s->config.buffer + (size_t)offset * s->frame_bytes;
+        store_get(s, begin, target, (uint32_t)frames);
+        begin += frames;
+    }
+}
+
+/* A guest that takes captured frames when it is time for them has to find them there: all that the
+ * host gave lie at their offsets, before their position is told. What was told before may not have
+ * been asked for by then: so it begins with a quarter of the buffer. */
+void xpa_back_fill(struct xpa_back *b, bool fills, uint64_t now_nsec) {
+    struct xpa_back_stream *s = &b->stream;
+    uint64_t begin = s->fills ? s->filled_frames : s->taken_frames;
+    uint64_t most = s->fills ? s->config.buffer_frames : s->config.buffer_frames / 4;
+    s->fills = fills && s->running && !b->link.rests_until_nsec;
+    if (!s->fills)
+        return;
+    if (s->written_frames - begin > most)
+        begin = s->written_frames - most;
+    put_captured(b, begin, now_nsec);
+    s->filled_frames = s->written_frames;
+    xpa_evt_ring_set_filled(&b->link.event_ring, (uint32_t)s->filled_frames);
+}
+
 uint32_t xpa_back_pull(struct xpa_back *b, void *target, uint32_t frames) {
     struct xpa_back_stream *s = &b->stream;
     uint64_t available = s->running && !s->paused ? s->written_frames - s->taken_frames : 0;

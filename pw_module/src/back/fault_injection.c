@@ -28,9 +28,13 @@ static uint64_t stall(const struct xpa_fault_injection *t, uint64_t now_nsec) {
     return into < t->stall_nsec ? t->stall_nsec - into : 0;
 }
 
+bool xpa_back_has_faults(const struct xpa_back *b) {
+    return b->faults.jitter_nsec > 0 || b->faults.stall_every_nsec > 0;
+}
+
 void xpa_back_notify_position(struct xpa_back *b, uint64_t now_nsec) {
     struct xpa_fault_injection *t = &b->faults;
-    if (t->jitter_nsec == 0 && t->stall_every_nsec == 0) {
+    if (!xpa_back_has_faults(b)) {
         xpa_channel_notify(&b->event_channel);
         return;
     }

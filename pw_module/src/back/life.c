@@ -51,7 +51,13 @@ void xpa_back_collect(struct xpa_back *b, uint64_t now_nsec) { step(b, 0, now_ns
 
 void xpa_back_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames) {
     uint64_t now_nsec = xpa_now_nsec();
-    int result = xpa_back_position_mark(b, nsec, host_frames, now_nsec);
+    xpa_back_host_mark(b, nsec, host_frames, now_nsec);
+    if (b->direction == XPA_CAPTURE)
+        xpa_back_fill(b, xpa_back_polled(b), now_nsec);
+    /* what came due only now, since the host handed its frame over only now, is sent at once */
+    int result = xpa_back_tell_position(b, now_nsec);
+    if (result == 0) /* a timer may not come soon */
+        result = xpa_back_send_volume(b);
     if (result < 0 || b->link.starting)
         step(b, result, now_nsec);
 }
@@ -97,7 +103,8 @@ static void on_timer(struct xpa_source *source, uint32_t events) {
     step(b, 0, now); /* what lies in the ring is delivered: no position may call it missing */
     if (b->link.broken)
         return;
-    int result = xpa_back_position_timer(b, now);
+    b->link.armed_nsec = 0;
+    int result = xpa_back_tell_position(b, now);
     if (result == 0)
         result = xpa_back_send_volume(b);
     if (result < 0)

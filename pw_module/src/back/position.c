@@ -3,6 +3,10 @@
  * The position is read off the host's clock, not off what the host has taken: a guest that adds
  * nothing to it reads the true delay. Events are sent when the position is one frame past a period
  * boundary: the kernel's frontend tests "more than a period", strictly (packaging/doc/peers.md).
+ *
+ * A frontend that runs by its own idea of our clock needs no event at any moment, only some to keep
+ * that idea true. It says so in the event page, and is then told where the stream is when the host
+ * takes frames, which wakes us anyway: no timer here, no notification there.
  */
 #include "back/back.h"
 
@@ -84,10 +88,25 @@ static uint64_t time_of(struct xpa_back *b, double target_frames, uint64_t now_n
     return xpa_clock_time_at(&s->clock, host) + behind;
 }
 
+/* Whether the frontend may look at the page by itself. Not where events are to be late: it would
+ * not notice. */
+static bool may_be_polled(const struct xpa_back *b) {
+    return b->position_ext && !xpa_back_has_faults(b);
+}
+
+bool xpa_back_polled(const struct xpa_back *b) {
+    return may_be_polled(b) && xpa_evt_ring_polled(&b->link.event_ring);
+}
+
+/* No event is missed then: captured frames are there already. */
+static bool wakes_nobody(const struct xpa_back *b) {
+    return xpa_back_polled(b) && (b->direction == XPA_PLAYBACK || b->stream.fills);
+}
+
 void xpa_back_schedule(struct xpa_back *b, uint64_t now_nsec) {
     const struct xpa_back_stream *s = &b->stream;
     uint64_t at = 0;
-    if (s->running && !s->paused && s->config.period_frames > 0) {
+    if (s->running && !s->paused && s->config.period_frames > 0 && !wakes_nobody(b)) {
         at = time_of(b, (double)s->next_event_frames, now_nsec);
         if (at > now_nsec + LATEST_TIMER_NSEC)
             at = now_nsec + LATEST_TIMER_NSEC;
@@ -182,6 +201,7 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
             .age_nsec = age_nsec > UINT32_MAX ? UINT32_MAX : (uint32_t)age_nsec,
             .time_low_nsec = (uint32_t)now_nsec,
             .time_high_nsec = (uint32_t)(now_nsec >> 32),
+            .flags = may_be_polled(b) ? XPA_MAY_POLL : 0,
         };
         xpa_position_ext_put(&event, &ext);
     }
@@ -194,7 +214,8 @@ int xpa_back_send_position(struct xpa_back *b, uint64_t position_frames, uint64_
         return result == -ENOSPC ? 0 : result;
     }
     b->stats.events++;
-    xpa_back_notify_position(b, now_nsec);
+    if (!wakes_nobody(b))
+        xpa_back_notify_position(b, now_nsec);
     return 0;
 }
 
@@ -225,15 +246,14 @@ static int report_position(struct xpa_back *b, uint64_t now_nsec) {
     return xpa_back_send_position(b, (uint64_t)whole, age_nsec, now_nsec);
 }
 
-int xpa_back_position_timer(struct xpa_back *b, uint64_t now_nsec) {
-    b->link.armed_nsec = 0;
+int xpa_back_tell_position(struct xpa_back *b, uint64_t now_nsec) {
     int result = report_position(b, now_nsec);
     xpa_back_schedule(b, now_nsec);
     return result;
 }
 
-int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
-                           uint64_t now_nsec) {
+void xpa_back_host_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_frames,
+                        uint64_t now_nsec) {
     struct xpa_back_stream *s = &b->stream;
     if (xpa_clock_locked(&s->clock)) {
         uint64_t expected_nsec = xpa_clock_time_at(&s->clock, (double)host_frames);
@@ -248,8 +268,4 @@ int xpa_back_position_mark(struct xpa_back *b, uint64_t nsec, uint64_t host_fram
     double position = xpa_back_position(b, now_nsec);
     double written = (double)s->written_frames - (double)s->late_frames;
     b->stats.delay_frames = (int64_t)floor(written - position);
-    /* what came due only now, since the host handed its frame over only now, is sent at once */
-    int result = report_position(b, now_nsec);
-    xpa_back_schedule(b, now_nsec);
-    return result;
 }

@@ -32,7 +32,7 @@ int xpa_back_stop(struct xpa_back *b) {
     uint64_t buffer = s->config.buffer_frames;
     uint64_t base = ((uint64_t)ceil(position) + buffer - 1) / buffer * buffer;
     int result = 0;
-    s->running = s->paused = false;
+    s->running = s->paused = s->fills = false;
     s->timeline.valid = false;
     s->stopped_frames = (uint64_t)position;
     if (b->direction == XPA_PLAYBACK)

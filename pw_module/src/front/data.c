@@ -106,6 +106,16 @@ void xpa_front_ask(struct xpa_front *f) {
     xpa_front_flush(f);
 }
 
+void xpa_front_find(struct xpa_front *f) {
+    struct xpa_front_stream *s = &f->stream;
+    uint32_t more = xpa_evt_ring_filled(&f->link.event_ring) - (uint32_t)s->written_frames;
+    uint32_t quarter = s->config.buffer_frames / 4; /* more it cannot have put between two looks */
+    if (f->link.pending_frames > 0 || more > quarter)
+        return;
+    s->written_frames += more;
+    skip_unread(f, s->written_frames + quarter);
+}
+
 uint32_t xpa_front_ready(const struct xpa_front *f) {
     const struct xpa_front_stream *s = &f->stream;
     if (!s->open || !s->started)

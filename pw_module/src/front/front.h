@@ -7,7 +7,9 @@
  * control.c   volume and mute, through the buffer that holds the samples
  * data.c      frames into and out of the buffer that the backend shares
  * rest.c      how much of the data loop's time the backend may take
- * life.c      attached, open, started, closed, broken; what wakes it; Python's commands
+ * poll.c      whether positions wake us, or are read in a cycle
+ * life.c      attached, started, stopped, broken; what wakes it
+ * commands.c  open, closed: what Python asks of it
  *
  * All counts are guest frames on the position's scale: `written` was handed to the backend,
  * `position` was heard, so written - position is the delay, always. The graph side (node/node.c)
@@ -54,6 +56,7 @@ struct xpa_front_stream {
     bool stopping;          /* STOP is not answered: where the next start begins is not known yet */
     bool positioned;        /* a position came since the start */
     bool starved;           /* the backend ran out of our frames */
+    bool ran_out;           /* ... or had, until it went on; the graph side takes note */
     uint32_t odd_positions; /* in a row that cannot be true: after some the backend means it */
     struct xpa_config config;
     uint32_t frame_bytes;
@@ -66,6 +69,7 @@ struct xpa_front_stream {
     double host_frames, host_frames_max; /* from the extension; 0 without */
     struct xpa_clock clock;
     bool timed;               /* the clock runs in the backend's time, not in ours */
+    bool may_poll;            /* the backend's last event says so */
     struct xpa_jitter jitter; /* of the events' arrival */
 };
 
@@ -86,6 +90,7 @@ struct xpa_front {
         struct xpa_front_ring ring;
         struct xpa_evt_ring event_ring;
         bool attached, broken;
+        bool polls; /* positions do not wake us: we have told the backend so */
         uint16_t next_id, slow_id;
         bool slow_pending;
         struct xpa_transfer transfers[XPA_TRANSFERS];
@@ -152,6 +157,14 @@ struct xpa_front {
 
 /* Reads answers without waiting for their notification. */
 void xpa_front_collect(struct xpa_front *f, uint64_t now_nsec);
+/* Reads positions that nobody told us of, and finds what was captured; says nothing to the graph
+ * side, but if the stream ends. */
+void xpa_front_poll(struct xpa_front *f, uint64_t now_nsec);
+/* From now on positions need not wake us; they do not where the backend can do without, and as long
+ * as its clock is known. Or they do: what is there by then is polled. */
+void xpa_front_let_poll(struct xpa_front *f, bool may, uint64_t now_nsec);
+/* What should be there by now is not: positions wake us, and for a while. */
+void xpa_front_hear(struct xpa_front *f, uint64_t now_nsec);
 /* For what was sent an answer is needed now: notifies, and is woken by it. */
 void xpa_front_urge(struct xpa_front *f);
 /* Frames count from where the backend's position will start. Playback puts its first frames
@@ -187,14 +200,21 @@ bool xpa_front_time_locked(const struct xpa_front *f);
 void xpa_front_time_init(struct xpa_front *f, bool timed);
 /* The next position may be anything: a start, a skip. */
 void xpa_front_expect_jump(struct xpa_front *f);
-/* An event arrived that says so. 0: it does not say. */
-void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec);
+/* An event arrived that says so. 0: it does not say. `woken`: it arrived just now. */
+void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec, bool woken);
 void xpa_front_time_mark(struct xpa_front *f, uint64_t position, uint64_t age_nsec,
                          uint64_t their_nsec, uint64_t now_nsec);
 
 /* Below, int < 0 is the errno for which the stream is to be ended. */
 
-int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec);
+/* poll.c, of what the graph side calls poll, let_poll and hear. */
+int xpa_front_look(struct xpa_front *f, uint64_t now_nsec);
+int xpa_front_choose(struct xpa_front *f, bool may, uint64_t now_nsec);
+int xpa_front_listen(struct xpa_front *f, uint64_t now_nsec);
+/* Capture: takes note of what the backend has put into the buffer unasked. */
+void xpa_front_find(struct xpa_front *f);
+/* `woken`: the newest has just arrived; else it may have been there for a while. */
+int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken);
 /* A volume event that waited for Python to read the last one. */
 void xpa_front_pass_volume(struct xpa_front *f);
 
@@ -222,5 +242,13 @@ void xpa_front_send_control(struct xpa_front *f);
 /* How far from `offset_frames` on, around the buffer's end, no volume lies; UINT32_MAX: none does.
  */
 uint32_t xpa_front_clear_frames(const struct xpa_front *f, uint32_t offset_frames);
+
+/* life.c */
+/* The stream is ended: the peer broke the protocol, or went away. */
+void xpa_front_break(struct xpa_front *f, int reason);
+/* Tells whoever drives the stream. */
+void xpa_front_changed(struct xpa_front *f, enum xpa_front_change what, uint64_t now_nsec);
+/* It is open no more. */
+void xpa_front_release(struct xpa_front *f);
 
 #endif

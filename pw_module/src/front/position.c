@@ -110,7 +110,8 @@ static uint64_t age_of(const struct xpa_position_ext *ext) {
     return age_nsec < XPA_MAX_AGE_NSEC ? age_nsec : 0;
 }
 
-static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uint64_t now_nsec) {
+static void on_position(struct xpa_front *f, const struct xensnd_evt *event, bool after_gap,
+                        uint64_t now_nsec, bool woken) {
     struct xpa_front_stream *s = &f->stream;
     uint64_t position = event->op.cur_pos.position / s->frame_bytes;
     struct xpa_position_ext ext = {0};
@@ -125,7 +126,10 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     }
     if (!accept(f, position, now_nsec))
         return; /* late, stale or garbage */
+    bool was_starved = s->starved;
     s->starved = f->direction == XPA_PLAYBACK && position > s->written_frames;
+    /* one that came and went between two looks shows only in this */
+    s->ran_out |= !was_starved && (s->starved || (after_gap && !woken));
     if (s->starved)
         position = s->written_frames;
     s->position_frames = position;
@@ -133,17 +137,21 @@ static void on_position(struct xpa_front *f, const struct xensnd_evt *event, uin
     if (f->position_ext) {
         s->host_frames = ext.host_frames;
         s->host_frames_max = ext.host_frames_max;
+        s->may_poll = ext.flags & XPA_MAY_POLL;
     }
     /* The pointer moved through silence: no statement about our frames. Only the extension tells,
      * if we wrote more since. */
-    if (s->starved || ext.age_nsec & XPA_AFTER_GAP)
+    if (s->starved || after_gap)
         xpa_front_expect_jump(f);
     uint64_t sent_nsec = (uint64_t)ext.time_high_nsec << 32 | ext.time_low_nsec;
-    xpa_front_time_sent(f, sent_nsec, now_nsec);
+    xpa_front_time_sent(f, sent_nsec, now_nsec, woken);
+    /* one that lay in the page says nothing of the way: as if it had taken no time */
+    uint64_t came_nsec =
+        woken || !s->timed ? now_nsec : xpa_peer_clock_ours(f->link.peer, sent_nsec);
     bool ready = xpa_front_time_ready(f);
     if ((!s->starved && ext.age_nsec != XPA_NO_AGE) ||
         !ready) /* some line is needed to start from */
-        xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, now_nsec);
+        xpa_front_time_mark(f, position, age_of(&ext), sent_nsec, came_nsec);
     if (!ready && s->starved)
         xpa_front_expect_jump(f);
     f->stats.position_frames = position;
@@ -173,11 +181,12 @@ static void on_volume(struct xpa_front *f, const struct xensnd_evt *event) {
     f->volume.due = true;
 }
 
-/* Of several positions only the newest says where the stream is now. A backend may write more while
- * we read: no more than there is room for is read at once. */
-int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec) {
+/* Of several positions only the newest says where the stream is now, but any of them that no line
+ * leads to it. A backend may write more while we read: no more than there is room for is read at
+ * once. */
+int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec, bool woken) {
     struct xensnd_evt event, newest = {0};
-    bool any = false;
+    bool any = false, after_gap = false;
     int got = 0;
     for (int i = 0; i < XPA_EVT_RING_SLOTS; i++) {
         got = xpa_evt_ring_pop(&f->link.event_ring, &event);
@@ -186,6 +195,7 @@ int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec) {
         if (event.type == XENSND_EVT_CUR_POS) {
             newest = event;
             any = true;
+            after_gap |= f->position_ext && xpa_position_ext_of(&event).age_nsec & XPA_AFTER_GAP;
         } else if (event.type == XPA_EVT_VOLUME && f->volume_ext) {
             on_volume(f, &event);
         }
@@ -193,6 +203,6 @@ int xpa_front_read_events(struct xpa_front *f, uint64_t now_nsec) {
     xpa_evt_ring_ack(&f->link.event_ring);
     xpa_front_pass_volume(f);
     if (got >= 0 && any && f->stream.open)
-        on_position(f, &newest, now_nsec);
+        on_position(f, &newest, after_gap, now_nsec, woken);
     return got < 0 ? got : 0;
 }

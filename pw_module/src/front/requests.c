@@ -33,9 +33,10 @@ static void flush_urgent(struct xpa_front *f) {
     xpa_channel_notify(&f->request_channel);
 }
 
-/* Four times a second the newest transfer's way there and back is timed: its answer wakes us. */
+/* Four times a second the newest transfer's way there and back is timed: its answer wakes us. Not
+ * while nothing else does: the way is taken off the arrival of events. */
 static bool begin_timing(struct xpa_front *f) {
-    if (f->link.transfers_end == f->link.transfers_begin)
+    if (f->link.transfers_end == f->link.transfers_begin || f->link.polls)
         return false;
     struct xpa_transfer *newest = &f->link.transfers[(f->link.transfers_end - 1) % XPA_TRANSFERS];
     if (newest->sent_nsec - f->link.timed_nsec < TRANSPORT_NSEC)
@@ -131,7 +132,7 @@ static int finish(struct xpa_front *f) {
  * take an older volume for the newer one. */
 static int pass_answer(struct xpa_front *f, const struct xensnd_resp *response, uint64_t now_nsec) {
     f->link.slow_pending = false;
-    int result = f->volume_ext ? xpa_front_read_events(f, now_nsec) : 0;
+    int result = f->volume_ext ? xpa_front_read_events(f, now_nsec, false) : 0;
     xpa_plane_notify(f->plane, XPA_NOTICE_RESPONSE, f->id, 0, response);
     return result;
 }

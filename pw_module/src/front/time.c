@@ -36,10 +36,11 @@ static bool credible(const struct xpa_front *f, uint64_t their_nsec, uint64_t no
 }
 
 /* The extension's bytes are the peer's: any time may stand there. */
-void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec) {
+void xpa_front_time_sent(struct xpa_front *f, uint64_t their_nsec, uint64_t now_nsec, bool woken) {
     bool timed = their_nsec > XPA_MAX_AGE_NSEC + MAX_HELD_NSEC && their_nsec < UINT64_MAX / 4;
     if (timed) {
-        xpa_peer_clock_mark(f->link.peer, now_nsec, their_nsec);
+        if (woken)
+            xpa_peer_clock_mark(f->link.peer, now_nsec, their_nsec);
         timed = credible(f, their_nsec, now_nsec);
     }
     if (timed != f->stream.timed)

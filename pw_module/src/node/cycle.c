@@ -87,16 +87,41 @@ static void resume_from_drain(struct xpa_pw_node *n) {
     xpa_node_arm(n, 0);
 }
 
-/* Everything that follows from the stream's and the graph's present state. */
-static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
+/* Captured frames that nobody asked for lie in a quarter of the buffer at the most (front/data.c):
+ * what the host hands over at once and what a cycle takes have to fit there. And no volume may lie
+ * where they are put. */
+static bool captured_frames_fit(const struct xpa_pw_node *n) {
+    const struct xpa_front *f = n->state.front;
+    double most = f->stream.config.buffer_frames / 8.0;
+    return n->io.position && xpa_graph_now(n).step_frames <= most &&
+           f->stream.host_frames <= most && !f->control.waiting && f->control.frames == 0;
+}
+
+/* The end of a drain is an event. */
+static bool needs_no_event(const struct xpa_pw_node *n) {
+    return n->state.running && !n->state.draining &&
+           (n->direction == XPA_PLAYBACK || captured_frames_fit(n));
+}
+
+/* The backend ran out of our frames: so much later than the margin was a cycle. */
+static void note_gap(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
-    if (f->stream.starved && !n->state.was_starved && !n->state.draining) {
+    if (f->stream.ran_out && !n->state.draining) {
         xpa_stats_xrun(&f->stats, now_nsec);
         xpa_lead_grow(n, now_nsec);
     }
-    n->state.was_starved = f->stream.starved;
+    f->stream.ran_out = false;
+}
+
+/* Everything that follows from the stream's and the graph's present state. */
+static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
+    struct xpa_front *f = n->state.front;
+    note_gap(n, now_nsec);
     f->stats.driving = n->state.driving;
     f->stats.delay_frames = (int64_t)(f->stream.written_frames - f->stream.position_frames);
+    if (f->link.polls) /* the newest position is of a while ago */
+        f->stats.delay_frames =
+            llround((double)f->stream.written_frames - xpa_front_position_at(f, now_nsec));
     if (n->direction == XPA_CAPTURE && n->state.running) {
         if (n->state.draining)
             forget_old(n);
@@ -115,7 +140,8 @@ static void update_stream(struct xpa_pw_node *n, uint64_t now_nsec) {
         begin_drain(n, now_nsec);
     if (n->state.draining)
         check_drain(n, now_nsec);
-    if (n->state.running && !n->state.draining && n->state.driving)
+    xpa_front_let_poll(f, needs_no_event(n), now_nsec);
+    if (xpa_node_usable(n) && n->state.running && !n->state.draining && n->state.driving)
         xpa_drive(n, now_nsec);
 }
 
@@ -155,6 +181,8 @@ static void process_playback(struct xpa_pw_node *n, struct pw_buffer *buffer, ui
     uint32_t frames = size / f->stream.frame_bytes;
     if (!n->state.driving) {
         xpa_front_collect(f, now_nsec);
+        if (f->link.polls)
+            xpa_front_poll(f, now_nsec);
         if (!xpa_node_usable(n) || !n->io.position || !xpa_follow_playback(n)) {
             f->stats.dropped_frames += frames;
             return;
@@ -203,6 +231,10 @@ static void process_capture(struct xpa_pw_node *n, struct pw_buffer *buffer, uin
     uint32_t frame_bytes = n->state.format.frame_bytes ? n->state.format.frame_bytes : 4;
     uint32_t frames =
         (uint32_t)SPA_MIN(needed_frames(n, buffer), (uint64_t)data->maxsize / frame_bytes);
+    if (f && f->link.polls && !n->state.driving) {
+        xpa_front_poll(f, now_nsec);
+        xpa_follow_held(n);
+    }
     bool there = xpa_node_usable(n) && n->state.running && n->io.position &&
                  (n->state.driving || xpa_follow_capture(n, frames)) &&
                  xpa_front_ready(f) >= frames;
@@ -283,9 +315,10 @@ void xpa_node_on_change(void *data, enum xpa_front_change change, uint64_t now_n
 void xpa_node_on_timer(struct xpa_source *source, uint32_t events) {
     struct xpa_pw_node *n = source->data;
     (void)events;
-    xpa_timer_ack(source->fd);
     n->state.armed_nsec = 0;
     xpa_node_update(n, xpa_now_nsec());
+    if (n->state.armed_nsec == 0) /* set anew it has forgotten that it fired */
+        xpa_timer_ack(source->fd);
 }
 
 void xpa_node_set_io(struct xpa_pw_node *n, uint32_t io, void *area) {

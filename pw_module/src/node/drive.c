@@ -11,6 +11,10 @@ static const uint64_t PATIENCE_NSEC = 3000000000;
 /* An event may be so late: until then cycles run on the clock's prediction, and no longer, since a
  * backend that stands still stops the graph, too. */
 static const uint64_t EVENT_LATE_NSEC = 3000000;
+/* More than a quantum of 8192 frames at 44100 Hz; what a backend says beyond is not believed. */
+static const double LONGEST_TAKE_SEC = 0.2;
+/* So much too soon by what a new position says, a cycle starts all the same. */
+static const uint64_t EARLY_NSEC = 20000;
 
 /* A cycle that an event should start any moment waits for it, which spares a wake-up. Never for
  * much of a period: the lead is little more than one. */
@@ -19,10 +23,14 @@ static uint64_t event_grace_nsec(const struct xpa_front *f) {
     return quarter_nsec < EVENT_LATE_NSEC ? quarter_nsec : EVENT_LATE_NSEC;
 }
 
-/* Past the newest position. */
+/* Past the newest position. One that does not wake us is told when the host takes frames, which it
+ * does not more often than what it holds at the most. */
 static double predictable_frames(const struct xpa_front *f) {
     double late = (double)EVENT_LATE_NSEC * 1e-9 * f->stream.config.rate;
-    return f->stream.config.period_frames + fmax(late, 0.5 * f->stream.config.period_frames);
+    double most = LONGEST_TAKE_SEC * f->stream.config.rate;
+    double taken = f->link.polls ? fmin(f->stream.host_frames_max, most) : 0;
+    return taken + f->stream.config.period_frames +
+           fmax(late, 0.5 * f->stream.config.period_frames);
 }
 
 /* The backend frame at which the next cycle starts. */
@@ -44,6 +52,23 @@ static uint64_t due_nsec(const struct xpa_front *f, double frame) {
     uint64_t at = xpa_front_time_at(f, frame);
     double next_event = (double)f->stream.position_frames + f->stream.config.period_frames;
     return frame > next_event - 1.5 ? at + event_grace_nsec(f) : at; /* the event will start it */
+}
+
+/* The same while positions do not wake us: what is known of them is renewed when the cycle is due
+ * by what was known. 1: now. */
+static uint64_t polled_due_nsec(struct xpa_pw_node *n, double step_frames, uint64_t now_nsec) {
+    struct xpa_front *f = n->state.front;
+    uint64_t at = xpa_front_time_at(f, next_cycle_frame(n, step_frames));
+    if (at > now_nsec)
+        return at;
+    xpa_front_poll(f, now_nsec);
+    double frame = next_cycle_frame(n, step_frames);
+    if (frame < (double)f->stream.position_frames + predictable_frames(f)) {
+        at = xpa_front_time_at(f, frame);
+        return at > now_nsec + EARLY_NSEC ? at : 1;
+    }
+    xpa_front_hear(f, now_nsec);
+    return due_nsec(f, next_cycle_frame(n, step_frames));
 }
 
 /* Playback: a cycle at a time, so that a client that was late loses nothing by it: until the one
@@ -70,10 +95,14 @@ static uint64_t soonest_nsec(const struct xpa_pw_node *n, const struct xpa_quant
 }
 
 /* False: what the cycle needs is not there; an answer of the backend wakes us. */
-static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q) {
+static bool frames_there(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
-    if (n->direction == XPA_CAPTURE)
-        return xpa_front_ready(f) >= xpa_graph_need(n, q);
+    if (n->direction == XPA_CAPTURE) {
+        bool there = xpa_front_ready(f) >= xpa_graph_need(n, q);
+        if (!there && f->link.polls)
+            xpa_front_hear(f, now_nsec);
+        return there;
+    }
     /* the resampler may bring a little more than the step */
     if (xpa_front_room(f) >= (uint32_t)ceil(q->step_frames) + 8)
         return true;
@@ -93,16 +122,45 @@ static void run(struct xpa_pw_node *n, const struct xpa_quantum *q, double frame
     xpa_graph_trigger(n, q, now_nsec);
 }
 
-/* The cycle that runs needs no timer of its own: should it not come back, the next event is there
+/* The cycle that runs needs no timer of its own: should it not come back, something else is there
  * to look at it before it may be given up. Not while the position stands still, nor when links have
  * changed: then it may be lost, and is given up sooner. */
-static bool event_looks(const struct xpa_pw_node *n) {
-    const struct xpa_front *f = n->state.front;
+static bool looked_at_anyway(const struct xpa_pw_node *n) {
     const struct xpa_overdue *o = &n->cycle.overdue;
     uint64_t links_nsec = atomic_load_explicit(&n->pw->shared.links_nsec, memory_order_relaxed);
-    return o->running && o->again_nsec == 0 && !f->stream.starved &&
-           f->stream.config.period_frames <= 2 * xpa_graph_now(n).step_frames &&
+    return o->running && o->again_nsec == 0 && !n->state.front->stream.starved &&
            !xpa_overdue_lately(links_nsec, o->started_nsec);
+}
+
+/* ... the next event. */
+static bool event_looks(const struct xpa_pw_node *n) {
+    const struct xpa_front *f = n->state.front;
+    return !f->link.polls && looked_at_anyway(n) &&
+           f->stream.config.period_frames <= 2 * xpa_graph_now(n).step_frames;
+}
+
+/* ... or the timer when the next cycle should start, to which it is set anyway once this one is
+ * back. */
+static void arm_next(struct xpa_pw_node *n, double next_frame, uint64_t look_nsec,
+                     uint64_t now_nsec) {
+    uint64_t next_nsec = xpa_front_time_at(n->state.front, next_frame);
+    bool late = next_nsec <= now_nsec;
+    n->state.front->stats.deferred += late;
+    bool next = !late && (looked_at_anyway(n) || next_nsec < look_nsec);
+    xpa_node_arm(n, next ? next_nsec : look_nsec);
+}
+
+/* The cycle is due. False: it cannot start. */
+static bool start_cycle(struct xpa_pw_node *n, const struct xpa_quantum *q, uint64_t now_nsec) {
+    xpa_front_collect(n->state.front, now_nsec);
+    if (!xpa_node_usable(n) || !frames_there(n, q, now_nsec))
+        return false;
+    double frame = next_cycle_frame(n, q->step_frames);
+    /* what was lost comes back just before this cycle's frames */
+    if (n->cycle.overdue.lost && xpa_graph_recovers(n))
+        frame += xpa_graph_now(n).step_frames;
+    run(n, q, frame, now_nsec);
+    return true;
 }
 
 /* True: a cycle was started; look again. */
@@ -110,23 +168,20 @@ static bool look(struct xpa_pw_node *n, uint64_t now_nsec) {
     struct xpa_front *f = n->state.front;
     struct xpa_quantum q = xpa_graph_next(n);
     double frame = next_cycle_frame(n, q.step_frames);
-    uint64_t due = due_nsec(f, frame), at = unfinished_nsec(n, &q, frame, now_nsec);
-    if (at == 0)
-        at = due > now_nsec ? due : soonest_nsec(n, &q);
-    if (due == 0 || at > now_nsec) {
-        f->stats.deferred += due == 1;
-        if (!event_looks(n))
-            xpa_node_arm(n, at > now_nsec ? at : 0);
+    uint64_t at = unfinished_nsec(n, &q, frame, now_nsec);
+    if (at > 0 && f->link.polls) {
+        arm_next(n, frame + xpa_graph_now(n).step_frames, at, now_nsec);
         return false;
     }
-    xpa_front_collect(f, now_nsec);
-    if (!xpa_node_usable(n) || !frames_there(n, &q))
-        return false;
-    /* what was lost comes back just before this cycle's frames */
-    if (n->cycle.overdue.lost && xpa_graph_recovers(n))
-        frame += xpa_graph_now(n).step_frames;
-    run(n, &q, frame, now_nsec);
-    return true;
+    uint64_t due = f->link.polls ? polled_due_nsec(n, q.step_frames, now_nsec) : due_nsec(f, frame);
+    if (at == 0)
+        at = due > now_nsec ? due : soonest_nsec(n, &q);
+    if (due > 0 && at <= now_nsec)
+        return start_cycle(n, &q, now_nsec);
+    f->stats.deferred += due == 1;
+    if (!event_looks(n))
+        xpa_node_arm(n, at > now_nsec ? at : 0);
+    return false;
 }
 
 void xpa_drive(struct xpa_pw_node *n, uint64_t now_nsec) {

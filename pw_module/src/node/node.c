@@ -245,6 +245,9 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
     return 0;
 }
 
+/* PW_STREAM_FLAG_RT_TRIGGER_DONE, which older headers lack and older libraries do not look at. */
+#define RT_TRIGGER_DONE ((enum pw_stream_flags)(1u << 12))
+
 static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offer) {
     uint8_t memory[8192];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
@@ -260,10 +263,12 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
     n->locked.volume_count = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     for (uint32_t i = 0; i < n->locked.volume_count; i++)
         n->locked.volumes[i] = n->locked.soft_volumes[i] = 1.0f;
-    return pw_stream_connect(
-        n->stream, n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
-        PW_ID_ANY, PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS | PW_STREAM_FLAG_DRIVER,
-        params, param_count);
+    return pw_stream_connect(n->stream,
+                             n->direction == XPA_CAPTURE ? PW_DIRECTION_OUTPUT : PW_DIRECTION_INPUT,
+                             PW_ID_ANY,
+                             PW_STREAM_FLAG_MAP_BUFFERS | PW_STREAM_FLAG_RT_PROCESS |
+                                 PW_STREAM_FLAG_DRIVER | RT_TRIGGER_DONE,
+                             params, param_count);
 }
 
 struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, uint32_t id,

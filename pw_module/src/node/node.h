@@ -81,7 +81,6 @@ struct xpa_pw_node {
         bool driving; /* this node starts the graph's cycles */
         bool draining;
         bool in_update;
-        bool was_starved;
         uint64_t drain_frames; /* stopping when the position is here */
         uint64_t drain_until_nsec;
         uint64_t idle_nsec; /* since when there is no backend, while driving */

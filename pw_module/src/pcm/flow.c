@@ -5,6 +5,7 @@
  * the true delay all the same. Capture: frames are copied to it as they can be read.
  */
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "pcm/pcm.h"
@@ -104,6 +105,26 @@ static uint32_t unheard_room(const struct xpa_front *f) {
     return unheard < s->config.buffer_frames ? s->config.buffer_frames - (uint32_t)unheard : 0;
 }
 
+enum { CHUNK_BYTES = 4096 }; /* of frames on which the volume is made; more than one has */
+
+/* `from` is the program's, which may write it again if it starts anew: so it is left as it is. */
+static void put(struct xpa_pcm *p, const uint8_t *from, uint32_t frames) {
+    _Alignas(8) uint8_t chunk[CHUNK_BYTES];
+    uint32_t most = CHUNK_BYTES / p->frame_bytes;
+    if (!xpa_pcm_gain_needed(&p->gain) || most == 0) {
+        xpa_front_put(p->front, from, frames);
+        return;
+    }
+    while (frames > 0) {
+        uint32_t n = frames < most ? frames : most;
+        memcpy(chunk, from, (size_t)n * p->frame_bytes);
+        xpa_pcm_gain_apply(&p->gain, &p->front->stream.config, chunk, n);
+        xpa_front_put(p->front, chunk, n);
+        from += (size_t)n * p->frame_bytes;
+        frames -= n;
+    }
+}
+
 static void pass_on(struct xpa_pcm *p) {
     struct xpa_front *f = p->front;
     uint64_t written = appl_frames(p);
@@ -121,7 +142,7 @@ static void pass_on(struct xpa_pcm *p) {
         frames = frames < room ? frames : room;
         frames = frames < unheard_room(f) ? frames : unheard_room(f);
         const uint8_t *from = samples(p, p->passed_frames, &frames);
-        xpa_front_put(f, from, frames);
+        put(p, from, frames);
         set_passed(p, p->passed_frames + frames);
     }
 }
@@ -208,6 +229,7 @@ static void record(struct xpa_pcm *p, uint64_t now_nsec) {
             return;
         uint8_t *to = samples(p, p->passed_frames, &frames);
         xpa_front_get(f, to, frames);
+        xpa_pcm_gain_apply(&p->gain, &f->stream.config, to, frames);
         set_passed(p, p->passed_frames + frames);
     }
 }

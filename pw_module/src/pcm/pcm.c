@@ -135,6 +135,10 @@ void xpa_pcm_free(struct xpa_pcm *p) {
     free(p);
 }
 
+void xpa_pcm_set_gain(struct xpa_pcm *p, const float *linear, uint32_t count) {
+    xpa_pcm_gain_set(&p->gain, linear, count);
+}
+
 int xpa_pcm_fd(const struct xpa_pcm *p, int which) { return p->fds[which]; }
 
 uint64_t xpa_pcm_share_bytes(const struct xpa_pcm *p) { return p->share_bytes; }

@@ -7,6 +7,7 @@
 #define XPA_PCM_PCM_H
 
 #include "front/front.h"
+#include "pcm/gain.h"
 #include "pcm/share.h"
 
 struct xpa_pcm {
@@ -19,6 +20,8 @@ struct xpa_pcm {
     struct xpa_pcm_share *share;
     uint64_t share_bytes;
     struct xpa_source kick_source, timer_source;
+
+    struct xpa_pcm_gain gain; /* Python's thread sets it, the data loop reads it */
 
     /* The rest is the data loop's. */
     struct xpa_front *front; /* NULL: it is gone */

@@ -133,6 +133,7 @@ static int adopt_plane(struct spa_loop *loop, bool async, uint32_t seq, const vo
                        size_t size, void *user_data) {
     struct xpa_pw *pw = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    xpa_main_loop_spare(pw->main_loop);
     pw->loop.plane_source = pw_loop_add_io(pw->data_loop, xpa_loop_fd(&pw->plane->loop), SPA_IO_IN,
                                            false, on_plane, pw);
     return pw->loop.plane_source ? 0 : -errno;
@@ -157,7 +158,9 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
     spa_list_init(&pw->locked.leaving);
     pw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pw->thread = pw_thread_loop_new("xenpv-pw", NULL);
-    if (pw->event_fd < 0 || !pw->thread) {
+    if (pw->thread)
+        pw->main_loop = xpa_main_loop_new(pw_thread_loop_get_loop(pw->thread));
+    if (pw->event_fd < 0 || !pw->main_loop) {
         xpa_pw_free(pw);
         return NULL;
     }
@@ -165,7 +168,7 @@ struct xpa_pw *xpa_pw_new(struct xpa_plane *plane, const char *application_name)
     const char *config = xpa_pw_version() >= 1003081 ? "client.conf" : "client-rt.conf";
     /* One data loop: rings, clock and process() share what they own without a lock. */
     pw->context =
-        pw_context_new(pw_thread_loop_get_loop(pw->thread),
+        pw_context_new(xpa_main_loop_face(pw->main_loop),
                        pw_properties_new(PW_KEY_CONFIG_NAME, config, PW_KEY_APP_NAME,
                                          application_name, "context.num-data-loops", "1", NULL),
                        0);
@@ -222,6 +225,7 @@ void xpa_pw_free(struct xpa_pw *pw) {
     }
     if (pw->thread)
         pw_thread_loop_destroy(pw->thread);
+    free(pw->main_loop);
     if (pw->event_fd >= 0)
         close(pw->event_fd);
     free(pw->locked.events);

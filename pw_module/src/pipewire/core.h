@@ -1,7 +1,7 @@
 /* pipewire/core.h - one connection to a PipeWire daemon, shared by the nodes of this process.
  *
- * PipeWire's main loop has a thread in C, because pw_stream wakes it in every cycle of a driver
- * (trigger_done): waking Python for that costs more than the audio. Python's calls take the loop's
+ * PipeWire's main loop has a thread in C: what wakes it, a client or the session manager, would
+ * cost Python's thread more than the audio. Python's calls take the loop's
  * lock (XPA_PW_LOCKED); callbacks run with it and leave events in a list, an eventfd says so; C
  * never calls Python. The lock also keeps calls into the data loop (pw_loop_invoke) one at a time.
  * The data loop is PipeWire's real-time thread; the plane's epoll set is one source of it.
@@ -19,6 +19,7 @@ struct xpa_pw {
     /* Set before any other thread knows it, and the same ever after: for any thread. */
     struct xpa_plane *plane;
     struct pw_thread_loop *thread;
+    struct xpa_main_loop *main_loop; /* of `thread`, as the context knows it */
     int event_fd;
     struct pw_context *context;
     struct pw_loop *data_loop;
@@ -58,6 +59,12 @@ struct xpa_pw {
     pw_thread_loop_lock(locked_)
 
 static inline void xpa_pw_unlock(struct pw_thread_loop **thread) { pw_thread_loop_unlock(*thread); }
+
+/* pipewire/main_loop.c. NULL: no memory. */
+struct xpa_main_loop *xpa_main_loop_new(struct pw_loop *real);
+struct pw_loop *xpa_main_loop_face(struct xpa_main_loop *m);
+/* From the data loop, before there are streams. */
+void xpa_main_loop_spare(struct xpa_main_loop *m);
 
 void xpa_pw_post(struct xpa_pw *pw, uint32_t kind, uint32_t id, int32_t a0, int32_t a1, int32_t a2,
                  const char *text);

@@ -9,11 +9,53 @@ static const double DRIFT_PPB = 10e3;
 /* A correction takes so long, but for one that is larger than a leap. */
 static const double SLEW_NSEC = 1e9, LEAP_NSEC = 100e3;
 
+/* Long enough for a block of marks (time/clock.c), and at first for as many round trips as are
+ * looked at. In what it then rests, the slope that was learnt is off by a fraction of a frame. */
+static const uint64_t LISTEN_NSEC = 2250000000, FIRST_LISTEN_NSEC = 4000000000;
+static const uint64_t FIRST_REST_NSEC = 16000000000, LONGEST_REST_NSEC = 64000000000;
+enum { LEAST_MARKS = 16 };
+
 void xpa_peer_clock_begin(struct xpa_peer_clock *p) {
     struct xpa_clock_config config = {.rate = 1e9, .late_only = true, .drift_ppb = DRIFT_PPB};
     xpa_clock_init(&p->clock, &config);
     p->transport = (struct xpa_transport){0};
     p->slew_nsec = 0;
+    p->ear = NULL;
+    p->heard_marks = 0;
+    p->rests_until_nsec = p->rest_nsec = 0;
+}
+
+bool xpa_peer_clock_listens(struct xpa_peer_clock *p, const void *stream, uint64_t now_nsec) {
+    if (now_nsec < p->rests_until_nsec)
+        return false;
+    if (!p->ear)
+        p->ear = stream;
+    return p->ear == stream || p->rest_nsec == 0;
+}
+
+void xpa_peer_clock_leave(struct xpa_peer_clock *p, const void *stream) {
+    if (p->ear == stream)
+        p->ear = NULL;
+}
+
+void xpa_peer_clock_doubt(struct xpa_peer_clock *p) {
+    p->rests_until_nsec = 0;
+    p->heard_marks = 0;
+}
+
+static void heard(struct xpa_peer_clock *p, uint64_t now_nsec) {
+    if (now_nsec < p->rests_until_nsec)
+        return;
+    if (p->heard_marks++ == 0)
+        p->heard_from_nsec = now_nsec;
+    uint64_t wanted_nsec = p->rest_nsec == 0 ? FIRST_LISTEN_NSEC : LISTEN_NSEC;
+    if (p->heard_marks < LEAST_MARKS || now_nsec - p->heard_from_nsec < wanted_nsec)
+        return;
+    p->rest_nsec = p->rest_nsec == 0 ? FIRST_REST_NSEC : 2 * p->rest_nsec;
+    if (p->rest_nsec > LONGEST_REST_NSEC)
+        p->rest_nsec = LONGEST_REST_NSEC;
+    p->rests_until_nsec = now_nsec + p->rest_nsec;
+    p->heard_marks = 0;
 }
 
 struct xpa_peer_clock *xpa_peer_clock_join(struct xpa_peer_clock *peers, uint32_t count,
@@ -59,4 +101,5 @@ void xpa_peer_clock_mark(struct xpa_peer_clock *p, uint64_t now_nsec, uint64_t t
     double leap_nsec = known ? (double)(int64_t)(before - after) : 0;
     p->slew_nsec = fabs(leap_nsec) < LEAP_NSEC ? leap_nsec : 0;
     p->slew_from_nsec = their_nsec;
+    heard(p, now_nsec);
 }

@@ -20,6 +20,12 @@ struct xpa_peer_clock {
     struct xpa_transport transport;
     uint32_t domain;  /* the backend's; meant while there are streams */
     uint32_t streams; /* that learn and use it */
+    /* Marks cost a wake-up each. Once the two clocks are known they are needed for a while only,
+     * every so often, and from one stream. */
+    const void *ear; /* that stream */
+    uint32_t heard_marks;
+    uint64_t heard_from_nsec;
+    uint64_t rests_until_nsec, rest_nsec;
 };
 
 /* One more stream of `domain`: its peer, begun if it is the first. NULL: all belong to others. */
@@ -29,6 +35,12 @@ struct xpa_peer_clock *xpa_peer_clock_join(struct xpa_peer_clock *peers, uint32_
 void xpa_peer_clock_begin(struct xpa_peer_clock *p);
 /* What was sent at `their_nsec` arrived at `now_nsec`. */
 void xpa_peer_clock_mark(struct xpa_peer_clock *p, uint64_t now_nsec, uint64_t their_nsec);
+/* Whether `stream` is to bring marks now. */
+bool xpa_peer_clock_listens(struct xpa_peer_clock *p, const void *stream, uint64_t now_nsec);
+/* It brings none any more. */
+void xpa_peer_clock_leave(struct xpa_peer_clock *p, const void *stream);
+/* What the peer says cannot be, by what is known: marks are needed. */
+void xpa_peer_clock_doubt(struct xpa_peer_clock *p);
 /* Only after a first mark. */
 uint64_t xpa_peer_clock_ours(const struct xpa_peer_clock *p, uint64_t their_nsec);
 uint64_t xpa_peer_clock_theirs(const struct xpa_peer_clock *p, uint64_t our_nsec);

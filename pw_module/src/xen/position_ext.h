@@ -16,7 +16,12 @@ struct xpa_position_ext {
     uint32_t host_frames_max; /* the largest of the last second */
     uint32_t age_nsec;        /* the position was true this long before `time` */
     uint32_t time_low_nsec, time_high_nsec; /* when the event was queued, by the backend's clock */
+    uint32_t flags;
 };
+
+/* A flag: the backend heeds a frontend that looks at the event page by itself, from then on.
+ * Captured frames are then in the guest's buffer without being asked for (xpa_evt_ring_filled). */
+#define XPA_MAY_POLL 1u
 
 /* As an age: no time at which frames of the guest were heard. The position ran ahead, as a hardware
  * pointer does, through silence that was played because there were none. */

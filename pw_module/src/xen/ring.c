@@ -266,10 +266,41 @@ int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, 
     for (uint32_t i = 0; i < count; i++)
         copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod + i), &evts[i]);
     r->in_prod += count;
-    /* release, pairs with the acquire in pop: the events are whole before the index says so. There
-     * is no event index to load after it: each success is notified. */
-    store_release(&event_page(r->page)->in_prod, r->in_prod);
+    /* ordered store: a release too, pairs with the acquire in pop, so the events are whole before
+     * the index says so; then the ordered load in xpa_evt_ring_polled, pairs with set_polled */
+    store_ordered(&event_page(r->page)->in_prod, r->in_prod);
     return 0;
+}
+
+/* What the position extension makes of these four reserved octets; the first one is the liveness
+ * extension's. */
+enum { POLLED_OCTET = 4, FILLED_OCTET = 8 };
+
+_Static_assert(offsetof(struct xensnd_event_page, reserved[POLLED_OCTET]) % 4 == 0, "one word");
+
+static uint32_t *word(const struct xpa_evt_ring *r, uint32_t octet) {
+    return (uint32_t *)(void *)&event_page(r->page)->reserved[octet];
+}
+
+bool xpa_evt_ring_polled(const struct xpa_evt_ring *r) {
+    return load_ordered(word(r, POLLED_OCTET)) != 0;
+}
+
+void xpa_evt_ring_set_filled(struct xpa_evt_ring *r, uint32_t frames) {
+    /* release, pairs with filled: the frames are in the buffer before we say so */
+    store_release(word(r, FILLED_OCTET), frames);
+}
+
+uint32_t xpa_evt_ring_filled(const struct xpa_evt_ring *r) {
+    /* acquire, pairs with set_filled: the frames are there when we read them */
+    return load_acquire(word(r, FILLED_OCTET));
+}
+
+bool xpa_evt_ring_set_polled(struct xpa_evt_ring *r, bool polled) {
+    /* ordered store, then ordered load, pairs with put and polled: the backend sees that it is to
+     * notify us, or we see its event */
+    store_ordered(word(r, POLLED_OCTET), polled);
+    return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;
 }
 
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r) {

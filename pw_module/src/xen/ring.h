@@ -102,10 +102,21 @@ void xpa_evt_ring_init_back_at(struct xpa_evt_ring *r, void *page, uint32_t inde
 int xpa_evt_ring_put(struct xpa_evt_ring *r, const struct xensnd_evt *evt);
 /* The same for `count` events in a row, shown at once: all of them or none. */
 int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, uint32_t count);
+/* Backend: whether the frontend looks at the page by itself and is not to be notified of positions
+ * (position-extension.md): to be asked after a put. Whatever the frontend has written there, it
+ * only decides about that. */
+bool xpa_evt_ring_polled(const struct xpa_evt_ring *r);
+/* Backend: the guest's buffer holds captured frames up to this one, modulo 2^32. */
+void xpa_evt_ring_set_filled(struct xpa_evt_ring *r, uint32_t frames);
 /* Backend: whether the byte that a frontend with the liveness extension keeps set is set. */
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r);
 /* Frontend: copy the next event out: 1 copied, 0 none, -EPROTO more than 63 events unread. */
 int xpa_evt_ring_pop(struct xpa_evt_ring *r, struct xensnd_evt *out);
+/* Frontend: says whether it looks by itself. True: there are events already, of which nobody may
+ * tell it any more. */
+bool xpa_evt_ring_set_polled(struct xpa_evt_ring *r, bool polled);
+/* Frontend: what the backend says of the buffer. */
+uint32_t xpa_evt_ring_filled(const struct xpa_evt_ring *r);
 /* Frontend: give the slots of all popped events back. */
 void xpa_evt_ring_ack(struct xpa_evt_ring *r);
 

@@ -110,6 +110,10 @@ class Pcm:
         """`front` is open, and its frames are the program's until it closes."""
         _check(lib.xpa_pcm_bind(self.handle, front.handle))
 
+    def set_gain(self, linear: Sequence[float]) -> None:
+        """What is left of the volume to be made here: an amplitude a channel; at any time."""
+        lib.xpa_pcm_set_gain(self.handle, [*linear], len(linear))
+
     def unbind(self) -> None:
         """Ends with DETACHED under this PCM's id."""
         _check(lib.xpa_pcm_unbind(self.handle))

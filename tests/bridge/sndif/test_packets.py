@@ -164,8 +164,9 @@ def test_position_event_is_laid_out_as_in_the_header() -> None:
 
 
 def test_position_extension_follows_the_position() -> None:
-    event = PositionEvent(1, 4096, PositionExt(480, 960, 250_000))
-    assert event.pack() == padded(struct.pack("=HB5xQIII", 1, 0, 4096, 480, 960, 250_000))
+    event = PositionEvent(1, 4096, PositionExt(480, 960, 250_000, 2**40 + 5, 1))
+    fields = (1, 0, 4096, 480, 960, 250_000, 2**40 + 5, 1)
+    assert event.pack() == padded(struct.pack("=HB5xQIIIQI", *fields))
     assert unpack_event(event.pack(), position_ext=True) == event
 
 
@@ -209,7 +210,7 @@ def test_query_answers_come_back_as_they_were_packed(number: int, space: Space) 
     assert unpack_response(answer.pack()) == answer
 
 
-@given(U16, U64, st.none() | st.builds(PositionExt, U32, U32, U32))
+@given(U16, U64, st.none() | st.builds(PositionExt, U32, U32, U32, U64, U32))
 def test_events_come_back_as_they_were_packed(
     number: int, position: int, ext: PositionExt | None
 ) -> None:

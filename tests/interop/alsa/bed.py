@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,9 +30,10 @@ from xenpvaudio.xen.sim.toolstack import Toolstack
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = ROOT / "pw_module" / "xenpvaudio_native" / "libasound_module_pcm_xenpv.so"
+CTL_PLUGIN = PLUGIN.with_name("libasound_module_ctl_xenpv.so")
 SNIPPET = ROOT / "packaging" / "alsa" / "50-xen-pv-audio.conf"
 # What alsa-lib does by itself with a plugin that is installed.
-LOAD = f'pcm_type.xenpv {{ lib "{PLUGIN}" }}\n'
+LOAD = f'pcm_type.xenpv {{ lib "{PLUGIN}" }}\nctl_type.xenpv {{ lib "{CTL_PLUGIN}" }}\n'
 GUEST = 1
 
 
@@ -87,7 +89,16 @@ class AlsaBed:
     def start_frontend(self) -> None:
         arguments = ("--serve", "alsa", "--wait", *self._frontend_args)
         self.frontend = self._half("frontend", GUEST, *arguments)
-        eventually(self.socket.exists, f"nobody listens: {self.log('frontend')}")
+        eventually(self._listens, f"nobody listens: {self.log('frontend')}")
+
+    def _listens(self) -> bool:
+        """A dead frontend leaves its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            try:
+                connection.connect(str(self.socket))
+            except OSError:
+                return False
+            return True
 
     def log(self, role: str) -> str:
         path = self.directory / f"{role}.log"

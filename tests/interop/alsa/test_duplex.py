@@ -16,6 +16,7 @@ from interop.alsa.bed import PLUGIN, alsa_bed, at, s16
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.sound.wav import read_wav
+from xenpvaudio.testbed.testbed import card_nodes
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("arecord") is None, reason="no alsa-utils"),
@@ -27,17 +28,28 @@ PROGRAM = Path(__file__).with_name("program.py")
 ROOM_MSEC = 40
 
 
-def test_arecord_records_what_aplay_plays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-D", "xenpv"],
+        ["-D", "xenpv", "--mmap", "--period-size=480", "--buffer-size=2000"],
+        ["-D", "plug:xenpv", "--period-size=480", "--buffer-size=2000"],
+    ],
+    ids=["usual", "mapped", "converted"],
+)
+def test_arecord_records_what_aplay_plays(tmp_path: Path, options: list[str]) -> None:
     samples = noise(2 * RATE, 2)
     file = write_noise(tmp_path / "noise.wav", samples, 2)
     recording = tmp_path / "recording.wav"
     form = ("-f", "S16_LE", "-r", str(RATE), "-c", "2")
+    converts = "plug:xenpv" in options
+    nodes = card_nodes(formats=("s32_le" if converts else "s16_le",))
     with (
-        alsa_bed(output="loopback,delay=40ms,quantum=256") as bed,
-        bed.popen("arecord", "-q", "-D", "xenpv", *form, str(recording)) as recorder,
+        alsa_bed(output="loopback,delay=40ms,quantum=256", nodes=nodes) as bed,
+        bed.popen("arecord", "-q", *options, *form, str(recording)) as recorder,
     ):
         eventually(lambda: bed.streams().get("0/1") == "running", bed.log("frontend"))
-        bed.run("aplay", "-q", "-D", "xenpv", str(file))
+        bed.run("aplay", "-q", "-D", options[1], str(file))
         time.sleep(0.5)
         recorder.terminate()
         recorder.wait(LIMIT_SEC)

@@ -45,7 +45,11 @@ static int64_t now_nsec(void) {
 
 static double rate(const struct speaker *s) { return s->io.rate * (1 + s->ppm * 1e-6); }
 
+/* What is captured is alsa-lib's to count: for plug it has all copied that are there, and takes
+ * fewer. */
 static void turn(struct speaker *s) {
+    if (s->capture && s->running)
+        s->appl = (int64_t)s->io.appl_ptr;
     if (s->running)
         s->hw = (int64_t)((double)(now_nsec() - s->start_nsec) * 1e-9 * rate(s));
 }
@@ -109,10 +113,11 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
     struct speaker *s = io->private_data;
     char *at = (char *)areas->addr + areas->first / 8 + areas->step / 8 * offset;
     size_t bytes = frames * (size_t)s->frame_bytes;
+    int64_t first = s->capture ? (int64_t)io->appl_ptr : s->appl;
     for (size_t done = 0; done < bytes;) {
         ssize_t n;
         if (s->capture) {
-            off_t from = ((s->base + s->appl) * s->frame_bytes + (off_t)done) % s->heard_bytes;
+            off_t from = ((s->base + first) * s->frame_bytes + (off_t)done) % s->heard_bytes;
             n = pread(s->data_fd, at + done, bytes - done, from);
         } else {
             n = write(s->data_fd, at + done, bytes - done);
@@ -121,7 +126,7 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
             return -EIO;
         done += (size_t)n;
     }
-    s->appl += (int64_t)frames;
+    s->appl = s->capture ? s->appl : s->appl + (int64_t)frames;
     return (snd_pcm_sframes_t)frames;
 }
 

@@ -83,8 +83,9 @@ def test_both_ways_are_whole(tmp_path: Path) -> None:
 
 def test_alsa_lib_converts_where_the_device_is_asked_to(tmp_path: Path) -> None:
     nodes = card_nodes(formats=["s16_le"])
-    with host(tmp_path, device="plug:speaker", nodes=nodes) as made:
+    with host(tmp_path, MICROPHONE, device="plug:speaker", nodes=nodes) as made:
         play_whole(made.bed.guest, made.speaker, tmp_path)
+        record_whole(made.bed.guest, tmp_path)
 
 
 @pytest.mark.parametrize("ppm", [0, 150])

@@ -24,6 +24,8 @@ IDLE_SEC = float(os.environ.get("XPA_IDLE_SEC", "10"))
 # The backend's host stream lingers; and strace, too, wakes a thread that it attaches to.
 SETTLE_SEC = 3.0
 # A tick in the event loop, as a half must not have one; Python runs a file of this name at start.
+# It comes every 3 s, and is to be found in 4.
+TICKING_SEC = 4.0
 PLANTED = """
 import asyncio
 run_forever = asyncio.BaseEventLoop.run_forever
@@ -43,15 +45,15 @@ def wakes(pid: int) -> int:
     return sum(int(one[1]) for one in found if one)
 
 
-def woken(pids: Mapping[str, int]) -> dict[str, int]:
+def woken(pids: Mapping[str, int], seconds: float) -> dict[str, int]:
     """Meanwhile, by half."""
     before = {half: wakes(pid) for half, pid in pids.items()}
-    time.sleep(IDLE_SEC)
+    time.sleep(seconds)
     return {half: wakes(pid) - before[half] for half, pid in pids.items()}
 
 
-def calls(pids: Mapping[str, int], folder: Path) -> dict[str, list[str]]:
-    """The system calls that strace sees, by half."""
+def calls(pids: Mapping[str, int], folder: Path, seconds: float) -> dict[str, list[str]]:
+    """The system calls that strace sees meanwhile, by half."""
     began = time.time() + SETTLE_SEC
     tracers = {
         half: subprocess.Popen(
@@ -61,7 +63,7 @@ def calls(pids: Mapping[str, int], folder: Path) -> dict[str, list[str]]:
         )
         for half, pid in pids.items()
     }
-    time.sleep(SETTLE_SEC + IDLE_SEC)
+    time.sleep(SETTLE_SEC + seconds)
     for tracer in tracers.values():
         assert tracer.poll() is None, tracer.communicate()[1]
         tracer.send_signal(signal.SIGINT)
@@ -70,7 +72,7 @@ def calls(pids: Mapping[str, int], folder: Path) -> dict[str, list[str]]:
     for half in pids:
         lines = [line.split(maxsplit=2) for line in (folder / half).read_text().splitlines()]
         assert lines, f"strace saw nothing of the {half}, not even what it waits in"
-        during = [text for _, at, text in lines if began <= float(at) < began + IDLE_SEC]
+        during = [text for _, at, text in lines if began <= float(at) < began + seconds]
         seen[half] = during
     return seen
 
@@ -117,8 +119,8 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
 
 def test_nothing_wakes_an_idle_pair(bed: Testbed, tmp_path: Path) -> None:
     pids = {half: getattr(bed, half).pid for half in ("frontend", "backend")}
-    assert woken(pids) == {"frontend": 0, "backend": 0}
-    assert calls(pids, tmp_path) == {"frontend": [], "backend": []}
+    assert woken(pids, IDLE_SEC) == {"frontend": 0, "backend": 0}
+    assert calls(pids, tmp_path, IDLE_SEC) == {"frontend": [], "backend": []}
 
 
 def test_a_tick_is_found(bed: Testbed, tmp_path: Path) -> None:
@@ -132,5 +134,5 @@ def test_a_tick_is_found(bed: Testbed, tmp_path: Path) -> None:
     bed.wait_for_node(SINK)
     wait_until_closed(bed)
     pids = {"frontend": bed.frontend.pid}
-    assert 0 < woken(pids)["frontend"] < IDLE_SEC
-    assert 0 < len(calls(pids, tmp_path)["frontend"]) < 10 * IDLE_SEC
+    assert 0 < woken(pids, TICKING_SEC)["frontend"] < TICKING_SEC
+    assert 0 < len(calls(pids, tmp_path, TICKING_SEC)["frontend"]) < 10 * TICKING_SEC

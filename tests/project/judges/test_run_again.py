@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
 CONFTEST = Path(__file__).parents[2] / "interop/conftest.py"
 # Saw a stall of so many milliseconds in each run that it was beside.
 WITNESS = """
@@ -37,14 +38,14 @@ def test_it(made, tmp_path):
 
 
 def pytest_run(
-    folder: Path, failures: int, stall_msec: int, message: str = "lost"
+    folder: Path, failures: int, stall_msec: int, message: str = "lost", *options: str
 ) -> tuple[int, int, str]:
     """(pytest's status, the test's runs, what pytest printed)"""
     shutil.copy(CONFTEST, folder)
     (folder / "witness.py").write_text(WITNESS.format(stall_msec=stall_msec))
     (folder / "test_it.py").write_text(TEST.format(failures=failures, message=message))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)],
+        [*PYTEST, "--rootdir", str(folder), *options],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -56,8 +57,11 @@ def pytest_run(
     return done.returncode, runs, done.stdout
 
 
-def test_a_failure_beside_a_stall_is_run_again_and_told(tmp_path: Path) -> None:
-    status, runs, output = pytest_run(tmp_path, 2, 13)
+@pytest.mark.parametrize("options", [(), ("--numprocesses=1",)], ids=["alone", "xdist"])
+def test_a_failure_beside_a_stall_is_run_again_and_told(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    status, runs, output = pytest_run(tmp_path, 2, 13, "lost", *options)
     assert (status, runs) == (0, 3), output
     assert output.count("test_it.py::test_it: the machine stood still for 13 ms") == 2, output
     assert "1 passed" in output

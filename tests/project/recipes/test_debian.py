@@ -80,7 +80,9 @@ def test_no_package_pulls_pulseaudio_onto_a_guest() -> None:
 
 
 def test_names_of_a_field_are_told_from_versions_and_substitutions() -> None:
-    text = "Depends:\n a (>= 1),\n ${misc:Depends},\n xen-pv-audio-common (= 2), b\nSuggests: c\n"
+    text = (
+        "Depends:\n a (>= 1),\n ${misc:Depends},\n xen-pv-audio-common (= 2), b | z\nSuggests: c\n"
+    )
     assert names(text, "Depends") == ["a", "b"]
     assert names(text, "Depends", "Suggests") == ["a", "b", "c"]
 
@@ -91,6 +93,22 @@ def test_build_dependencies_are_those_that_make_installs() -> None:
     wanted = set(names(CONTROL.read_text(encoding="utf-8"), "Build-Depends"))
     virtual = {name for name in wanted if name.startswith(("dh-sequence-", "debhelper-compat"))}
     assert wanted - virtual <= known
+
+
+def test_set_up_waits_for_an_apt_that_is_at_work(tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    for name, body in {
+        "apt-get": f'echo "$*" >> {called}',
+        "dpkg-query": "echo installed base-files",
+        "id": "echo 0",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run([PACKAGING / "setup-debian.sh", "demo"], env=env, check=True)
+    update, install = called.read_text(encoding="utf-8").splitlines()
+    assert update == "update -q"
+    assert install.startswith("install ") and "DPkg::Lock::Timeout=300" in install
 
 
 def test_group_is_that_of_the_udev_rules() -> None:

@@ -18,7 +18,7 @@ import xenpvaudio
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGING = ROOT / "packaging"
 SPEC = PACKAGING / "rpm" / "xen-pv-audio.spec"
-PLACES = ("common", "frontend", "backend")
+PLACES = ("common", "alsa", "frontend", "backend")
 RECIPES = {
     "packaging/rpm/xen-pv-audio.spec": True,
     "packaging/arch/PKGBUILD": False,
@@ -71,6 +71,18 @@ def test_the_files_of_the_debian_packages_are_installed(
             assert oct(copy.stat().st_mode & 0o777) == "0o644"
 
 
+def test_alsas_plugins_go_where_its_library_looks(tmp_path: Path) -> None:
+    python = tmp_path / "usr/lib/python3/site-packages/xenpvaudio_native"
+    python.mkdir(parents=True)
+    for kind in ("pcm", "ctl"):
+        (python / f"libasound_module_{kind}_xenpv.so").write_text(kind)
+    assert install_files(tmp_path, "alsa", ALSA_PLUGINS="usr/lib64/alsa-lib").returncode == 0
+    assert list(python.iterdir()) == []
+    for kind in ("pcm", "ctl"):
+        moved = tmp_path / "usr/lib64/alsa-lib" / f"libasound_module_{kind}_xenpv.so"
+        assert moved.read_text() == kind
+
+
 def test_what_is_installed_beside_is_there(installed: dict[str, Path]) -> None:
     pytest.importorskip("shtab")
     assert files(installed["common"]) >= {
@@ -97,7 +109,7 @@ def test_the_program_may_be_elsewhere(tmp_path: Path) -> None:
 def test_another_use_is_told_how(places: tuple[str, ...], tmp_path: Path) -> None:
     done = install_files(tmp_path, *places)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "common, frontend, backend" in done.stderr
+    assert "alsa, common, frontend, backend" in done.stderr
 
 
 def spec_files(section: str) -> list[str]:
@@ -146,7 +158,7 @@ def test_yocto_knows_the_license() -> None:
     assert f"file://LICENSE;md5={digest}" in recipe.read_text(encoding="utf-8")
 
 
-def test_arch_s_recipe_parses_and_makes_the_three() -> None:
+def test_arch_s_recipe_parses_and_makes_each_place_s() -> None:
     recipe = PACKAGING / "arch" / "PKGBUILD"
     subprocess.run(["bash", "-n", str(recipe)], check=True)
     text = recipe.read_text(encoding="utf-8")
@@ -189,13 +201,16 @@ def test_rpmbuild_makes_packages_whose_program_starts(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     packages = sorted((tmp_path / "rpm" / "RPMS").rglob("*.rpm"))
-    assert len([path for path in packages if "debug" not in path.name]) == 3
+    assert len([path for path in packages if "debug" not in path.name]) == len(PLACES)
     root = tmp_path / "root"
     root.mkdir()
     for package in packages:
         unpack = f"rpm2cpio {package} | cpio --extract --make-directories --quiet"
         subprocess.run(["sh", "-ec", unpack], cwd=root, check=True)
+    plugins = {path.name for path in root.glob("usr/lib*/alsa-lib/*.so")}
+    assert plugins == {f"libasound_module_{kind}_xenpv.so" for kind in ("ctl", "pcm")}
     (modules,) = root.glob("usr/lib*/python3*/site-packages")
+    assert not list(modules.rglob("libasound*"))
     env = {**os.environ, "PYTHONPATH": str(modules)}
     program = str(root / "usr/bin/xen-pv-audio")
     compiled = "import xenpvaudio_native._native as n; print(n.__file__)"

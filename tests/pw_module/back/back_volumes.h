@@ -5,14 +5,6 @@
 #include "back_bench.h"
 #include "xen/volume_ext.h"
 
-static void tell_volume(struct rig *r, uint8_t changed, int32_t steps) {
-    struct xensnd_evt event = {.type = XPA_EVT_VOLUME};
-    struct xpa_volume_ext ext = {.changed = changed, .channels = 1, .volumes = {steps}};
-    memcpy(&event.op, &ext, sizeof ext);
-    CHECK_EQ(xpa_back_tell_volume(r->back, (const uint8_t *)&event), 0);
-    sim_settle(r->plane);
-}
-
 static void test_a_guest_is_told_of_volumes_if_it_asked_for_that(void) {
     struct rig *r = rig_new(XPA_PLAYBACK, 1000, 250, 1);
     struct xensnd_evt event;

@@ -76,7 +76,8 @@ static void backend(void *data) {
     } while (xpa_back_ring_rearm(&t->ring, t->leaves_alone ? XPA_RING_SLOTS / 2 : 1));
 }
 
-static void position_sent(struct bench *t, uint64_t frames, uint32_t age_nsec, uint64_t sent_nsec) {
+static inline void position_sent(struct bench *t, uint64_t frames, uint32_t age_nsec,
+                                 uint64_t sent_nsec) {
     struct xensnd_evt event;
     uint32_t sent[] = {(uint32_t)sent_nsec, (uint32_t)(sent_nsec >> 32)};
     memset(&event, 0, sizeof event);
@@ -90,11 +91,11 @@ static void position_sent(struct bench *t, uint64_t frames, uint32_t age_nsec, u
     sim_settle(t->plane);
 }
 
-static void position_aged(struct bench *t, uint64_t frames, uint32_t age_nsec) {
+static inline void position_aged(struct bench *t, uint64_t frames, uint32_t age_nsec) {
     position_sent(t, frames, age_nsec, 0);
 }
 
-static void position(struct bench *t, uint64_t frames) { position_aged(t, frames, 0); }
+static inline void position(struct bench *t, uint64_t frames) { position_aged(t, frames, 0); }
 
 static struct bench *bench_new(int direction) {
     struct bench *t = calloc(1, sizeof *t);

@@ -225,6 +225,10 @@ static void test_only_transfers_wait_for_the_host(void) {
     xpa_front_put(t->front, NULL, 100);
     sim_settle(t->plane);
     CHECK_EQ(t->request_count, served + 3);
+    xpa_front_check(t->front);
+    sim_settle(t->plane);
+    CHECK_EQ(t->request_count, served + 3);
+    sim_run(t->plane, 600 * SIM_MSEC);
     xpa_front_check(t->front); /* a host that does not take is asked before it is blamed */
     sim_settle(t->plane);
     CHECK_EQ(t->request_count, served + 4);

@@ -56,14 +56,19 @@ static double true_frames(const struct world *w, double sec) {
     return sec * RATE * (1 + w->device_ppm * 1e-6);
 }
 
-/* An event of `frames`, sent 10 us after they were heard, arrives. */
-static void event(struct world *w, struct xpa_front *f, uint64_t frames, double late_sec) {
+/* An event of `frames`, sent 10 us after they were heard, arrives; and wakes us, or is found. */
+static void event_found(struct world *w, struct xpa_front *f, uint64_t frames, double late_sec,
+                        bool woken) {
     double heard = (double)frames / (RATE * (1 + w->device_ppm * 1e-6));
     double arrives = fmax(heard + 10e-6 + WAY_SEC + late_sec, w->arrived_sec);
     uint64_t sent = w->their_start_nsec ? theirs(w, heard + 10e-6) : 0;
     w->arrived_sec = arrives;
-    xpa_front_time_sent(f, sent, ours(w, arrives));
+    xpa_front_time_sent(f, sent, ours(w, arrives), woken);
     xpa_front_time_mark(f, frames, 10000, sent, ours(w, arrives));
+}
+
+static void event(struct world *w, struct xpa_front *f, uint64_t frames, double late_sec) {
+    event_found(w, f, frames, late_sec, true);
 }
 
 static double late(struct world *w) {
@@ -118,6 +123,95 @@ static void test_late_events_that_say_when_they_were_sent(void) {
         double true_ppm = ((1 + w.device_ppm * 1e-6) / (1 + w.drift_ppm * 1e-6) - 1) * 1e6;
         CHECK(fabs(f.ppm - true_ppm) < 0.5, "%f ppm instead of %f", f.ppm, true_ppm);
     }
+}
+
+/* To know the clocks, events need to wake us for a while only, every so often, and of one stream;
+ * others are found, up to a cycle later. */
+static void test_few_events_need_to_wake_us(void) {
+    const double drifts[] = {0, 10, -30};
+    for (int i = 0; i < 3; i++) {
+        struct world w;
+        world_init(&w, true);
+        w.drift_ppm = drifts[i];
+        uint32_t woken[2] = {0}, events = 0, before = 0;
+        for (uint64_t n = 1; n < 400ull * RATE / w.period_frames; n++) {
+            double sec = (double)(n * w.period_frames) / RATE;
+            uint64_t now = ours(&w, sec);
+            struct xpa_front *both[] = {&w.play, &w.capture};
+            for (int j = 0; j < 2; j++) {
+                bool wakes = xpa_peer_clock_listens(&w.peer, both[j], now);
+                double late_sec = wakes ? late(&w) : 0.01 * (double)random_below(&w.random, 2);
+                event_found(&w, both[j], n * w.period_frames + 1 + 100 * (uint64_t)j, late_sec,
+                            wakes);
+                woken[j] += wakes;
+            }
+            events++;
+            if (sec < 4)
+                before = woken[0];
+            if (sec < 30)
+                continue;
+            now = ours(&w, sec + 0.02);
+            double error = xpa_front_position_at(&w.play, now) - true_frames(&w, sec + 0.02);
+            CHECK(fabs(error) < 1, "off by %f frames at %g s and %g ppm", error, sec, drifts[i]);
+        }
+        CHECK(before > 300 && woken[1] > 300, "%u, %u: not at first", before, woken[1]);
+        CHECK((woken[0] + woken[1] - before) < events / 12, "%u and %u of %u", woken[0], woken[1],
+              events);
+        CHECK(woken[0] + woken[1] > before + events / 30, "%u in 400 s", woken[0] + woken[1]);
+    }
+}
+
+/* What should be there is not: they wake us again, at once. Another stream takes over. */
+static void test_a_clock_that_is_doubted_is_learnt_anew(void) {
+    struct world w;
+    world_init(&w, true);
+    uint64_t n = 1;
+    for (; n < 6ull * RATE / w.period_frames; n++)
+        event(&w, &w.play, n * w.period_frames + 1, 1e-5);
+    uint64_t now = ours(&w, 6);
+    CHECK(!xpa_peer_clock_listens(&w.peer, &w.play, now), "it is not known after 6 s");
+    xpa_peer_clock_doubt(&w.peer);
+    CHECK(xpa_peer_clock_listens(&w.peer, &w.play, now), "nobody listens");
+    CHECK(!xpa_peer_clock_listens(&w.peer, &w.capture, now), "both listen");
+    xpa_peer_clock_leave(&w.peer, &w.play);
+    CHECK(xpa_peer_clock_listens(&w.peer, &w.capture, now), "the other one does not");
+    CHECK(!xpa_peer_clock_listens(&w.peer, &w.play, now), "both listen");
+    /* what was heard before a second doubt does not count */
+    double sec = 6;
+    for (int marks = 0; marks < 100; marks++, n++, sec += (double)w.period_frames / RATE)
+        event(&w, &w.capture, n * w.period_frames + 1, 1e-5);
+    xpa_peer_clock_doubt(&w.peer);
+    for (; sec < 10; n++, sec += (double)w.period_frames / RATE) {
+        bool listens = xpa_peer_clock_listens(&w.peer, &w.capture, ours(&w, sec));
+        CHECK(fabs(sec - 9.32) < 0.05 || listens == (sec < 9.32), "%d at %f s", listens, sec);
+        event(&w, &w.capture, n * w.period_frames + 1, 1e-5);
+    }
+}
+
+/* Events that come seldom: seconds are not enough, some marks are needed too. */
+static void test_a_clock_is_not_known_by_a_few_marks(void) {
+    struct world w;
+    world_init(&w, true);
+    int marks = 0;
+    for (uint64_t n = 1; xpa_peer_clock_listens(&w.peer, &w.play, ours(&w, (double)n));
+         n++, marks++)
+        event(&w, &w.play, n * RATE + 1, 1e-5);
+    CHECK_EQ(marks, 16);
+}
+
+/* The domain is another one now: nothing is known of it. */
+static void test_a_new_backend_is_listened_to(void) {
+    struct world w;
+    world_init(&w, true);
+    w.peer.streams = 0;
+    struct xpa_peer_clock *peer = xpa_peer_clock_join(&w.peer, 1, 3);
+    for (uint64_t n = 1; n < 6ull * RATE / w.period_frames; n++)
+        event(&w, &w.play, n * w.period_frames + 1, 1e-5);
+    CHECK(!xpa_peer_clock_listens(peer, &w.play, ours(&w, 6)), "it is not known");
+    peer->streams = 0;
+    peer = xpa_peer_clock_join(&w.peer, 1, 4);
+    CHECK(xpa_peer_clock_listens(peer, &w.play, ours(&w, 6)), "it is known");
+    CHECK(xpa_peer_clock_listens(peer, &w.capture, ours(&w, 6)), "one stream brings its marks");
 }
 
 /* Without it the earliest events count, of each stream for itself. */
@@ -178,7 +272,7 @@ static void test_garbage_in_the_bytes(void) {
         double sec = (double)(n * w.period_frames) / (RATE * (1 + w.device_ppm * 1e-6));
         uint64_t sent = random_u64(&w.random) >> random_below(&w.random, 64);
         uint64_t now = ours(&w, sec + 50e-6);
-        xpa_front_time_sent(&w.play, sent, now);
+        xpa_front_time_sent(&w.play, sent, now, true);
         xpa_front_time_mark(&w.play, n * w.period_frames, 10000, sent, now);
         double error = xpa_front_position_at(&w.play, now) - (double)(n * w.period_frames);
         CHECK(fabs(error) < 200, "off by %f frames after %llu", error, (unsigned long long)sent);
@@ -192,7 +286,7 @@ static void captured(struct world *w, uint64_t frames, uint32_t held_frames) {
     uint64_t sent = w->their_start_nsec ? theirs(w, readable + 10e-6) : 0;
     uint64_t now = ours(w, readable + 10e-6 + WAY_SEC);
     w->capture.stream.host_frames = held_frames;
-    xpa_front_time_sent(&w->capture, sent, now);
+    xpa_front_time_sent(&w->capture, sent, now, true);
     xpa_front_time_mark(&w->capture, frames, 10000, sent, now);
 }
 
@@ -257,6 +351,10 @@ static void test_each_backend_has_its_own_clock(void) {
 int main(void) {
     test_each_backend_has_its_own_clock();
     test_late_events_that_say_when_they_were_sent();
+    test_few_events_need_to_wake_us();
+    test_a_clock_that_is_doubted_is_learnt_anew();
+    test_a_clock_is_not_known_by_a_few_marks();
+    test_a_new_backend_is_listened_to();
     test_events_that_do_not_say();
     test_very_late_events();
     test_a_later_stream_is_there_at_once();

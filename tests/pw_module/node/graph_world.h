@@ -18,6 +18,9 @@ enum { RATE = 48000, FRAME_BYTES = 4, BUFFER = 16384, PERIOD = 256, LOG_FRAMES =
 enum { S32 = XENSND_PCM_FORMAT_S32_LE, FLOAT = XENSND_PCM_FORMAT_F32_LE };
 static const uint64_t NEVER = UINT64_MAX;
 
+/* What the host's device takes or gives at once, in worlds to come. */
+static uint32_t world_host_frames = 64;
+
 struct world {
     struct xpa_plane *plane;
     struct xpa_vdev *vdev;
@@ -176,7 +179,7 @@ static inline struct world *world_new(int direction, uint32_t quantum) {
     sim_reset();
     sim_add_poll(python, w);
     w->plane = xpa_plane_new();
-    w->vdev = xpa_vdev_new(w->plane, RATE, 64, 0, 0, 0, 1.0);
+    w->vdev = xpa_vdev_new(w->plane, RATE, world_host_frames, 0, 0, 0, 1.0);
     w->buffer = calloc(BUFFER, FRAME_BYTES);
     w->log = calloc(LOG_FRAMES, sizeof *w->log);
     w->tap = xpa_tap_new(RATE * FRAME_BYTES);

@@ -215,6 +215,82 @@ static void test_a_stream_that_closes_takes_its_pcm_along(void) {
     pair_free(p);
 }
 
+/* What the host does not do of the volume is done on the way, and what the program wrote or was
+ * given before stays as it is. */
+static void test_a_volume_that_is_left_to_us(void) {
+    static const float half[] = {0.5f};
+    struct pair *p = pair_new(256, 0, 1, 480, 1.0);
+    play_open(p, 16384, 240, 0, 1000, 1);
+    p->capture.lead_frames = 360;
+    end_init(p, &p->capture, XPA_CAPTURE, 16384, 240, 1);
+    struct program out = program_new(p, &p->play, 240, 1920);
+    struct program in = program_new(p, &p->capture, 240, 8192);
+    sim_add_poll(program_wake, &out);
+    xpa_pcm_set_gain(out.pcm, half, 1);
+    program_bind(&out);
+    program_bind(&in);
+    program_start(&out);
+    int32_t first = *program_sample(&out, 0);
+    CHECK_EQ(first, 2);
+    run_and_drain_taps(p, 500 * SIM_MSEC);
+    drain_tap(&p->play);
+    int32_t next = 1; /* a sample is twice its number: so half of it is heard */
+    for (uint64_t i = 0; i < p->play.logged; i++)
+        if (p->play.log[i])
+            CHECK_EQ(p->play.log[i], next++);
+    CHECK(next > RATE / 4, "%d frames were played", next);
+    program_prepare(&in);
+    xpa_pcm_set_gain(in.pcm, half, 1);
+    program_ask(&in, XPA_PCM_ASK_START);
+    run_and_drain_taps(p, 100 * SIM_MSEC);
+    uint64_t hw = program_hw(&in), heard = 0;
+    CHECK(hw > 1000, "%llu frames were captured", (unsigned long long)hw);
+    for (uint64_t i = 1; i < hw; i++) {
+        /* two frames of the host in a row are one apart: half of that is none or one */
+        int32_t step = *program_sample(&in, i) - *program_sample(&in, i - 1);
+        heard += *program_sample(&in, i) != 0;
+        if (*program_sample(&in, i - 1) != 0)
+            CHECK(step == 0 || step == 1 || step == 2, "a step of %d", step);
+    }
+    CHECK(heard > 500, "%llu frames were heard", (unsigned long long)heard);
+    CHECK(*program_sample(&in, hw - 1) < 3 * p->play.next / 4, "it is at full volume");
+    program_free(&in);
+    program_free(&out);
+    pair_free(p);
+}
+
+static void test_gains_of_samples(void) {
+    struct xpa_pcm_gain gain = {0};
+    struct xpa_config c = {.channels = 2, .sample_bytes = 2, .sample_kind = XPA_SAMPLE_S16};
+    int16_t s16[] = {20000, 20000, -20000, 1000};
+    const float loud[] = {2.0f, 0.5f}, mute[] = {0.0f}, one[] = {1.0f, 1.0f};
+    xpa_pcm_gain_set(&gain, one, 2);
+    CHECK(!xpa_pcm_gain_needed(&gain), "there is nothing to do");
+    xpa_pcm_gain_set(&gain, loud, 2);
+    xpa_pcm_gain_apply(&gain, &c, s16, 2);
+    CHECK_EQ(s16[0], INT16_MAX);
+    CHECK_EQ(s16[1], 10000);
+    CHECK_EQ(s16[2], INT16_MIN);
+    CHECK_EQ(s16[3], 500);
+    c.sample_bytes = 4;
+    c.sample_kind = XPA_SAMPLE_S32;
+    int32_t s32[] = {INT32_MAX, -7};
+    xpa_pcm_gain_apply(&gain, &c, s32, 1);
+    CHECK_EQ(s32[0], INT32_MAX);
+    CHECK_EQ(s32[1], -4); /* to the nearest, and to the even one of two */
+    c.sample_kind = XPA_SAMPLE_F32;
+    float f32[] = {0.25f, 0.25f};
+    xpa_pcm_gain_apply(&gain, &c, f32, 1);
+    CHECK(f32[0] == 0.5f && f32[1] == 0.125f, "%f, %f", (double)f32[0], (double)f32[1]);
+    c = (struct xpa_config){.channels = 2, .sample_bytes = 1, .silence = {0x80}};
+    uint8_t u8[] = {1, 255};
+    xpa_pcm_gain_apply(&gain, &c, u8, 1);
+    CHECK(u8[0] == 1 && u8[1] == 255, "what cannot be scaled stays");
+    xpa_pcm_gain_set(&gain, mute, 1);
+    xpa_pcm_gain_apply(&gain, &c, u8, 1);
+    CHECK(u8[0] == 0x80 && u8[1] == 0x80, "but it can be muted");
+}
+
 int main(void) {
     test_delay_is_true_for_every_period();
     test_what_is_captured_is_whole_and_its_age_true();
@@ -224,5 +300,7 @@ int main(void) {
     test_a_program_that_says_what_cannot_be_loses_its_pcm();
     test_new_epochs_at_any_moment();
     test_a_stream_that_closes_takes_its_pcm_along();
+    test_a_volume_that_is_left_to_us();
+    test_gains_of_samples();
     return check_close();
 }

@@ -129,11 +129,11 @@ static inline void rig_host_start(struct rig *r, uint32_t quantum_frames, uint64
 static inline double rig_truth(const struct rig *r, uint64_t nsec) {
     double frames =
         ((double)(int64_t)(nsec - r->origin_nsec) - (double)r->latency_nsec) / r->nsec_per_frame;
-    double heard = 0;
-    for (uint64_t i = 0; i < r->log_frames && (double)i < frames; i++)
-        if (r->log[i])
-            heard += fmin(1.0, frames - (double)i);
-    return heard;
+    uint64_t heard = 0, whole = frames > 0 ? (uint64_t)frames : 0;
+    for (uint64_t i = 0; i < r->log_frames && i < whole; i++)
+        heard += r->log[i] != 0;
+    bool begun = frames > 0 && whole < r->log_frames && r->log[whole];
+    return (double)heard + (begun ? frames - (double)whole : 0);
 }
 
 static inline struct rig *rig_new(int direction, uint32_t buffer_frames, uint32_t period_frames,
@@ -249,16 +249,21 @@ static inline int rig_write(struct rig *r, uint32_t offset_frames, int32_t first
     return 0;
 }
 
-/* The next event: 1 and its parts, or 0. */
-static inline int rig_event(struct rig *r, struct xensnd_evt *event) {
+/* The next event: 1 and its parts, or 0. Whether anybody was woken for it is another question. */
+static inline int rig_take_event(struct rig *r, struct xensnd_evt *event) {
     struct xensnd_event_page *page = (void *)&r->link->event_page;
     uint32_t cons = page->in_cons;
-    xpa_channel_ack(&r->link->events[GUEST]);
     if (cons == page->in_prod)
         return 0;
     *event = XENSND_IN_RING_REF(page, cons);
     page->in_cons = cons + 1;
     return 1;
+}
+
+/* The same; nobody asks who was woken. */
+static inline int rig_event(struct rig *r, struct xensnd_evt *event) {
+    xpa_channel_ack(&r->link->events[GUEST]);
+    return rig_take_event(r, event);
 }
 
 /* Guest frames in the log from log index `from` on are first..last in order, each once. */

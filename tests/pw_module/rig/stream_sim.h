@@ -44,6 +44,8 @@ static struct sim_actor *sim_actors[SIM_SLOTS];
 static void (*sim_poll[SIM_SLOTS])(void *data); /* after every step: peers look at their rings */
 static void *sim_poll_data[SIM_SLOTS];
 static uint64_t sim_fired;
+/* No slot from these on was ever used: each step looks at the others. */
+static int sim_timers_end, sim_actors_end, sim_polls_end;
 
 uint64_t __wrap_xpa_now_nsec(void);
 void __wrap_xpa_timer_set(int fd, uint64_t abs_nsec);
@@ -56,14 +58,16 @@ uint64_t __wrap_xpa_now_nsec(void) { return sim_now; }
 
 static inline struct sim_timer *sim_timer(int fd) {
     struct sim_timer *unused = NULL;
-    for (int i = 0; i < SIM_SLOTS; i++) {
+    for (int i = 0; i < sim_timers_end; i++) {
         if (sim_timers[i].fd == fd + 1)
             return &sim_timers[i];
         if (!unused && sim_timers[i].fd == 0)
             unused = &sim_timers[i];
     }
-    if (!unused)
+    if (!unused && sim_timers_end == SIM_SLOTS)
         abort();
+    if (!unused)
+        unused = &sim_timers[sim_timers_end++];
     *unused = (struct sim_timer){.fd = fd + 1};
     return unused;
 }
@@ -86,22 +90,16 @@ void __wrap_xpa_loop_remove(struct xpa_loop *l, struct xpa_source *src) {
 }
 
 static inline void sim_add_actor(struct sim_actor *actor) {
-    for (int i = 0; i < SIM_SLOTS; i++)
-        if (!sim_actors[i]) {
-            sim_actors[i] = actor;
-            return;
-        }
-    abort();
+    if (sim_actors_end == SIM_SLOTS)
+        abort();
+    sim_actors[sim_actors_end++] = actor;
 }
 
 static inline void sim_add_poll(void (*func)(void *data), void *data) {
-    for (int i = 0; i < SIM_SLOTS; i++)
-        if (!sim_poll[i]) {
-            sim_poll[i] = func;
-            sim_poll_data[i] = data;
-            return;
-        }
-    abort();
+    if (sim_polls_end == SIM_SLOTS)
+        abort();
+    sim_poll[sim_polls_end] = func;
+    sim_poll_data[sim_polls_end++] = data;
 }
 
 /* A new world for the next test. The clock goes on. */
@@ -109,6 +107,7 @@ static inline void sim_reset(void) {
     memset(sim_timers, 0, sizeof sim_timers);
     memset(sim_actors, 0, sizeof sim_actors);
     memset(sim_poll, 0, sizeof sim_poll);
+    sim_timers_end = sim_actors_end = sim_polls_end = 0;
 }
 
 /* Everything that needs no time to pass. */
@@ -116,7 +115,7 @@ static inline void sim_settle(struct xpa_plane *plane) {
     for (int idle = 0; idle < 2; idle++) {
         while (xpa_loop_dispatch(&plane->loop) > 0)
             idle = 0;
-        for (int i = 0; i < SIM_SLOTS; i++)
+        for (int i = 0; i < sim_polls_end; i++)
             if (sim_poll[i])
                 sim_poll[i](sim_poll_data[i]);
     }
@@ -128,14 +127,14 @@ static inline void sim_run_until(struct xpa_plane *plane, uint64_t until_nsec) {
         struct sim_actor *actor = NULL;
         uint64_t at = until_nsec + 1;
         sim_settle(plane);
-        for (int i = 0; i < SIM_SLOTS; i++) {
+        for (int i = 0; i < sim_timers_end; i++) {
             struct sim_timer *t = &sim_timers[i];
             if (t->source && t->at_nsec && t->at_nsec < at) {
                 timer = t;
                 at = t->at_nsec;
             }
         }
-        for (int i = 0; i < SIM_SLOTS; i++)
+        for (int i = 0; i < sim_actors_end; i++)
             if (sim_actors[i] && sim_actors[i]->at_nsec && sim_actors[i]->at_nsec < at) {
                 actor = sim_actors[i];
                 at = actor->at_nsec;

@@ -51,6 +51,33 @@ static void full_event_ring_refuses(void) {
     CHECK_EQ(xpa_evt_ring_put(&back, &evt), -ENOSPC);
 }
 
+/* Whoever looks at the page by itself says so in a word of it; whatever else stands there is meant
+ * for nobody. Once it says that it looks no more, it knows of all that was put until then. */
+static void a_polled_page_says_so(uint32_t start) {
+    enum { WORD = 3 };
+    struct xpa_evt_ring front, back;
+    struct xensnd_evt evt = event(0);
+
+    xpa_evt_ring_init_front_at(&front, &page, start);
+    xpa_evt_ring_init_back_at(&back, &page, start);
+    CHECK(!xpa_evt_ring_polled(&back), "a new page is polled");
+    page.bytes[8] = 1; /* the liveness extension's octet */
+    CHECK(!xpa_evt_ring_polled(&back), "another octet counts");
+    CHECK(!xpa_evt_ring_set_polled(&front, true), "events from nowhere");
+    CHECK(xpa_evt_ring_polled(&back), "not polled");
+    CHECK_EQ(page.words[WORD], 1);
+    CHECK_EQ(page.bytes[8], 1);
+    CHECK_EQ(xpa_evt_ring_put(&back, &evt), 0);
+    CHECK(xpa_evt_ring_set_polled(&front, false), "an event was overlooked");
+    CHECK(!xpa_evt_ring_polled(&back), "polled");
+    CHECK_EQ(xpa_evt_ring_pop(&front, &evt), 1);
+    CHECK(!xpa_evt_ring_set_polled(&front, false), "an event is seen twice");
+    for (uint32_t bit = 0; bit < 32; bit++) {
+        page.words[WORD] = 1u << bit;
+        CHECK(xpa_evt_ring_polled(&back), "bit %u", bit);
+    }
+}
+
 /* Events that belong together: all of them are queued or none, wherever the room ends. */
 static void events_are_put_together_or_not_at_all(uint32_t start) {
     struct xpa_evt_ring front, back;

@@ -268,6 +268,7 @@ int main(void) {
         rearm_holds_notifications_off(starts[i]);
         events_arrive_in_order(starts[i]);
         events_are_put_together_or_not_at_all(starts[i]);
+        a_polled_page_says_so(starts[i]);
         event_ends_reject_impossible_indices(starts[i]);
     }
     events_arrive_in_order(0u - 300);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,9 +18,10 @@
 
 #define REQUESTS 60000u
 #define EVENTS 60000u
+#define POLLED_EVENTS 5000u
 #define START 0xfffffffeu
 /* Waiting this long for a notification means that it was lost: nothing here takes seconds. */
-#define LOST_MSEC 20000
+#define LOST_MSEC 10000
 
 static union test_page ring_page, event_page;
 static int to_back, to_front, event_channel;
@@ -189,6 +191,73 @@ static void events_cross_threads_whole(void) {
     CHECK_EQ(atomic_load(&lost), 0);
 }
 
+/* --- who looks at the event page by itself --- */
+
+static atomic_uint taken_events;
+
+/* Puts events in small batches, and goes on when they were taken: nobody else would tell of one
+ * that was overlooked. */
+static void *polled_producer(void *arg) {
+    struct xpa_evt_ring back = *(struct xpa_evt_ring *)arg;
+    uint32_t sent = 0;
+    uint64_t seed = 21;
+
+    while (sent < POLLED_EVENTS && !atomic_load(&give_up)) {
+        struct xensnd_evt evt;
+
+        for (uint32_t batch = 1 + random_below(&seed, 3); batch > 0 && sent < POLLED_EVENTS;
+             batch--) {
+            memset(&evt, pattern(sent), sizeof evt);
+            evt.id = (uint16_t)sent++;
+            if (xpa_evt_ring_put(&back, &evt) != 0)
+                atomic_fetch_add(&event_wrong, 1);
+            if (!xpa_evt_ring_polled(&back))
+                notify(event_channel);
+        }
+        while (atomic_load(&taken_events) < sent && !atomic_load(&give_up))
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* The consumer looks a few times, then waits to be told, and so on. */
+static void no_event_is_overlooked_by_who_stops_to_poll(void) {
+    struct xpa_evt_ring front, back;
+    pthread_t thread;
+    uint32_t taken = 0;
+    uint64_t seed = 33;
+
+    xpa_evt_ring_init_front_at(&front, &event_page, START);
+    xpa_evt_ring_init_back_at(&back, &event_page, START);
+    CHECK_EQ(pthread_create(&thread, NULL, polled_producer, &back), 0);
+    while (taken < POLLED_EVENTS) {
+        struct xensnd_evt evt;
+        bool there;
+
+        xpa_evt_ring_set_polled(&front, true);
+        for (uint32_t looks = random_below(&seed, 4); looks > 0; looks--) {
+            while (xpa_evt_ring_pop(&front, &evt) == 1)
+                taken++;
+            xpa_evt_ring_ack(&front);
+            atomic_store(&taken_events, taken);
+        }
+        there = xpa_evt_ring_set_polled(&front, false);
+        if (taken < POLLED_EVENTS && !there && !wait_for(event_channel))
+            break;
+        while (xpa_evt_ring_pop(&front, &evt) == 1) {
+            if (evt.id != (uint16_t)taken || !whole(&evt, taken, 8))
+                atomic_fetch_add(&event_wrong, 1);
+            taken++;
+        }
+        xpa_evt_ring_ack(&front);
+        atomic_store(&taken_events, taken);
+    }
+    pthread_join(thread, NULL);
+    CHECK_EQ(taken, POLLED_EVENTS);
+    CHECK_EQ(atomic_load(&event_wrong), 0);
+    CHECK_EQ(atomic_load(&lost), 0);
+}
+
 int main(void) {
     to_back = eventfd(0, EFD_CLOEXEC);
     to_front = eventfd(0, EFD_CLOEXEC);
@@ -196,5 +265,6 @@ int main(void) {
     CHECK(to_back >= 0 && to_front >= 0 && event_channel >= 0, "eventfd");
     requests_cross_threads_whole_and_no_wakeup_is_lost();
     events_cross_threads_whole();
+    no_event_is_overlooked_by_who_stops_to_poll();
     return check_close();
 }

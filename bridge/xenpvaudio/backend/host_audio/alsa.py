@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 
 from xenpvaudio.config import DomainPolicy
-from xenpvaudio.engine.engine import NODE_RETRY_SEC
 from xenpvaudio.errors import UnavailableError
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
@@ -18,21 +17,15 @@ from xenpvaudio.sndif.volume import Mixer
 from xenpvaudio_native.alsa import FRAME_BYTES, AlsaState, AlsaStream, supports_format
 from xenpvaudio_native.plane import BackStream
 
-from ..port import Identity, OnVolume, Port, nobody
-from .shared import (
-    Complaints,
-    host_quantum_frames,
-    make_relay,
-    named_target,
-    need_frames,
-    room_frames,
-)
+from ..port import Again, Complaints, Identity, OnVolume, Port, nobody
+from .shared import RelayedOutput, host_quantum_frames, make_relay, named_target
 
 
-class AlsaOutput:
+class AlsaOutput(RelayedOutput):
     """For one card. `device`: alsa-lib's name of it, the policy's word."""
 
     kind = "alsa"
+    frame_bytes = FRAME_BYTES
 
     def __init__(self, device: str, policy: DomainPolicy) -> None:
         self._device = device
@@ -40,18 +33,6 @@ class AlsaOutput:
 
     def supports(self, fmt: PcmFormat) -> bool:
         return supports_format(fmt)
-
-    def memory_bytes(self, rate: int) -> int:
-        return room_frames(rate) * FRAME_BYTES
-
-    def check(self, rate: int) -> None:
-        """Nothing is resampled here."""
-
-    def as_opens(self, rate: int) -> int:
-        return 1
-
-    def need_frames(self, rate: int) -> int:
-        return need_frames(rate)
 
     def open(
         self,
@@ -63,9 +44,6 @@ class AlsaOutput:
     ) -> Port:
         device = named_target(identity, self._policy) or self._device
         return AlsaPort(device, stream, config, identity, mixer, self._policy)
-
-    def close(self) -> None:
-        """Its ports are closed."""
 
 
 class AlsaPort:
@@ -87,7 +65,7 @@ class AlsaPort:
         self._quantum_frames = host_quantum_frames(config, policy)
         self._active = False
         self._stream: AlsaStream | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._again = Again(self._begin)
         self._complaints = Complaints(identity)
         self._loop = asyncio.get_running_loop()
         self.muted: bool | None = None
@@ -107,11 +85,10 @@ class AlsaPort:
         self._active = active
         if not active:
             self._end()
-        elif self._stream is None and self._retry is None:
+        elif self._stream is None and not self._again.due:
             self._begin()
 
     def _begin(self) -> None:
-        self._retry = None
         config = self._config
         try:
             self._stream = AlsaStream(
@@ -129,7 +106,7 @@ class AlsaPort:
 
     def _fail(self, why: str) -> None:
         self._complaints.say(why)
-        self._retry = self._loop.call_later(NODE_RETRY_SEC, self._begin)
+        self._again.soon()
 
     def _changed(self) -> None:
         if self._stream is None:
@@ -142,9 +119,7 @@ class AlsaPort:
             self._fail(why)
 
     def _end(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._again.call_off()
         if self._stream is not None:
             self._loop.remove_reader(self._stream.fileno())
             self._stream.free()

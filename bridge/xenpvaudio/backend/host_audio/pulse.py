@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from xenpvaudio.config import DomainPolicy
-from xenpvaudio.engine.engine import NODE_RETRY_SEC
 from xenpvaudio.logs.quoting import property_text
 from xenpvaudio.sndif.codes import PcmFormat
 from xenpvaudio.sndif.hwparams import Config
@@ -20,22 +18,16 @@ from xenpvaudio_native.pulse import (
     supports_format,
 )
 
-from ..port import Identity, OnVolume, Port, nobody
+from ..port import Again, Complaints, Identity, OnVolume, Port, nobody
 from .server import PulseServer
-from .shared import (
-    Complaints,
-    host_quantum_frames,
-    make_relay,
-    named_target,
-    need_frames,
-    room_frames,
-)
+from .shared import RelayedOutput, host_quantum_frames, make_relay, named_target
 
 
-class PulseOutput:
+class PulseOutput(RelayedOutput):
     """For one card."""
 
     kind = "pulse"
+    frame_bytes = FRAME_BYTES
 
     def __init__(self, server: PulseServer, policy: DomainPolicy) -> None:
         self._server = server
@@ -43,18 +35,6 @@ class PulseOutput:
 
     def supports(self, fmt: PcmFormat) -> bool:
         return supports_format(fmt)
-
-    def memory_bytes(self, rate: int) -> int:
-        return room_frames(rate) * FRAME_BYTES
-
-    def check(self, rate: int) -> None:
-        """Nothing is resampled here."""
-
-    def as_opens(self, rate: int) -> int:
-        return 1
-
-    def need_frames(self, rate: int) -> int:
-        return need_frames(rate)
 
     def open(
         self,
@@ -65,9 +45,6 @@ class PulseOutput:
         on_volume: OnVolume = nobody,
     ) -> Port:
         return PulsePort(self._server, stream, config, identity, mixer, on_volume, self._policy)
-
-    def close(self) -> None:
-        """Its ports are closed."""
 
 
 class PulsePort:
@@ -94,7 +71,7 @@ class PulsePort:
         self._active = False
         self._told = False  # what its volume is
         self._stream: PulseStream | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._again = Again(self._connect_again)
         self._complaints = Complaints(identity)
         self.muted: bool | None = None
         self._id = server.new_id()
@@ -148,9 +125,7 @@ class PulsePort:
 
     def _disconnect(self) -> None:
         self.muted = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._again.call_off()
         if self._stream is not None:
             self._stream.free()
             self._stream = None
@@ -171,10 +146,9 @@ class PulsePort:
             self._on_volume(linear, self.muted, fresh)
         elif event.there:
             self._complaints.end()
-        elif self._retry is None:
+        elif not self._again.due:
             self._complaints.say(f"PulseAudio gave its stream up ({event.text}): making a new one")
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(NODE_RETRY_SEC, self._connect_again)
+            self._again.soon()
 
     def _connect_again(self) -> None:
         self._disconnect()

@@ -1,7 +1,9 @@
 """What outputs through a relay have in common: how much they take at once, whose word a device's
-name is, and complaints. The event loop's thread."""
+name is. The event loop's thread."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from xenpvaudio.config import DomainPolicy
 from xenpvaudio.sndif.hwparams import Config
@@ -47,18 +49,23 @@ def named_target(identity: Identity, policy: DomainPolicy) -> str:
     return next((target for target in policy.targets if target == identity.target), "")
 
 
-class Complaints:
-    """Once each, until sound flows again: a host without a device refuses again and again."""
+class RelayedOutput:
+    """What an output through a relay says of itself: it resamples nothing, and each stream takes a
+    relay. `frame_bytes`: of one frame there."""
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        self.last = ""
+    frame_bytes: ClassVar[int]
 
-    def say(self, why: str) -> None:
-        if why != self.last:
-            self.last = why
-            identity = self._identity
-            identity.log.warning("%s %s: %s", identity.domain, identity.stream, why)
+    def memory_bytes(self, rate: int) -> int:
+        return room_frames(rate) * self.frame_bytes
 
-    def end(self) -> None:
-        self.last = ""
+    def check(self, rate: int) -> None:
+        """Nothing is resampled here."""
+
+    def as_opens(self, rate: int) -> int:
+        return 1
+
+    def need_frames(self, rate: int) -> int:
+        return need_frames(rate)
+
+    def close(self) -> None:
+        """Its ports are closed."""

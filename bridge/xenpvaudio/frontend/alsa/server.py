@@ -1,7 +1,8 @@
 """Whom the ALSA plugin asks (pw_module/src/ioplug): a socket of whole messages, the user's alone.
 
-A connection is one PCM of one program. Its end, however it came about, closes what is open; the
-program's death costs the data loop nothing, for it shares only memory and eventfds with it.
+A connection is one PCM of one program, or its card's controls. Its end, however it came about,
+closes what is open; the program's death costs the data loop nothing, for it shares only memory and
+eventfds with it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from xenpvaudio.errors import (
-    ConfigError,
-    InternalError,
     PeerProtocolError,
     UnavailableError,
     XenPvAudioError,
@@ -40,46 +39,46 @@ from xenpvaudio_native.guest_pcm import (
     pack_answer,
     unpack_question,
 )
+from xenpvaudio_native.guest_pcm.controls import (
+    ASK_READ,
+    ASK_WATCH,
+    ASK_WRITE,
+    ControlQuestion,
+    pack_control_answer,
+    unpack_control_question,
+)
+from xenpvaudio_native.guest_pcm.controls import QUESTION_BYTES as CONTROL_QUESTION_BYTES
 
+from .controls import Watcher, read_controls, write_control
+from .refused import RefusedError, code_of
 from .stream import OPEN_SEC, AlsaStream
 
 log = logging.getLogger(__name__)
 
 MOST_PROGRAMS = 64
 LOOK_SEC = 0.05
+MOST_BYTES = max(QUESTION_BYTES, CONTROL_QUESTION_BYTES)
 
 Devices = Callable[[], Mapping[str, FrontendDevice]]
 
 
-class RefusedError(XenPvAudioError):
-    """What the program is told, an errno."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(os.strerror(code))
-        self.code = code
-
-
-def _code(error: XenPvAudioError) -> int:
-    if isinstance(error, RefusedError):
-        return error.code
-    if isinstance(error, ConfigError):
-        return errno.EINVAL
-    if isinstance(error, UnavailableError):
-        return errno.ENOMEM
-    if isinstance(error, InternalError):
-        return errno.EIO
-    return errno.ENODEV
-
-
 class _Program:
-    """One connection; `closed` is called once when it has ended and nothing is open any more."""
+    """One connection; `closed` is called once when it has ended and nothing is open any more,
+    `unmoved` when it has set a control and nothing came of it."""
 
     def __init__(
-        self, connection: socket.socket, devices: Devices, closed: Callable[[_Program], None]
+        self,
+        connection: socket.socket,
+        devices: Devices,
+        closed: Callable[[_Program], None],
+        unmoved: Callable[[ControlQuestion], None],
     ) -> None:
         self._connection = connection
         self._devices = devices
         self._closed = closed
+        self._unmoved = unmoved
+        self._watcher: Watcher | None = None
+        self.watched_card = -1
         self._loop = asyncio.get_running_loop()
         self._stream: AlsaStream | None = None
         self._questions: asyncio.Queue[bytes] = asyncio.Queue()
@@ -88,7 +87,7 @@ class _Program:
 
     def _readable(self) -> None:
         try:
-            data = self._connection.recv(QUESTION_BYTES + 1)
+            data = self._connection.recv(MOST_BYTES + 1)
         except OSError:
             data = b""
         # One question at a time: more is no plugin of ours.
@@ -105,13 +104,19 @@ class _Program:
         try:
             while True:
                 data = await self._questions.get()
-                await self._answer(unpack_question(data))
+                control = unpack_control_question(data)
+                if control is not None:
+                    await self._answer_control(control)
+                else:
+                    await self._answer(unpack_question(data))
         except PeerProtocolError as error:
             log.warning("an ALSA program's plugin: %s", error)
         except OSError:
             pass  # the program has ended, which needs no line
         finally:
             self._loop.remove_reader(self._connection)
+            if self._watcher is not None:
+                self._watcher.close()
             self._connection.close()
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(self._let_go())
@@ -132,7 +137,7 @@ class _Program:
         except XenPvAudioError as error:
             # It is told; what the backend did is in the log already, and is limited there.
             log.debug("an ALSA program is refused: %s", error)
-            self._send(-_code(error))
+            self._send(-code_of(error))
         except OSError:
             raise
         except Exception as error:
@@ -145,6 +150,55 @@ class _Program:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", pcm.fds()))]
         answer = pack_answer(status, space, 0 if pcm is None else pcm.share_bytes)
         self._connection.sendmsg([answer], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    # -- the card's controls
+
+    async def _answer_control(self, question: ControlQuestion) -> None:
+        try:
+            device = await self._wait_for_card(question.card)
+            if question.ask == ASK_READ:
+                answer = read_controls(device)
+            elif question.ask == ASK_WRITE:
+                if not write_control(device, question):
+                    self._unmoved(question)
+                answer = pack_control_answer(0)
+            elif question.ask == ASK_WATCH and self._watcher is None:
+                self._watch(question.card)
+                return
+            else:
+                raise RefusedError(errno.ENOSYS)
+        except XenPvAudioError as error:
+            answer = pack_control_answer(-code_of(error))
+        self._connection.send(answer, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def _card(self, card: int) -> FrontendDevice | None:
+        """With its streams, which are there once it was connected for the first time."""
+        device = self._devices().get(str(card))
+        return device if device is not None and device.streams() else None
+
+    async def _wait_for_card(self, card: int) -> FrontendDevice:
+        """RefusedError if there is none in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_SEC):
+                while True:
+                    device = self._card(card)
+                    if device is not None:
+                        return device
+                    await asyncio.sleep(LOOK_SEC)
+        raise RefusedError(errno.ENODEV)
+
+    def _watch(self, card: int) -> None:
+        self.watched_card = card
+        self._watcher = Watcher(self._connection, lambda: self._card(card), self.end)
+
+    def look(self) -> None:
+        """A control may have changed."""
+        if self._watcher is not None:
+            self._watcher.look()
+
+    def tell_unmoved(self, question: ControlQuestion) -> None:
+        if self._watcher is not None and self.watched_card == question.card:
+            self._watcher.unmoved(question.stream, question.kind)
 
     # -- what it may have
 
@@ -250,7 +304,17 @@ class PcmServer:
             connection.close()
             return
         connection.setblocking(False)
-        self._programs.add(_Program(connection, self._devices, self._programs.discard))
+        program = _Program(connection, self._devices, self._programs.discard, self._tell_unmoved)
+        self._programs.add(program)
+
+    def look(self) -> None:
+        """Something about a card may have changed: who watches its controls is told."""
+        for program in tuple(self._programs):
+            program.look()
+
+    def _tell_unmoved(self, question: ControlQuestion) -> None:
+        for program in tuple(self._programs):
+            program.tell_unmoved(question)
 
     async def stop(self) -> None:
         """Programs hear that it is over."""

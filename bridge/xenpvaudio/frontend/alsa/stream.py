@@ -102,6 +102,7 @@ class AlsaStream(FrontendStream):
         self._detached.clear()
         self._engine.on_notice(pcm_id, self._pcm_notice, self.failed, self.where)
         self._pcm, self._pcm_id = pcm, pcm_id
+        self._set_route()
         pcm.bind(link.front)
         return pcm
 
@@ -133,6 +134,17 @@ class AlsaStream(FrontendStream):
         return self.link
 
     # -- the stream
+
+    def _set_route(self) -> None:
+        """What the backend does not do of the volume is done to the samples here."""
+        super()._set_route()
+        if self._pcm is not None and self._opened_for is not None:
+            soft = self.volume.soft(self._opened_for.channels)
+            self._pcm.set_gain([0.0] if soft.mute else soft.volumes)
+
+    def card_changed(self) -> None:
+        super().card_changed()
+        self._engine.changed()  # for who watches the volumes
 
     def _stays(self, opened: Config, wanted: Wanted | None) -> bool:
         return super()._stays(opened, wanted) and self._opened_for == self._asked

@@ -1,25 +1,27 @@
-"""Program: the README's pictures, of a guest that plays and records: pavucontrol's tabs, `status`.
+"""Program: the README's pictures, of a guest that plays and records: pavucontrol's tabs, GNOME's
+sound panel, `status`.
 
     python -m pictures FOLDER
 
-pavucontrol runs in the guest of a test bed, on an X server without a screen; `status` is drawn by
-rich. What it needs besides the tests' packages: pavucontrol and imagemagick.
+The mixers run in the guest of a test bed, on an X server without a screen; `status` is drawn by
+rich. What it needs besides the tests' packages: pavucontrol, imagemagick, xdotool, and for GNOME's
+panel root and mmdebstrap.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from interop.sound import eventually
+from pictures import gnome
+from pictures.screen import grab, screen, windows
 from xenpvaudio.control.client import status_all
 from xenpvaudio.control.status.applications import applications
 from xenpvaudio.control.status.command import picture
@@ -31,36 +33,20 @@ from xenpvaudio.sound.wav import write_wav
 from xenpvaudio.testbed.testbed import GUEST_DOMID, SINK, SOURCE, Testbed, card_nodes
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
-PROGRAMS = {"Xvfb": "xvfb", "pavucontrol": "pavucontrol", "import": "imagemagick"}
+PROGRAMS = {
+    "Xvfb": "xvfb",
+    "import": "imagemagick",
+    "pavucontrol": "pavucontrol",
+    "xdotool": "xdotool",
+}
 # As --tab counts them, and how many lines of the window have something in them.
 TABS = {"output": (3, 226), "input": (4, 226), "configuration": (5, 120)}
 TITLE = "Volume Control"
 WIDTH = 500
-SCREEN = f"{WIDTH}x400x24"
-COLOURS = 128
+HEIGHT = 400
 DRAWN_SEC = 3.0
 MOST_BYTES = 100_000
 SPEECH_SEC = 60
-
-
-@contextmanager
-def screen() -> Iterator[str]:
-    """An X server that nobody sees; its DISPLAY."""
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as number:
-            if not (found := number.readline().strip()):
-                raise UnavailableError("Xvfb does not start")
-        yield f":{found}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def mixer(bed: Testbed, display: str, tab: int, height: int, target: Path) -> None:
@@ -72,18 +58,9 @@ def mixer(bed: Testbed, display: str, tab: int, height: int, target: Path) -> No
         try:
             eventually(lambda: TITLE in windows(env), "pavucontrol shows no window")
             time.sleep(DRAWN_SEC)
-            grab = ["import", "-window", "root", "-crop", f"{WIDTH}x{height}+0+0"]
-            grab += ["+repage", "-strip", "+dither", "-colors", str(COLOURS)]
-            subprocess.run([*grab, f"png8:{target}"], env=env, check=True)
+            grab(env, f"{WIDTH}x{height}+0+0", target)
         finally:
             window.terminate()
-
-
-def windows(env: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        ["xwininfo", "-root", "-tree"], env=env, capture_output=True, text=True, check=False
-    )
-    return done.stdout
 
 
 def status(env: Mapping[str, str], target: Path) -> None:
@@ -103,8 +80,9 @@ def running(bed: Testbed, name: str) -> bool:
 def draw(folder: Path) -> list[Path]:
     """All pictures."""
     drawn = {word: folder / f"pavucontrol-{word}.png" for word in TABS}
+    drawn_gnome = folder / "gnome-sound.png"
     drawn_status = folder / "status.svg"
-    with Testbed(card_nodes()) as bed, screen() as display:
+    with Testbed(card_nodes()) as bed:
         for name in (SINK, SOURCE):
             bed.wait_for_node(name)
         speech = bed.directory / "speech.wav"
@@ -113,11 +91,14 @@ def draw(folder: Path) -> list[Path]:
         bed.guest.popen(["pw-record", "--target", SOURCE, str(bed.directory / "recorded.wav")])
         for name in (SINK, SOURCE):
             eventually(lambda name=name: running(bed, name), f"{name} does not run")
-        for word, (tab, height) in TABS.items():
-            mixer(bed, display, tab, height, drawn[word])
+        with screen(WIDTH, HEIGHT) as display:
+            for word, (tab, height) in TABS.items():
+                mixer(bed, display, tab, height, drawn[word])
+        with screen(gnome.WIDTH, gnome.HEIGHT) as display:
+            gnome.panel(bed, display, drawn_gnome)
         guest = {SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST_DOMID}"}
         status({**bed.guest.env, **guest}, drawn_status)
-    return [*drawn.values(), drawn_status]
+    return [*drawn.values(), drawn_gnome, drawn_status]
 
 
 def main() -> int:
