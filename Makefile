@@ -63,9 +63,11 @@ endif
 lint: setup-test
 	$(PY) -m pytest -q tests/project/test_lint.py tests/project/test_boundaries.py $(PYTEST_ARGS)
 
+# FUZZ_ARGS='--operations 100000000 requests': so many instead, as fast as they go
 SECONDS ?= 60
+FUZZ_ARGS ?= $(SECONDS)
 fuzz: setup-test $(VENV)/.fuzz
-	PYTHONPATH=tests $(PY) -m fuzz $(SECONDS)
+	PYTHONPATH=tests $(PY) -m fuzz $(FUZZ_ARGS)
 
 # BENCH_ARGS='--quick peers'; --json FILE, --picture FILE.svg
 bench: setup-test

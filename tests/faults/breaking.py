@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from xenpvaudio.testbed.testbed import GUEST_DOMID
 
-from .place import BACK, FRONT, Place, eventually
+from .place import BACK, FRONT, LIMIT_SEC, Place, eventually
 
 Broken = Callable[[Place], AbstractContextManager[None]]
 
@@ -215,6 +215,7 @@ def store_trouble(role: str, **what: object) -> Broken:
     @contextmanager
     def broken(place: Place) -> Iterator[None]:
         place.kill(role)
+        said = len(place.bed.log(role))
         start = place.bed.start_frontend if role == "frontend" else place.bed.start_backend
         machine = place.bed.hypervisor
         if role == "frontend":
@@ -230,7 +231,10 @@ def store_trouble(role: str, **what: object) -> Broken:
                 eventually(lambda: place.store_state(BACK) != "4", place.state)
             machine_states(place)
         else:
-            time.sleep(1.5)
+            end = time.monotonic() + LIMIT_SEC  # a busy machine starts it late
+            while "cannot write" not in place.bed.log(role)[said:] and time.monotonic() < end:
+                time.sleep(0.02)
+            time.sleep(1.0)
             yield
         machine.end_troubles()
 

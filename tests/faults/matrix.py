@@ -1,7 +1,7 @@
 """The fault matrix: what breaks, who comes back, and what must be said of it.
 
-Not in it: the host's WirePlumber killed alone. WirePlumber 0.4 links no device again that it finds
-with its ports made, and the test bed's loudspeaker, PipeWire's module-pipe-tunnel, is one.
+The host's WirePlumber killed alone is in it from WirePlumber 0.5 on: 0.4 links no device again that
+it finds with its ports made, and the test bed's loudspeaker, PipeWire's module-pipe-tunnel, is one.
 """
 
 from __future__ import annotations
@@ -101,6 +101,15 @@ FAULTS: dict[str, Fault] = {
             node=False,
             goes_on=True,
         )
+    ),
+    **(
+        {
+            "host's WirePlumber killed": Fault(
+                daemons_killed("host", "wireplumber"), unsaid=NO_MANAGER, goes_on=True
+            )
+        }
+        if _links_anew()
+        else {}
     ),
     # killed at a step of the handshake
     "frontend killed at Initialising": _frontend_left(

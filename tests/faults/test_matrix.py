@@ -17,7 +17,7 @@ from witness import runs_that_count
 from .matrix import DAILY, FAULTS
 from .place import Place
 from .recovery import HEAD, line, measure
-from .rounds import POLICY, leaks
+from .rounds import KIB_A_ROUND, POLICY, grown, leaks
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
@@ -79,3 +79,11 @@ def test_each_fault_is_told_or_it_is_said_why_nobody_can() -> None:
 def test_rounds_of_connecting_leave_nothing() -> None:
     with Place(POLICY) as place:
         assert leaks(place, ROUNDS) == []
+
+
+def test_memory_that_grows_with_the_rounds_is_told() -> None:
+    """And what a heap takes once, or ever less of, is not."""
+    looked = [{"backend": kib} for kib in (20_000, 24_000, 26_000)]
+    assert grown(looked, 1000) == []
+    looked[2]["backend"] = 24_000 + 1000 * KIB_A_ROUND
+    assert grown(looked, 1000) == ["backend: 4000 KiB more after the second half of the rounds"]

@@ -17,15 +17,23 @@ SOURCES = ROOT / "pw_module" / "src"
 STREAMS = ROOT / "tests" / "fuzz" / "streams"
 RIG = ROOT / "tests" / "pw_module" / "rig"
 SANITIZERS = "address,undefined,float-cast-overflow"
-CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread"]
+CFLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread"]
+COVERAGE = ("-O1", f"-fsanitize=fuzzer-no-link,{SANITIZERS}")
+COUNT = ("-O2", f"-fsanitize={SANITIZERS}")
 INCLUDES = ["-iquote", str(SOURCES), "-iquote", str(RIG)]
+
+# what stands in for the kernel, and for its clock
+KERNEL = [
+    *TIME, "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd", "timerfd_create",
+    "socketpair", "send", "recv", "read", "write", "close",
+]  # fmt: skip
 
 # fuzzer -> sources, functions that it stands in front of
 PROGRAMS = {
-    "requests": ([*CORE, *BACK], [*TIME, "xpa_back_ring_pop", "xpa_back_ring_push"]),
+    "requests": ([*CORE, *BACK], ["xpa_back_ring_pop", "xpa_back_ring_push"]),
     "answers": (
         [*CORE, *FRONT],
-        [*TIME, "xpa_front_ring_pop", "xpa_front_ring_publish", "xpa_evt_ring_pop"],
+        ["xpa_front_ring_pop", "xpa_front_ring_publish", "xpa_evt_ring_pop"],
     ),
 }
 
@@ -47,8 +55,7 @@ def clang() -> str | None:
 def _compile(source: Path, target: Path, *flags: str) -> Path:
     if not target.exists() or target.stat().st_mtime < _newest(source):
         target.parent.mkdir(parents=True, exist_ok=True)
-        instrument = f"-fsanitize=fuzzer-no-link,{SANITIZERS}"
-        command = ["clang", *CFLAGS, instrument, "-fno-sanitize-recover=all", *flags, *INCLUDES]
+        command = ["clang", *CFLAGS, "-fno-sanitize-recover=all", *flags, *INCLUDES]
         _run([*command, "-c", str(source), "-o", str(target)])
     return target
 
@@ -76,22 +83,43 @@ def _plant(folder: Path, change: Change) -> Path:
     return planted
 
 
-def build(name: str, folder: Path, change: Change | None = None) -> Path:
-    """The fuzzer of that name; with `change`, of a source in which one text is another."""
-    sources, wrapped = PROGRAMS[name]
-    place = folder
-    jobs = [(STREAMS / f"fuzz_{name}.c", folder / f"fuzz_{name}.o", ())]
-    for source in sources:
+def _parts(jobs: list[tuple[Path, Path, tuple[str, ...]]]) -> list[str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda job: str(_compile(job[0], job[1], *job[2])), jobs))
+
+
+def _link(name: str, program: Path, parts: list[str], sanitizers: str) -> Path:
+    wraps = [f"-Wl,--wrap={function}" for function in (*KERNEL, *PROGRAMS[name][1])]
+    _run(["clang", *CFLAGS, sanitizers, *wraps, *parts, "-lm", "-o", str(program)])
+    return program
+
+
+def _jobs(
+    name: str, folder: Path, flags: tuple[str, ...], change: Change | None
+) -> tuple[Path, list[tuple[Path, Path, tuple[str, ...]]]]:
+    """Where the program belongs, and what it is compiled from."""
+    place, jobs = folder, [(STREAMS / f"fuzz_{name}.c", folder / f"fuzz_{name}.o", flags)]
+    for source in PROGRAMS[name][0]:
         if change is not None and change[0] == source:
             planted = _plant(folder, change)
             place = planted.parent
-            jobs.append((planted, planted.with_suffix(".o"), ("-Wno-unused",)))
+            jobs.append((planted, planted.with_suffix(".o"), (*flags, "-Wno-unused")))
         else:
-            jobs.append((SOURCES / source, folder / f"{source.replace('/', '-')}.o", ()))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(lambda job: _compile(job[0], job[1], *job[2]), jobs))
-    wraps = [f"-Wl,--wrap={function}" for function in wrapped]
-    linked = [f"-fsanitize=fuzzer,{SANITIZERS}", *wraps, *map(str, parts), "-lm"]
-    program = place / f"fuzz_{name}"
-    _run(["clang", *CFLAGS, *linked, "-o", str(program)])
-    return program
+            jobs.append((SOURCES / source, folder / f"{source.replace('/', '-')}.o", flags))
+    return place, jobs
+
+
+def build(name: str, folder: Path, change: Change | None = None) -> Path:
+    """The fuzzer of that name; with `change`, of a source in which one text is another."""
+    place, jobs = _jobs(name, folder, COVERAGE, change)
+    sanitizers = f"-fsanitize=fuzzer,{SANITIZERS}"
+    return _link(name, place / f"fuzz_{name}", _parts(jobs), sanitizers)
+
+
+def build_count(name: str, folder: Path, change: Change | None = None) -> Path:
+    """The same fuzzer with count.c's main(), optimized and without coverage."""
+    objects = folder / "count"
+    objects.mkdir(parents=True, exist_ok=True)
+    place, jobs = _jobs(name, objects, COUNT, change)
+    jobs.append((STREAMS / "count.c", objects / "count.o", COUNT))
+    return _link(name, place / f"count_{name}", _parts(jobs), COUNT[1])

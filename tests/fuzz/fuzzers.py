@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fuzz import building
@@ -29,10 +30,11 @@ _CRASH = re.compile(r"(?:^crash: |written to )(\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Limit:
-    """So many inputs from this seed, or so many seconds."""
+    """So many inputs from this seed, or so many seconds, or so many operations."""
 
     runs: int = 0
     seconds: int = 0
+    operations: int = 0
     seed: int = 1
 
 
@@ -73,6 +75,8 @@ def python_command(
     name: str, limit: Limit, found: Path, crashes: Path, coverage: bool
 ) -> list[str]:
     stop = ["--runs", str(limit.runs)] if limit.runs else ["--seconds", str(limit.seconds)]
+    if limit.operations:
+        stop = ["--operations", str(limit.operations)]
     flags = [*stop, "--seed", str(limit.seed), "--crashes", str(crashes), "--found", str(found)]
     return [sys.executable, "-m", "fuzz.loop", name, *flags, *(["--coverage"] if coverage else [])]
 
@@ -83,7 +87,7 @@ def run_command(name: str, command: list[str], crashes: Path) -> Result:
     environment = {
         **os.environ,
         "PYTHONPATH": path,
-        "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8",
+        "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8:handle_abort=1",
     }
     began = time.monotonic()
     done = subprocess.run(
@@ -115,6 +119,45 @@ def run(name: str, limit: Limit, *, keep: bool = True, coverage: bool = False) -
         else:
             command = python_command(name, limit, found, crashes, coverage and name != MACHINE)
         return run_command(name, command, crashes)
+
+
+COUNT_ROUND = {True: 2_000_000, False: 100_000}
+"""Operations of a process, of one in C and of one in Python: ten seconds, in which a leak shows."""
+
+
+def count_command(program: Path, name: str, limit: Limit, found: Path, crash: Path) -> list[str]:
+    numbers = [str(limit.seed), str(limit.operations)]
+    return [str(program), *numbers, str(crash), str(CORPUS / name), str(found)]
+
+
+def _count_round(name: str, limit: Limit) -> Result:
+    crashes = CACHE / "crashes"
+    found = CACHE / "found" / name
+    found.mkdir(parents=True, exist_ok=True)
+    if name not in IN_C:
+        return run_command(name, python_command(name, limit, found, crashes, False), crashes)
+    program = building.build_count(name, CACHE / "build")
+    building.build(name, CACHE / "build")  # by which a crash is repeated
+    crash = crashes / f"{name}-count-{limit.seed}"
+    return run_command(name, count_command(program, name, limit, found, crash), crashes)
+
+
+def count(name: str, operations: int, seed: int, told: Callable[[Result], None]) -> Result:
+    """So many operations as fast as they go: in rounds from one seed after another, without
+    coverage, until a round breaks. `told` is called with the sum so far after each."""
+    done = Result(name, 0, 0, 0.0, (), "")
+    while done.operations < operations and not done.failed:
+        left = min(COUNT_ROUND[name in IN_C], operations - done.operations)
+        one = _count_round(name, Limit(operations=left, seed=seed))
+        done = replace(
+            one,
+            executions=done.executions + one.executions,
+            operations=done.operations + one.operations,
+            took_sec=done.took_sec + one.took_sec,
+        )
+        seed += 1
+        told(done)
+    return done
 
 
 def repeat_line(name: str, crash: Path) -> str:

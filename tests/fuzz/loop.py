@@ -1,8 +1,9 @@
-"""`python -m fuzz.loop TARGET`: one target in Python, for --runs inputs or --seconds.
+"""`python -m fuzz.loop TARGET`: one target in Python, for --runs inputs, --operations or --seconds.
 
 With --coverage, atheris makes the inputs and keeps those that reach something new. Without, there
-is no coverage: inputs of the corpus are changed at random, from --seed, the same ones each time.
-`xenbus` is a state machine of hypothesis, its input a seed. FILE...: runs these and nothing else.
+is no coverage: inputs of the corpus, and of what was found with it, are changed at random, from
+--seed, the same ones each time. `xenbus` is a state machine of hypothesis, its input a seed.
+FILE...: runs these and nothing else.
 
 What breaks is written to a file in --crashes, which is named; the exit status is then 1.
 """
@@ -27,8 +28,10 @@ MOST_BYTES = 2048
 Target = Callable[[bytes], int]
 
 
-def corpus_of(name: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+def corpus_of(name: str, found: str | None = None) -> list[bytes]:
+    """With what is in the folder `found`, too."""
+    folders = [CORPUS / name, *([Path(found)] if found else [])]
+    return [path.read_bytes() for folder in folders for path in sorted(folder.glob("*"))]
 
 
 # --- inputs ---------------------------------------------------------------------------------------
@@ -98,12 +101,16 @@ def write_crash(folder: Path, name: str, data: bytes, error: BaseException) -> P
 
 
 def run_inputs(
-    name: str, run: Target, stream: Iterator[bytes], goes_on: Callable[[int], bool], crashes: Path
+    name: str,
+    run: Target,
+    stream: Iterator[bytes],
+    goes_on: Callable[[Figures], bool],
+    crashes: Path,
 ) -> bool:
-    """False: one broke, and its file is named. `goes_on` is asked with the number of inputs."""
+    """False: one broke, and its file is named. `goes_on` is asked before each input."""
     figures = Figures()
     good = True
-    while good and goes_on(figures.executions):
+    while good and goes_on(figures):
         data = next(stream, None)
         if data is None:
             break
@@ -166,6 +173,7 @@ def main() -> int:
     parser.add_argument("target")
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--operations", type=int, default=0)
     parser.add_argument("--seconds", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--coverage", action="store_true")
@@ -176,12 +184,16 @@ def main() -> int:
         _with_coverage(a.target, a, a.crashes)
     run = target(a.target)
     end = time.monotonic() + a.seconds
-    stream = inputs(corpus_of(a.target), a.seed) if a.target != MACHINE else _seeds(a.seed)
+    stream = inputs(corpus_of(a.target, a.found), a.seed) if a.target != MACHINE else _seeds(a.seed)
     if a.files:
         stream = iter([path.read_bytes() for path in a.files])
 
-    def goes_on(executions: int) -> bool:
-        return bool(a.files) or (executions < a.runs if a.runs else time.monotonic() < end)
+    def goes_on(figures: Figures) -> bool:
+        if a.files:
+            return True
+        if a.operations:
+            return figures.operations < a.operations
+        return figures.executions < a.runs if a.runs else time.monotonic() < end
 
     return 0 if run_inputs(a.target, run, stream, goes_on, a.crashes) else 1
 

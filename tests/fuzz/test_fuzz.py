@@ -79,6 +79,10 @@ PLANTED_IN_C = {
     "more_captured_frames_than_the_buffer_has": (
         "answers", "front/data.c", "    skip_unread(f, end);\n", "",
     ),
+    "counters_that_never_go_back_past_0": (
+        "answers", "front/data.c",
+        "    if (lost <= 0)\n", "    if (lost <= 0 || s->read_frames >= end_frames)\n",
+    ),
 }  # fmt: skip
 
 
@@ -123,13 +127,34 @@ def test_a_fault_that_is_planted_in_c_is_found(planted: str, folder: Path, tmp_p
     assert whole.returncode == 0, "it is found without the fault, too"
 
 
+def test_a_count_makes_as_many_operations_as_were_asked_for(folder: Path, tmp_path: Path) -> None:
+    """And finds a fault that is planted; the fuzzer repeats it."""
+    name, *change = PLANTED_IN_C["write_past_the_end_of_the_buffer"]
+    planted = (change[0], change[1], change[2])
+    for number, program in enumerate(
+        (building.build_count(name, folder), building.build_count(name, folder, planted))
+    ):
+        crash, limit = tmp_path / f"crash{number}", fuzzers.Limit(operations=30_000)
+        asked = fuzzers.count_command(program, name, limit, tmp_path, crash)
+        result = fuzzers.run_command(name, asked, tmp_path)
+        print(result.row())
+        if number == 0:
+            assert not result.failed and 30_000 <= result.operations < 40_000, result.output
+        else:
+            assert result.crashes == (crash,), result.output
+    again = subprocess.run([building.build(name, folder, planted), crash], check=False)
+    assert again.returncode != 0
+
+
 # --- in Python ------------------------------------------------------------------------------------
 
 
 def python_round(name: str, tmp_path: Path) -> bool:
     run = loop.target(name)
     stream = loop.inputs(loop.corpus_of(name), 1)
-    return loop.run_inputs(name, run, stream, lambda n: n < RUNS_IN_PYTHON, tmp_path)
+    return loop.run_inputs(
+        name, run, stream, lambda done: done.executions < RUNS_IN_PYTHON, tmp_path
+    )
 
 
 @pytest.mark.parametrize("name", fuzzers.IN_PYTHON)
@@ -286,12 +311,36 @@ def test_the_command_splits_the_time_and_fails_if_one_fails(
     assert "50/s" in shown and "500/s" in shown
 
 
-def test_make_hands_the_seconds_on() -> None:
+def test_the_command_counts_operations_in_rounds_of_other_seeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def one(name: str, limit: fuzzers.Limit) -> fuzzers.Result:
+        asked.append((name, limit.operations, limit.seed))
+        return fuzzers.Result(name, 10, limit.operations, 1.0, (), "")
+
+    monkeypatch.setattr(fuzzers, "_count_round", one)
+    words = ["fuzz", "--operations", "250000", "--seed", "7", "card"]
+    monkeypatch.setattr("sys.argv", words)
+    assert command.main() == 0
+    assert asked == [("card", 100_000, 7), ("card", 100_000, 8), ("card", 50_000, 9)]
+    assert "250000 operations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "handed_on"),
+    [
+        ("SECONDS=7", "-m fuzz 7"),
+        ("FUZZ_ARGS=--operations 1000 card", "-m fuzz --operations 1000 card"),
+    ],
+)
+def test_make_hands_on_what_is_asked_for(given: str, handed_on: str) -> None:
     done = subprocess.run(
-        ["make", "-n", "fuzz", "SECONDS=7"],
+        ["make", "-n", "fuzz", given],
         cwd=building.ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "-m fuzz 7" in done.stdout
+    assert handed_on in done.stdout

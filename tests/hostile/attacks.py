@@ -50,8 +50,6 @@ Nodes = Mapping[str, str]
 class Attack:
     run: Callable[[Scene], int]
     nodes: Nodes = field(default_factory=card_nodes)
-    rss_mib: float = 16
-    """How much the backend's memory may grow: more only where the policy allows the guest more."""
 
 
 ONE = card_nodes(capture=False)
@@ -348,10 +346,15 @@ def escapes(scene: Scene) -> int:
     return count
 
 
+# As many rates as fit into a node, and the same again for each stream.
+RATES = ",".join(map(str, range(1, 1000)))
+RATES_EACH = many(32) | {f"{path}/sample-rates": RATES for path in paths(32)}
+
 ATTACKS: dict[str, Attack] = {
     "ring kept full of 256 KiB WRITEs": Attack(full_ring, ONE),
     "events without requests": Attack(empty_wake_ups, many(10)),
     "queries of 255 channels, 16 streams": Attack(queries, many(16)),
+    "queries of 999 rates, 16 streams": Attack(queries, many(16, sample_rates=RATES)),
     "SET_VOLUME in a row": Attack(volumes, ONE),
     "START and STOP in turns": Attack(triggers, ONE),
     "refused OPENs": Attack(refused_opens, many(10)),
@@ -362,12 +365,10 @@ ATTACKS: dict[str, Attack] = {
         many(8, "c", sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
     ),
-    # its host stream's buffers hold a long quantum of 128 bytes a frame
     "most channels at 768 kHz": Attack(
         wide,
         many(1, sample_rates="768000", sample_formats="float64_le", channels_max="64",
              buffer_size=str(1 << 20)),
-        rss_mib=20,
     ),
     "periods of 48 frames, 10 streams": Attack(short_periods, many(10)),
     "polling and not, 10 microphones": Attack(polled, many(10, "c")),
@@ -375,6 +376,9 @@ ATTACKS: dict[str, Attack] = {
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),
     "reconnecting, 32 streams": Attack(reconnecting, many(32)),
+    "reconnecting, 32 streams of 999 rates": Attack(
+        reconnecting, RATES_EACH | {"sample-rates": RATES}
+    ),
     "read permission taken away": Attack(hidden),
     "escapes in ring-ref": Attack(escapes),
 }  # fmt: skip

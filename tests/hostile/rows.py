@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .attacks import ATTACKS, attackers
+from .attacks import attackers
 from .honest import PERIOD_FRAMES
 from .stage import RATE, Stage, Window
 
@@ -20,6 +20,7 @@ GAP_SEC = 2 * PERIOD_FRAMES / RATE + 0.010
 QUERY_SEC = 0.1
 NEWCOMER_SEC = 2.0
 CPU = 0.25
+RSS_MIB = 16
 HONEST_CPU = 0.04
 """What the honest guest costs the backend on the machine that CPU is said for."""
 BURST_LINES, LINES_PER_SEC = 40, 5
@@ -37,7 +38,6 @@ class Row:
     alone: Window
     beside: Window
     descriptors_kept: int  # after the hostile guest has ended
-    rss_most_mib: float
     silent_frames: int  # beside, in all windows
     peer_silent_frames: int
 
@@ -81,7 +81,7 @@ class Row:
             yield f"a newcomer waited {beside.newcomer_sec:.1f} s"
         if self.cpu > guests * CPU * slow:
             yield f"{self.cpu:.0%} of a processor"
-        if self.rss_mib > self.rss_most_mib:
+        if self.rss_mib > guests * RSS_MIB:
             yield f"{self.rss_mib:.0f} MiB"
         if beside.lines > guests * (BURST_LINES + LINES_PER_SEC * beside.seconds) + OTHERS_LINES:
             yield f"{beside.lines} log lines"
@@ -105,7 +105,6 @@ def measure(stage: Stage, name: str, seconds: float, alone_sec: float = 1.5) -> 
 
 
 def _measure(stage: Stage, name: str, seconds: float, alone_sec: float) -> Row:
-    rss_mib = sum(ATTACKS[attack].rss_mib for attack in attackers(name))
     before = stage.process().descriptors
     alone = stage.window(alone_sec)
     with stage.hostile(name, seconds + SETTLE_SEC) as done:
@@ -116,7 +115,7 @@ def _measure(stage: Stage, name: str, seconds: float, alone_sec: float) -> Row:
     while (kept := stage.process().descriptors - before) > 0 and time.monotonic() < end:
         time.sleep(0.05)
     lost = beside.silent_frames, beside.peer_silent_frames
-    return Row(name, did, alone, beside, kept, rss_mib, *lost)
+    return Row(name, did, alone, beside, kept, *lost)
 
 
 HEAD = (

@@ -22,7 +22,7 @@ from pathlib import Path
 from interop.sound import eventually
 from pictures import gnome
 from pictures.screen import grab, screen, windows
-from xenpvaudio.control.client import ask_all
+from xenpvaudio.control.client import status_all
 from xenpvaudio.control.status.applications import applications
 from xenpvaudio.control.status.command import picture
 from xenpvaudio.control.status.lines import WIDTH as COLUMNS
@@ -68,7 +68,7 @@ def status(env: Mapping[str, str], target: Path) -> None:
     from rich.console import Console
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(picture(lines(ask_all({"ask": "status"}, env), applications(env))))
+    console.print(picture(lines(status_all(env), applications(env))))
     drawn = console.export_svg(title="xen-pv-audio status")
     target.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
 

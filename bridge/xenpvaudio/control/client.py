@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 from .place import HALVES, sockets
 
 PATIENCE_SEC = 5.0
-# A report of a thousand streams is half of this.
-MOST_BYTES = 1 << 20
+# A card has 256 streams at the most.
+MOST_BYTES = 1 << 22
+MOST_PAGES = 1024
 _ERRORS = {error.exit_status: error for error in (ConfigError, UnavailableError)}
 
 
@@ -63,6 +64,25 @@ def _line(connection: socket.socket) -> bytes:
     return bytes(line)
 
 
+def status(path: Path) -> Any:
+    """What the half there reports, of all its cards, whatever they have: page by page
+    (engine/report.py). Errors as ask()."""
+    whole: Any = {}
+    after = None
+    for _ in range(MOST_PAGES):
+        page = ask(path, {"ask": "status", "after": after})
+        try:
+            after = page.pop("more", None)
+            whole = page | {"cards": whole.get("cards", []) + page["cards"]}
+        except (TypeError, LookupError, AttributeError):
+            raise UnavailableError(
+                f"{path}: the answer is none", hint="restart the service"
+            ) from None
+        if after is None:
+            return whole
+    raise UnavailableError(f"{path}: the answer has no end", hint="restart the service")
+
+
 def _may_be_believed(path: Path) -> bool:
     """Where there is no XDG_RUNTIME_DIR anybody can put a socket there; root asks everybody's."""
     return os.geteuid() in (0, path.lstat().st_uid)
@@ -73,12 +93,21 @@ def ask_all(
 ) -> list[Any]:
     """The answers of every half that runs here, or of every one of this kind. UnavailableError if
     there is none."""
+    return _all(lambda path: ask(path, question), environ, half)
+
+
+def status_all(environ: Mapping[str, str] = os.environ, half: str = "") -> list[Any]:
+    """The same of what they report."""
+    return _all(status, environ, half)
+
+
+def _all(asked: Callable[[Path], Any], environ: Mapping[str, str], half: str) -> list[Any]:
     answers, refused = [], ""
     for kind in (half,) if half else HALVES:
         for path in sockets(kind, environ):
             try:
                 if _may_be_believed(path):
-                    answers.append(ask(path, question))
+                    answers.append(asked(path))
             except PermissionError:
                 refused = str(path)
             except OSError:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from xenpvaudio.errors import ConfigError
 from xenpvaudio.logs.quoting import printable
 
-from .client import ask_all
+from .client import ask_all, status_all
 from .machine import Machine
 
 
@@ -35,7 +35,7 @@ LOOK_SEC = 0.05
 
 
 def _cards(machine: Machine) -> Iterator[dict[str, Any]]:
-    for half in ask_all({"ask": "status"}, machine.environ, "backend"):
+    for half in status_all(machine.environ, "backend"):
         yield from half["cards"]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from xenpvaudio.engine.report import opened_report, stream_report
+from xenpvaudio.engine.report import cards_report, opened_report, stream_report
 from xenpvaudio.logs.quoting import printable
 from xenpvaudio.sndif.codes import Direction
 from xenpvaudio.sndif.volume import STEPS_PER_DB, to_steps
@@ -98,10 +99,16 @@ class FrontendAnswers:
     def table(self) -> dict[str, Any]:
         return {"status": self.status}
 
-    def status(self, _question: Mapping[str, Any], _user: int) -> dict[str, Any]:
+    def status(self, question: Mapping[str, Any], _user: int) -> dict[str, Any]:
         return {
             "half": "frontend",
             "domain": self._domid,
             "pipewire": self._frontend.pipewire_up if self._pipewire else None,
-            "cards": [_card(device) for _, device in sorted(self._frontend.devices.items())],
+            **cards_report(
+                (
+                    ((key,), len(device.streams()), partial(_card, device))
+                    for key, device in self._frontend.devices.items()
+                ),
+                question,
+            ),
         }

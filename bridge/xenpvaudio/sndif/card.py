@@ -181,7 +181,7 @@ class _Settings:
         if node := said.get(Key.SAMPLE_RATES):
             rates = tree.rates(node)
             new = replace(new, rates=rates)
-            above = self.rates
+            above = self.rates if isinstance(self.rates, Interval) else frozenset(self.rates)
             self._check_subset(tree, Key.SAMPLE_RATES, node, [r for r in rates if r not in above])
         if node := said.get(Key.CHANNELS_MIN):
             low = tree.number(node, _MAX_U8)

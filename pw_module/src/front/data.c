@@ -70,31 +70,34 @@ void xpa_front_silence(struct xpa_front *f, uint64_t frames) {
     xpa_front_put(f, NULL, (uint32_t)(frames < room ? frames : room));
 }
 
+/* Frames from `from` to `to`. The counters are modulo 2^64: a backend that began again moves them
+ * back past 0. */
+static int64_t between(uint64_t from, uint64_t to) { return (int64_t)(to - from); }
+
 /* What is asked for again lies where frames that nobody read still are: those are lost. */
 static void skip_unread(struct xpa_front *f, uint64_t end_frames) {
     struct xpa_front_stream *s = &f->stream;
-    uint64_t oldest =
-        end_frames > s->config.buffer_frames ? end_frames - s->config.buffer_frames : 0;
-    if (s->read_frames >= oldest)
+    int64_t lost = between(s->read_frames, end_frames) - s->config.buffer_frames;
+    if (lost <= 0)
         return;
     xpa_stats_xrun(&f->stats, xpa_now_nsec());
-    f->stats.dropped_frames += oldest - s->read_frames;
-    s->read_frames = oldest;
+    f->stats.dropped_frames += (uint64_t)lost;
+    s->read_frames = end_frames - s->config.buffer_frames;
 }
 
 void xpa_front_ask(struct xpa_front *f) {
     struct xpa_front_stream *s = &f->stream;
     uint64_t end = s->position_frames;
-    if (!s->started || end <= s->written_frames)
+    if (!s->started || between(s->written_frames, end) <= 0)
         return;
-    if (end - s->written_frames > s->config.buffer_frames) {
+    if (between(s->written_frames, end) > s->config.buffer_frames) {
         if (f->link.pending_frames > 0)
             return; /* answers under way belong to the old count: skip when they are in */
         s->written_frames = end - s->config.buffer_frames;
     }
     skip_unread(f, end);
-    while (s->written_frames < end && xpa_front_slots(f) > 0) {
-        uint32_t n = run(s, s->written_frames, (uint32_t)(end - s->written_frames));
+    while (between(s->written_frames, end) > 0 && xpa_front_slots(f) > 0) {
+        uint32_t n = run(s, s->written_frames, (uint32_t)between(s->written_frames, end));
         uint32_t clear = xpa_front_clear_frames(f, offset_of(s, s->written_frames));
         n = n < clear ? n : clear;
         if (n == 0 || !transfer(f, XENSND_OP_READ, n))
@@ -117,8 +120,7 @@ uint32_t xpa_front_ready(const struct xpa_front *f) {
     const struct xpa_front_stream *s = &f->stream;
     if (!s->open || !s->started)
         return 0;
-    /* The counters are modulo 2^64: a backend that began again moves them back past 0. */
-    int64_t ready = (int64_t)(s->written_frames - f->link.pending_frames - s->read_frames);
+    int64_t ready = between(s->read_frames, s->written_frames - f->link.pending_frames);
     return ready > 0 ? (uint32_t)ready : 0;
 }
 

@@ -283,8 +283,10 @@ static const struct pw_stream_events STREAM_EVENTS = {
 /* audioconvert makes buffers for two of the longest quanta, and memory for 64 of them behind that,
  * which it counts in 32 bits (audioconvert.c: impl_node_port_use_buffers() in 0.3.65, ensure_tmp()
  * in 1.4.2). With the rate and the channels that a guest may choose, 64 buffers are 4 GiB and more,
- * the count wraps, and it writes past the little that it gets. */
-enum { LONGEST_QUANTA_FRAMES = 16384, USUAL_RATE = 48000, MOST_BUFFER_BYTES = 1 << 24 };
+ * the count wraps, and it writes past the little that it gets. As much as one buffer it clears, so
+ * that is resident (`empty`); a cycle that needs more than a buffer calls process() again for the
+ * rest (audioadapter.c, impl_node_process()). */
+enum { LONGEST_QUANTA_FRAMES = 16384, USUAL_RATE = 48000, MOST_BUFFER_BYTES = 1 << 23 };
 
 /* NULL: what audioconvert makes by itself is small enough, for a graph of 8 kHz too. */
 static const struct spa_pod *smaller_buffers(struct spa_pod_builder *b, uint32_t frame_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +240,22 @@ def test_a_huge_value_does_not_fill_the_log() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_card(tree(sample_rates="x" * 4000))
     assert len(str(caught.value)) < 300
+
+
+def _parse_sec(count: int) -> float:
+    """Of this process alone, at the best of three."""
+    rates = ",".join(map(str, range(1, count + 1)))
+    nodes = {"0/0/type": "p", "sample-rates": rates, "0/0/sample-rates": rates}
+    took = []
+    for _ in range(3):
+        began_sec = time.process_time()
+        parse_card(nodes)
+        took.append(time.process_time() - began_sec)
+    return min(took)
+
+
+def test_a_card_of_ten_times_the_rates_is_not_read_in_a_hundred_times_the_time() -> None:
+    assert _parse_sec(20_000) < 30 * _parse_sec(2_000)
 
 
 def test_shared_values_are_written_once_on_the_card() -> None:

@@ -50,6 +50,55 @@ def test_a_query_costs_little_whatever_it_asks_for(
         assert tried <= 180
 
 
+class Rate(int):
+    """A rate that counts how often one is looked at."""
+
+    looks = 0
+
+    def __lt__(self, other: int) -> bool:
+        Rate.looks += 1
+        return int(self) < int(other)
+
+    def __gt__(self, other: int) -> bool:
+        return not (self <= other)
+
+    def __le__(self, other: int) -> bool:
+        Rate.looks += 1
+        return int(self) <= int(other)
+
+    def __ge__(self, other: int) -> bool:
+        return not (self < other)
+
+
+def test_a_query_looks_at_few_of_the_rates_that_a_card_lists() -> None:
+    rates = tuple(Rate(number) for number in range(1, 1000))
+    limits = Limits.of(replace(WIDEST, rates=rates))
+    whole = Interval(1, 2**32 - 1)
+    space = refine(Space(ALL, EVERY, Interval(1, 255), whole, whole), limits)
+    assert space is not None and space.rates == Interval(1, 999)
+    assert 0 < Rate.looks < 999 / 2
+
+
+@pytest.mark.parametrize(
+    ("within", "found"),
+    [
+        ((8000, 48000), (8000, 48000)),
+        ((8001, 47999), (16000, 44100)),
+        ((16000, 16000), (16000, 16000)),
+        ((16001, 44099), (1, 0)),
+        ((1, 7999), (1, 0)),
+        ((48001, 9**9), (1, 0)),
+        ((44100, 16000), (1, 0)),
+        ((0, 9**9), (8000, 48000)),
+    ],
+)
+def test_rates_within_are_those_that_lie_there(
+    within: tuple[int, int], found: tuple[int, int]
+) -> None:
+    listed = (8000, 16000, 44100, 48000)
+    assert hwparams.rates_within(listed, Interval(*within)) == Interval(*found)
+
+
 def test_a_period_is_not_shorter_than_events_may_come() -> None:
     reply = answer(from_stream_config(STREAM), STREAM, max_events_per_sec=1000)
     assert isinstance(reply, Space)

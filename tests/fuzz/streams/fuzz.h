@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "kernel.h"
 #include "random.h"
 #include "stream_sim.h"
 
@@ -23,7 +23,7 @@ struct record {
 };
 _Static_assert(sizeof(struct record) == 8, "a record");
 
-enum { MOST_RECORDS = 256 };
+enum { MOST_RECORDS = 256, MOST_RECORDS_AFTER = 8 }; /* after a stream's end */
 
 #define HOLDS(condition, ...)                                                                      \
     do {                                                                                           \
@@ -42,7 +42,14 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 
 /* --- how much was done, for the closing figures --- */
 
-static uint64_t fuzz_operations;
+extern uint64_t fuzz_operations;
+uint64_t fuzz_operations;
+
+/* An operation counts while there is a stream to do it to. */
+static inline bool fuzz_count(bool alive) {
+    fuzz_operations += alive;
+    return alive;
+}
 
 static void fuzz_report(void) {
     fprintf(stderr, "operations: %llu\n", (unsigned long long)fuzz_operations);
@@ -53,15 +60,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argv;
     atexit(fuzz_report);
     return 0;
-}
-
-/* --- nothing is left --- */
-
-/* The lowest descriptor that is free: the same after as before, or one was leaked. */
-static inline int fuzz_next_descriptor(void) {
-    int fd = dup(0);
-    close(fd);
-    return fd;
 }
 
 /* --- memory that is shared with a peer; each page by itself, so that its ends are watched --- */

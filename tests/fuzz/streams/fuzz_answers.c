@@ -259,7 +259,7 @@ static void play(const struct record *r) {
         for (int k = 0; k < XPA_RING_SLOTS && w.answered != w.published; k++)
             answer(&nothing);
         sim_run(w.plane, frames * SIM_SEC / w.config.rate);
-        fuzz_operations++;
+        fuzz_count(true);
         position(&heard);
         sim_settle(w.plane);
     }
@@ -334,7 +334,7 @@ static void begin(const struct record *first) {
     sim_settle(w.plane);
 }
 
-static void end(int descriptor) {
+static void end(void) {
     if (!w.ended)
         xpa_front_detach(w.front);
     sim_settle(w.plane);
@@ -346,7 +346,7 @@ static void end(int descriptor) {
     free(w.ring_page);
     free(w.event_page);
     free(w.buffer);
-    HOLDS(fuzz_next_descriptor() == descriptor, "a descriptor is left");
+    HOLDS(kernel_open_files() == 0, "a descriptor is left");
 }
 
 static void check_transfers(void) {
@@ -369,21 +369,20 @@ static void check_transfers(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    size_t count = size / sizeof(struct record);
+    size_t count = size / sizeof(struct record), after = 0;
     struct record r = {0};
-    int descriptor = fuzz_next_descriptor();
     memcpy(&r, data, count ? sizeof r : 0);
     begin(&r);
-    for (size_t i = 1; i < count && i < MOST_RECORDS; i++) {
+    for (size_t i = 1; i < count && after < MOST_RECORDS_AFTER; i++) {
         memcpy(&r, data + i * sizeof r, sizeof r);
         if (r.what % 24 < 11)
             backend(&r);
         else
             others(&r);
         sim_settle(w.plane);
-        fuzz_operations++;
+        after += !fuzz_count(!w.front->link.broken && !w.ended);
         check_transfers();
     }
-    end(descriptor);
+    end();
     return 0;
 }

@@ -24,13 +24,14 @@ static int python_open(const struct xensnd_req *request) {
         .rate = o->pcm_rate % 768000 + 1,
         .channels = o->pcm_channels % 8 ? 1 + o->pcm_channels % 2 : o->pcm_channels,
         .sample_bytes = 1u << o->pcm_format % 4,
-        .buffer_frames = 1 + o->buffer_sz % 600,
     };
+    /* few pages at most, for what clears them is most of the time */
+    c.buffer_frames = 1 + o->buffer_sz % (c.channels > 2 ? 60 : 600);
     c.period_frames = o->period_sz % (c.buffer_frames + 1);
     c.sample_kind = fuzz_sample_kind(c.sample_bytes, o->pcm_format >> 2);
-    if (c.rate / 4 * frame_bytes(&c) > 1u << 20)
-        c.rate = 8000; /* what max-store-bytes of the policy is for */
-    if (w.open) {      /* Python closes the old one first */
+    while (c.rate > 1 && c.rate / 4 * frame_bytes(&c) > 1u << 15)
+        c.rate /= 2; /* what max-store-bytes of the policy is for; more is time to clear it */
+    if (w.open) {    /* Python closes the old one first */
         xpa_back_close(w.back);
         w.open = false;
     }
@@ -211,7 +212,7 @@ static void play(const struct record *r) {
         struct record cycle = {0, 1, (uint16_t)frames, 0};
         guest(&move);
         sim_run(w.plane, frames * SIM_SEC / s->config.rate);
-        fuzz_operations++;
+        fuzz_count(true);
         host_cycle(&cycle);
         sim_settle(w.plane);
     }
@@ -279,7 +280,7 @@ static void begin(const struct record *first) {
     sim_settle(w.plane);
 }
 
-static void end(int descriptor) {
+static void end(void) {
     w.asleep = false;
     sim_settle(w.plane);
     if (!w.ended)
@@ -298,16 +299,15 @@ static void end(int descriptor) {
     link_free(w.link);
     free(w.ring_page);
     free(w.event_page);
-    HOLDS(fuzz_next_descriptor() == descriptor, "a descriptor is left");
+    HOLDS(kernel_open_files() == 0, "a descriptor is left");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    size_t count = size / sizeof(struct record);
+    size_t count = size / sizeof(struct record), after = 0;
     struct record r = {0};
-    int descriptor = fuzz_next_descriptor();
     memcpy(&r, data, count ? sizeof r : 0);
     begin(&r);
-    for (size_t i = 1; i < count && i < MOST_RECORDS; i++) {
+    for (size_t i = 1; i < count && after < MOST_RECORDS_AFTER; i++) {
         memcpy(&r, data + i * sizeof r, sizeof r);
         uint32_t before = w.back->link.event_ring.in_prod;
         if (r.what % 24 < 14)
@@ -315,13 +315,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         else
             others(&r);
         sim_settle(w.plane);
-        fuzz_operations++;
+        after += !fuzz_count(w.back->link.attached);
         uint32_t unread =
             w.back->link.event_ring.in_prod - ((struct xensnd_event_page *)w.event_page)->in_cons;
         HOLDS(w.back->link.event_ring.in_prod == before || unread <= XPA_EVT_RING_SLOTS,
               "%u events unread", unread);
         HOLDS(w.back->link.ring.rsp_prod_pvt == w.answered, "answers do not add up");
     }
-    end(descriptor);
+    end();
     return 0;
 }

@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ from xenpvaudio.errors import internal_error
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.hwparams import from_stream_config
 from xenpvaudio.xen.api import XenStoreError
+from xenpvaudio.xen.real.xs_link import Op
+from xenpvaudio.xen.sim import xenstored
+from xenpvaudio.xen.sim.paths import XENSTORE, socket_path
 from xenpvaudio.xen.sim.process import start_hypervisor
 from xenpvaudio.xen.sim.toolstack import Toolstack
 from xenpvaudio.xenbus import device
@@ -83,10 +87,12 @@ class World:
         self.loop.set_exception_handler(lambda _, context: self.strange.append(str(context)))
         self._stack = contextlib.ExitStack()
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="xpa-fuzz-"))
-        sim = os.path.join(directory, "xen")
-        self._stack.enter_context(start_hypervisor(sim))
-        self.tools = self._stack.enter_context(Toolstack(sim))
-        self.crowd = self.run(self._begin(sim))
+        self.sim = os.path.join(directory, "xen")
+        self._stack.enter_context(start_hypervisor(self.sim))
+        self.tools = self._stack.enter_context(Toolstack(self.sim))
+        self.writer = Hand(self.sim, 0)
+        self._stack.callback(self.writer.close)
+        self.crowd = self.run(self._begin(self.sim))
         device.internal_error = self._unforeseen  # type: ignore[attr-defined]
         log = logging.getLogger("xenpvaudio")
         self._stack.callback(log.setLevel, log.level)
@@ -170,6 +176,42 @@ NODES = st.one_of(
 WRITTEN = st.one_of(st.sampled_from(VALUES), st.sampled_from(STATES), st.text(max_size=20))
 
 
+class Hand:
+    """A connection to XenStore by which many nodes are written before the first answer is read:
+    what waits for each costs ten times as much, and gives the other end time for each."""
+
+    def __init__(self, directory: str, domid: int) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(socket_path(directory, domid, XENSTORE))
+
+    def write(self, nodes: list[tuple[str, str]]) -> None:
+        """Whether it may does not matter."""
+        messages = []
+        for path, value in nodes:
+            next(_mutations)
+            body = (path.replace("\0", "") + "\0" + value).encode("utf-8", "surrogateescape")
+            messages.append(xenstored.HEADER.pack(Op.WRITE, 0, 0, len(body)) + body)
+        self._socket.sendall(b"".join(messages))
+        unread = b""
+        for _ in messages:
+            while len(unread) < (end := _message_bytes(unread)):
+                unread += self._socket.recv(65536) or _gone()
+            unread = unread[end:]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _message_bytes(data: bytes) -> int:
+    """How long the first one is, as far as that is known."""
+    header = xenstored.HEADER
+    return header.size + (header.unpack_from(data)[3] if len(data) >= header.size else 0)
+
+
+def _gone() -> bytes:
+    raise AssertionError("XenStore has closed a connection on which only writes came")
+
+
 class Machine(RuleBasedStateMachine):
     """One guest's card from its making to its end."""
 
@@ -180,17 +222,15 @@ class Machine(RuleBasedStateMachine):
         self.started = False
         self.world.run(self._create())
         self.hand = self.world.crowd.hand(self.domid)
+        self.writer = Hand(self.world.sim, self.domid)
         self.front = f"/local/domain/{self.domid}/device/vsnd/0"
         self.back = f"/local/domain/0/backend/vsnd/{self.domid}/0"
 
     async def _create(self) -> None:
         self.guest = self.world.crowd.create(self.domid)
 
-    def _write(self, store: Any, directory: str, nodes: list[tuple[str, str]]) -> None:
-        for path, value in nodes:
-            next(_mutations)
-            with contextlib.suppress(XenStoreError):
-                store.write(f"{directory}/{path}", value.replace("\0", ""))
+    def _write(self, hand: Hand, directory: str, nodes: list[tuple[str, str]]) -> None:
+        hand.write([(f"{directory}/{path}", value.replace("\0", "")) for path, value in nodes])
         self._turn(1)
 
     def _turn(self, turns: int) -> None:
@@ -203,7 +243,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(nodes=st.lists(st.tuples(NODES, WRITTEN), max_size=24))
     def guest_writes(self, nodes: list[tuple[str, str]]) -> None:
-        self._write(self.hand, self.front, nodes)
+        self._write(self.writer, self.front, nodes)
 
     @rule(
         nodes=st.lists(st.tuples(NODES, WRITTEN), min_size=1, max_size=16),
@@ -212,18 +252,18 @@ class Machine(RuleBasedStateMachine):
     def guest_writes_again(self, nodes: list[tuple[str, str]], times: int) -> None:
         """Faster than the device's pace."""
         for _ in range(times):
-            self._write(self.hand, self.front, nodes)
+            self._write(self.writer, self.front, nodes)
 
     @rule(states=st.lists(st.sampled_from(STATES), min_size=1, max_size=24), turns=st.booleans())
     def guest_flaps(self, states: list[str], turns: bool) -> None:
         for state in states:
-            self._write(self.hand, self.front, [("state", state)])
+            self._write(self.writer, self.front, [("state", state)])
             if turns:
                 self._turn(20)
 
     @rule(nodes=st.lists(st.tuples(st.sampled_from(("state", *OTHERS)), WRITTEN), max_size=8))
     def other_end_writes(self, nodes: list[tuple[str, str]]) -> None:
-        self._write(self.world.tools.store, self.back, nodes)
+        self._write(self.world.writer, self.back, nodes)
 
     @rule(path=st.one_of(NODES, st.sampled_from(PATHS)))
     def guest_removes(self, path: str) -> None:
@@ -274,6 +314,7 @@ class Machine(RuleBasedStateMachine):
             frontend = crowd._frontends.pop(self.domid)
             await frontend.stop()
             crowd._engines.pop().close()
+        self.writer.close()
         crowd._hands.remove(self.hand)
         self.hand.close()
         crowd.domains.remove(self.guest)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.sound import LIMIT_SEC, eventually
-from xenpvaudio.control.client import ask_all
+from xenpvaudio.control.client import status_all
 from xenpvaudio.errors import ConfigError, UnavailableError
 from xenpvaudio.sound.wav import read_wav
 from xenpvaudio.testbed.keeper import KEEPER, guard
@@ -107,7 +107,7 @@ class AlsaBed:
     def status(self) -> dict[str, Any]:
         """What `xen-pv-audio status` is told of the frontend."""
         place = {SIM_VARIABLE: f"{self.directory / 'xen'}:{GUEST}"}
-        (half,) = ask_all({"ask": "status"}, place, "frontend")
+        (half,) = status_all(place, "frontend")
         return dict(half)
 
     def streams(self) -> dict[str, str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from xenpvaudio.engine.report import opened_report, stream_report
+from xenpvaudio.engine.report import cards_report, opened_report, stream_report
 from xenpvaudio.errors import ConfigError, XenPvAudioError
 from xenpvaudio.logs.quoting import printable, quote
 from xenpvaudio.sndif.codes import Direction
@@ -105,15 +106,18 @@ class BackendAnswers:
     def table(self) -> dict[str, Any]:
         return {"status": self.status, "order": self.order}
 
-    def status(self, _question: Mapping[str, Any], _user: int) -> dict[str, Any]:
+    def status(self, question: Mapping[str, Any], _user: int) -> dict[str, Any]:
         return {
             "half": "backend",
             "domain": self._domid,
             "pipewire": self._backend.pipewire_up if self._pipewire else None,
-            "cards": [
-                _card(device, domid, devid, self._orders)
-                for (domid, devid), device in sorted(self._backend.devices.items())
-            ],
+            **cards_report(
+                (
+                    (key, len(device.streams), partial(_card, device, *key, self._orders))
+                    for key, device in self._backend.devices.items()
+                ),
+                question,
+            ),
         }
 
     def order(self, question: Mapping[str, Any], user: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from xenpvaudio.errors import UnavailableError
 
-from ..client import ask_all
+from ..client import status_all
 from ..machine import Machine
 from .applications import applications
 from .lines import WIDTH, Line, Report, lines
@@ -27,7 +27,7 @@ WATCH_SEC = 1.0
 
 
 def _asked(machine: Machine) -> list[Report]:
-    return ask_all({"ask": "status"}, machine.environ)
+    return status_all(machine.environ)
 
 
 def picture(shown: Iterable[Line]) -> Any:
