@@ -348,8 +348,7 @@ def escapes(scene: Scene) -> int:
 
 # As many rates as fit into a node, and the same again for each stream.
 RATES = ",".join(map(str, range(1, 1000)))
-RATES_EACH = many(32) | {f"{path}/sample-rates": RATES for path in paths(32)}
-
+RATES_EACH = many(32, sample_rates=RATES) | {f"{path}/sample-rates": RATES for path in paths(32)}
 ATTACKS: dict[str, Attack] = {
     "ring kept full of 256 KiB WRITEs": Attack(full_ring, ONE),
     "events without requests": Attack(empty_wake_ups, many(10)),
@@ -376,9 +375,7 @@ ATTACKS: dict[str, Attack] = {
     "state flapping": Attack(state_flapping),
     "state garbage": Attack(state_garbage),
     "reconnecting, 32 streams": Attack(reconnecting, many(32)),
-    "reconnecting, 32 streams of 999 rates": Attack(
-        reconnecting, RATES_EACH | {"sample-rates": RATES}
-    ),
+    "reconnecting, 32 streams of 999 rates": Attack(reconnecting, RATES_EACH),
     "read permission taken away": Attack(hidden),
     "escapes in ring-ref": Attack(escapes),
 }  # fmt: skip
