@@ -342,7 +342,8 @@ TWINS = {
         "f->direction == XPA_PLAYBACK && position > s->written_frames;", "false;",
     ),
     "unread_capture_is_kept": (
-        "test_stream_front", "front/data.c", "    s->read_frames = oldest;", "",
+        "test_stream_front", "front/data.c",
+        "    s->read_frames = end_frames - s->config.buffer_frames;", "",
     ),
     **BUDGET_TWINS,
     **NODE_TWINS,
