@@ -301,7 +301,7 @@ class FrontendStream:
             "audio.channels": str(offer.channels[0]),
             "node.latency": f"{self._settings.quantum_frames}/{offer.rates[0]}",
             "node.max-latency": f"{self.space.buffer_frames.max // 2}/{offer.rates[0]}",
-            "node.pause-on-idle": "false",
+            "node.pause-on-idle": "true",
             "xenpv.pulse-delay": str(self._settings.pulse_delay).lower(),
             **self._properties,
             **self.card.properties(self.config),
