@@ -1,23 +1,19 @@
-"""How often a process is woken, and what it asks of the kernel, in each cycle of a graph.
+"""How often a process is woken.
 
 A wake-up is a thread that slept and was woken: a voluntary context switch (proc(5), status). A
-thread that finds its next event there already does not sleep, so it pays for none. System calls are
-counted by strace where it is installed; it makes them slower, not more.
+thread that finds its next event there already does not sleep, so it pays for none.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import statistics
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 WINDOW_SEC = 1.0
-SYSTEM_CALLS = ("epoll_wait", "read", "write", "timerfd_settime", "sendto", "recvfrom", "ioctl")
 
 
 def sleeps(pid: int) -> Counter[str]:
@@ -56,21 +52,3 @@ def wakeups_per_sec(pids: Mapping[str, int], windows: int) -> dict[str, dict[str
         }
         for who, counts in seen.items()
     }
-
-
-def system_calls_per_sec(pids: Sequence[int], seconds: float) -> Counter[str]:
-    """Of SYSTEM_CALLS, by all threads of these processes; empty without strace."""
-    if shutil.which("strace") is None:
-        return Counter()
-    command = ["strace", "-f", "-c", "-e", "trace=" + ",".join(SYSTEM_CALLS)]
-    for pid in pids:
-        command += ["-p", str(pid)]
-    began = time.monotonic()
-    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(seconds)
-    watching.terminate()
-    _, summary = watching.communicate(timeout=30)
-    elapsed = time.monotonic() - began
-    lines = (line.split() for line in summary.splitlines())
-    rows = [words for words in lines if len(words) >= 5 and words[-1] in SYSTEM_CALLS]
-    return Counter({words[-1]: int(words[3]) / elapsed for words in rows})
