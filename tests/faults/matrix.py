@@ -92,7 +92,7 @@ FAULTS: dict[str, Fault] = {
         daemons_killed("host", *DAEMONS), "backend", "PipeWire is gone"
     ),
     "guest's WirePlumber killed": (
-        Fault(daemons_killed("guest", "wireplumber"), unsaid=NO_MANAGER, goes_on=True)
+        Fault(daemons_killed("guest", "wireplumber"), unsaid=NO_MANAGER)  # its links go with it
         if _links_anew()
         else Fault(
             daemons_killed("guest", "wireplumber"),
@@ -105,7 +105,7 @@ FAULTS: dict[str, Fault] = {
     **(
         {
             "host's WirePlumber killed": Fault(
-                daemons_killed("host", "wireplumber"), unsaid=NO_MANAGER, goes_on=True
+                daemons_killed("host", "wireplumber"), unsaid=NO_MANAGER
             )
         }
         if _links_anew()
