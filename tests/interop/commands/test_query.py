@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xenpvaudio.control.query import choices
+from xenpvaudio.sound.wav import write_wav
 from xenpvaudio.testbed.testbed import GUEST_DOMID, SINK, Testbed, card_nodes
 
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
@@ -61,14 +63,9 @@ def test_a_guest_hears_what_is_configured_and_what_came_of_it(bed: Testbed) -> N
     assert capture["negotiated"]["channels"] != ["1"]
 
 
-def test_an_open_stream_says_with_what(bed: Testbed) -> None:
-    with bed.guest.popen(
-        ["pw-cat", "--playback", "--rate", "48000", "--channels", "1", "--target", SINK, "-"],
-        stdin=subprocess.PIPE,
-    ) as player:
-        assert player.stdin is not None
-        player.stdin.write(bytes(4 * 48000))
-        player.stdin.flush()
+def test_an_open_stream_says_with_what(bed: Testbed, tmp_path: Path) -> None:
+    write_wav(file := tmp_path / "mono.wav", 48000, 1, "s16", bytes(2 * 48000 * 40))
+    with bed.guest.popen(["pw-play", "--target", SINK, str(file)]) as player:
         end = time.monotonic() + 20
         while not (now := streams(bed.environ(GUEST_DOMID))[0]["now"]):
             assert time.monotonic() < end, "never open"
