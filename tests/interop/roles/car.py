@@ -23,6 +23,30 @@ MICROPHONE = "xenpv_source.0.2.1"
 ROLES = ("music", "navi", "phone")
 OLD_FILE = "policy.lua.d/60-xen-pv-audio-roles.lua"
 NEW_FILE = "wireplumber.conf.d/60-xen-pv-audio-roles.conf"
+CARD = """\
+context.objects = [
+  { factory = adapter
+    args = {
+      factory.name = support.null-audio-sink
+      node.name = card
+      node.group = card
+      media.class = Audio/Sink
+      audio.channels = 2
+      priority.driver = 1000
+      priority.session = 1
+    }
+  }
+]
+stream.rules = [
+  {
+    matches = [ { node.name = recording-loudspeaker } ]
+    actions = { update-props = { node.group = card } }
+  }
+]
+"""
+"""Drives the host's graph as a sound card does. Without one, a role's node drives, whichever
+WirePlumber made first; if it is the one that is played to, sound leaves a quantum later, which
+PipeWire tells nobody."""
 POLICY = f"[default]\nmicrophone = true\nroles = [{', '.join(map(repr, ROLES))}]\n"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from faults.recovery import TRUE_FRAMES, settled_delay
 from interop.roles.car import (
+    CARD,
     MEDIA,
     NAVIGATION,
     POLICY,
@@ -40,6 +41,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     with Testbed(
         car_nodes(),
         backend_args=["--policy", str(policy)],
+        host_fragments=[CARD],
         host_wireplumber_files=host_configuration(),
     ) as made:
         assert made.host is not None
