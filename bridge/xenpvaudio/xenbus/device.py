@@ -39,7 +39,7 @@ from .states import STATE, Action, Event, Local, Table, XenbusState, parse_state
 
 log = logging.getLogger(__name__)
 
-REWRITE_SEC = 1.0
+REWRITE_SEC = 0.5
 TOLD_AGAIN_SEC = 30.0
 # An event on its way while we read may be of a write that we have read: one more look tells.
 LOOKS = 2
