@@ -235,8 +235,9 @@ class FrontStream:
         """Ends with DETACHED; pages and channels are in use until then."""
         _check(lib.xpa_front_detach(self.handle))
 
-    def open(self, config: StreamFormat, lead_frames: int) -> None:
-        _check(lib.xpa_front_open(self.handle, config.to_c(), lead_frames))
+    def open(self, config: StreamFormat, lead_frames: int, least_lead_frames: int = 0) -> None:
+        """`least_lead_frames`: playback never has less, however little the host needs."""
+        _check(lib.xpa_front_open(self.handle, config.to_c(), lead_frames, least_lead_frames))
 
     def close(self) -> None:
         """Ends with RELEASED; the buffer is in use until then."""

@@ -68,6 +68,15 @@ NODE_TWINS = {
         "test_pw_cycle", "node/lead.c",
         "SPA_MIN(n->lead.surplus_frames, SHRINK_FRAMES)", "n->lead.surplus_frames",
     ),
+    "node_shortens_a_chosen_lead_when_it_starts_again": (
+        "test_pw_suspend", "node/lead.c",
+        "return f->lead.least_frames > 0 ? SPA_MAX(needed_frames, least_frames)",
+        "return least_frames < 1 ? 0",
+    ),
+    "node_needs_no_more_than_a_chosen_lead": (
+        "test_pw_suspend", "node/lead.c",
+        "SPA_MAX(needed_frames, least_frames)", "least_frames",
+    ),
     "node_keeps_a_lead_that_grew": (
         "test_pw_cycle", "node/lead.c",
         "    n->lead.surplus_frames += less;", "",

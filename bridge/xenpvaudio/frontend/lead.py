@@ -17,6 +17,11 @@ def first_lead_frames(
     if direction is Direction.CAPTURE:
         margin = margin_frames(config.rate, config.period_frames, capture=True)
         return config.period_frames + margin
-    if settings.lead_frames:
-        return min(settings.lead_frames, config.buffer_frames // 2)
+    if chosen_frames := least_lead_frames(config, settings):
+        return chosen_frames
     return min(max(host_need_frames, config.period_frames), config.buffer_frames // 2)
+
+
+def least_lead_frames(config: Config, settings: FrontendSettings) -> int:
+    """What is set, for as long as the stream is open; 0: as the host needs. For playback only."""
+    return min(settings.lead_frames, config.buffer_frames // 2)

@@ -169,6 +169,7 @@ class FrontLink:
         self,
         config: Config,
         lead_frames: int,
+        least_lead_frames: int = 0,
         before_start: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """OPEN, then `before_start`, and the data loop may stream. PeerProtocolError if the backend
@@ -197,7 +198,7 @@ class FrontLink:
         if before_start is not None:
             await before_start()
         self.config = config
-        self.front.open(stream_format(config, self._buffer.address), lead_frames)
+        self.front.open(stream_format(config, self._buffer.address), lead_frames, least_lead_frames)
 
     async def close(self) -> None:
         """Ends streaming, sends CLOSE, frees the buffer; nothing if it is not open."""

@@ -35,7 +35,7 @@ from xenpvaudio_native.plane import Stats
 
 from .card import SoundCard
 from .figures import Shown, live, negotiated
-from .lead import first_lead_frames
+from .lead import first_lead_frames, least_lead_frames
 from .link import FrontLink
 from .offer import make_offer
 from .paced import Paced
@@ -277,7 +277,7 @@ class FrontendStream:
             await self.volume.begin(link, config.channels)
             self._set_route()  # what is left to PipeWire, before there is sound
 
-        await link.open(config, lead_frames, set_volume)
+        await link.open(config, lead_frames, least_lead_frames(config, self._settings), set_volume)
         self._log.info("%s: open %s", self.where, opened_words(config))
         if self.node is not None:
             self.node.set_properties(negotiated(config))

@@ -147,7 +147,9 @@ int xpa_front_attach(struct xpa_front *front);
 int xpa_front_detach(struct xpa_front *front);
 /* The part of a lead that is not the host's need: how late a cycle may be at first. */
 uint32_t xpa_front_margin_frames(uint32_t rate, uint32_t period_frames, int direction);
-int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames);
+/* least_lead_frames: the lead of a playback stream is never less, however little the host needs. */
+int xpa_front_open(struct xpa_front *front, const struct xpa_config *config, uint32_t lead_frames,
+                   uint32_t least_lead_frames);
 int xpa_front_close(struct xpa_front *front);
 int xpa_front_request(struct xpa_front *front, const uint8_t *request);
 /* SET_VOLUME, MUTE or UNMUTE of a stream that is open, through a place in its buffer in which no

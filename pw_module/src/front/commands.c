@@ -11,7 +11,7 @@ static const uint64_t PATIENCE_NSEC = 500000000;
 
 struct opening {
     struct xpa_config config;
-    uint32_t lead_frames;
+    uint32_t lead_frames, least_lead_frames;
 };
 
 /* A period, and never less than what processors need to wake up in turn (backend, graph, client,
@@ -31,6 +31,7 @@ static void do_open(const struct xpa_command *command) {
     s->config = o.config;
     s->frame_bytes = o.config.channels * o.config.sample_bytes;
     f->lead.frames = f->lead.published_frames = f->lead.asked_frames = o.lead_frames;
+    f->lead.least_frames = o.least_lead_frames;
     xpa_margin_open(&f->lead.margin, o.config.rate,
                     xpa_front_margin_frames(o.config.rate, o.config.period_frames, f->direction));
     f->lead.asked_frames += f->lead.margin.frames - f->lead.margin.base_frames;
@@ -110,9 +111,10 @@ static int command(struct xpa_front *f, void (*func)(const struct xpa_command *)
 int xpa_front_close(struct xpa_front *f) { return command(f, do_close); }
 int xpa_front_check(struct xpa_front *f) { return command(f, do_check); }
 
-int xpa_front_open(struct xpa_front *f, const struct xpa_config *config, uint32_t lead_frames) {
+int xpa_front_open(struct xpa_front *f, const struct xpa_config *config, uint32_t lead_frames,
+                   uint32_t least_lead_frames) {
     struct xpa_command c = {.func = do_open, .object = f};
-    struct opening o = {*config, lead_frames};
+    struct opening o = {*config, lead_frames, least_lead_frames};
     _Static_assert(sizeof o <= sizeof c.arg.packet, "an opening fits a command");
     memcpy(c.arg.packet, &o, sizeof o);
     return xpa_plane_command(f->plane, &c);

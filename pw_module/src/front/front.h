@@ -109,6 +109,7 @@ struct xpa_front {
     struct {
         uint32_t frames;           /* wanted ahead of the position when a cycle starts */
         uint32_t asked_frames;     /* as opened with, and what our margin is more since */
+        uint32_t least_frames;     /* playback: whatever the host needs; 0: nobody chose it */
         double offset_frames;      /* a follower's distance is so much more than wanted */
         double resampler_frames;   /* PipeWire's resampler on this node holds so much */
         struct xpa_margin margin;  /* the part of it that is ours, beside the host's need */

@@ -22,11 +22,15 @@ enum { SHRINK_FRAMES = 4 };
  */
 enum { MEASURE_EVERY = 16 };
 
-/* The host's need as last seen, and our own margin: how late a cycle may be. */
+/* The host's need as last seen, and our own margin: how late a cycle may be. What somebody chose is
+ * no less because the host needs little, nor more than it grew by. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->stream.host_frames_max <= 0)
         return f->lead.asked_frames;
-    return (uint32_t)ceil(f->stream.host_frames_max) + f->lead.margin.frames;
+    const struct xpa_margin *margin = &f->lead.margin;
+    uint32_t needed_frames = (uint32_t)ceil(f->stream.host_frames_max) + margin->frames;
+    uint32_t least_frames = f->lead.least_frames + margin->frames - margin->base_frames;
+    return f->lead.least_frames > 0 ? SPA_MAX(needed_frames, least_frames) : needed_frames;
 }
 
 /* Never less than a period: a starved position runs ahead to the end of its period, and frames put

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xenpvaudio.config import FrontendSettings
-from xenpvaudio.frontend.lead import first_lead_frames
+from xenpvaudio.frontend.lead import first_lead_frames, least_lead_frames
 from xenpvaudio.sndif.codes import Direction, PcmFormat
 from xenpvaudio.sndif.hwparams import Config
 
@@ -32,3 +32,4 @@ def test_a_playback_stream_begins_with_what_the_host_needs_or_what_is_set(
     """Never with more than half of the buffer, nor, unless it is set, less than a period."""
     settings = FrontendSettings(lead_frames=set_frames)
     assert first_lead_frames(config(512), Direction.PLAYBACK, settings, need) == lead
+    assert least_lead_frames(config(512), settings) == (lead if set_frames else 0)

@@ -110,7 +110,7 @@ static void python_open(const struct record *r) {
     c->sample_kind = fuzz_sample_kind(c->sample_bytes, r->how);
     free(w.buffer); /* CLOSE was answered by RELEASED */
     c->buffer = w.buffer = calloc(c->buffer_frames, (size_t)c->channels * c->sample_bytes);
-    w.open = xpa_front_open(w.front, c, r->number % c->buffer_frames) == 0;
+    w.open = xpa_front_open(w.front, c, r->number % c->buffer_frames, 0) == 0;
 }
 
 static void python_close(void) {

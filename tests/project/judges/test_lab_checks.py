@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import importlib.util
 import math
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -145,6 +146,15 @@ def test_of_rounds_frames_may_be_lost_and_silence_stand_between() -> None:
 def test_of_rounds_each_other_fault_is_seen(recorded: bytes, why: str) -> None:
     with pytest.raises(frames.DifferentError, match=why):
         frames.rounds(recorded, PLAYED)
+
+
+def test_a_channel_may_sound_alone_at_the_begin_and_nowhere_else() -> None:
+    whole = b"".join(struct.pack("<HH", n, n) for n in range(1, 101))
+    left = b"".join(struct.pack("<HH", n, 0) for n in range(1, 11))
+    late = frames.with_both_channels(QUIET + left + whole)
+    assert late == QUIET + bytes(len(left)) + whole
+    assert frames.with_both_channels(whole + left) == whole + left
+    assert frames.with_both_channels(QUIET) == QUIET
 
 
 def test_of_a_file_with_silence_behind_it_each_byte_of_the_last_frame_is_compared(

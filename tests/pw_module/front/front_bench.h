@@ -119,7 +119,7 @@ static struct bench *bench_new(int direction) {
                                 .period_frames = PERIOD,
                                 .buffer = t->buffer};
     xpa_front_attach(t->front);
-    xpa_front_open(t->front, &config, 300);
+    xpa_front_open(t->front, &config, 300, 0);
     sim_settle(t->plane);
     CHECK_EQ(t->changes[XPA_FRONT_OPENED], 1);
     return t;

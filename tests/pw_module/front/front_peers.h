@@ -146,7 +146,7 @@ static void test_what_is_unanswered_of_a_longer_buffer_leaves_no_room(void) {
     shorter.buffer_frames = 100;
     shorter.period_frames = 50;
     xpa_front_close(t->front);
-    xpa_front_open(t->front, &shorter, 50);
+    xpa_front_open(t->front, &shorter, 50, 0);
     sim_settle(t->plane);
     CHECK_EQ(t->changes[XPA_FRONT_OPENED], 2);
     CHECK_EQ(t->front->link.pending_frames, 400);

@@ -160,7 +160,7 @@ static void test_margin_is_a_period_or_2_5_ms_or_what_it_grew_to(void) {
         config.rate = 48000;
         config.period_frames = periods[i];
         xpa_front_close(t->front);
-        xpa_front_open(t->front, &config, 300);
+        xpa_front_open(t->front, &config, 300, 0);
         sim_settle(t->plane);
         CHECK_EQ(t->front->lead.margin.frames, guards[i]);
         CHECK_EQ(t->front->lead.asked_frames, asked[i]);
@@ -179,7 +179,7 @@ static void test_margin_of_a_capture_is_a_quarter_period(void) {
     config.period_frames = 1024;
     t->front->lead.margin = (struct xpa_margin){.grown_nsec = 10000000};
     xpa_front_close(t->front);
-    xpa_front_open(t->front, &config, 1280);
+    xpa_front_open(t->front, &config, 1280, 0);
     sim_settle(t->plane);
     CHECK_EQ(t->front->lead.margin.frames, 480);
     CHECK_EQ(t->front->lead.asked_frames, 1280 + 480 - 256);

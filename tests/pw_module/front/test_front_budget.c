@@ -74,7 +74,7 @@ static struct beside *beside_new(struct bench *t, uint32_t id, struct xpa_budget
         xpa_front_share_budget(o->front, budget);
     xpa_evt_ring_init_back(&o->events, &o->link->event_page);
     xpa_front_attach(o->front);
-    xpa_front_open(o->front, &config, 300);
+    xpa_front_open(o->front, &config, 300, 0);
     sim_settle(t->plane);
     return o;
 }

@@ -129,7 +129,7 @@ static void test_a_new_stream_learns_its_own_clock(void) {
     CHECK_EQ(polled_word(t), 0);
     sim_settle(t->plane);
     struct xpa_config config = t->front->stream.config;
-    xpa_front_open(t->front, &config, 300);
+    xpa_front_open(t->front, &config, 300, 0);
     sim_settle(t->plane);
     start(t, 0);
     int periods = 0;

@@ -123,7 +123,7 @@ static void round_of(struct xpa_plane *plane, struct xpa_front *front, uint32_t 
     struct xpa_stats seen;
     static uint64_t events;
     int before = atomic_load(&positions);
-    CHECK_EQ(xpa_front_open(front, &config, PERIOD), 0);
+    CHECK_EQ(xpa_front_open(front, &config, PERIOD, 0), 0);
     for (int i = 0; i < LOST_MSEC / 2 && atomic_load(&positions) < before + POSITIONS; i++) {
         read_notices(plane);
         xpa_front_stats(front, &seen); /* while the data loop counts on */

@@ -172,7 +172,7 @@ static void end_init(struct pair *p, struct end *e, int direction, uint32_t buff
     xpa_back_attach(e->back);
     xpa_front_attach(e->front);
     xpa_back_open(e->back, &config);
-    xpa_front_open(e->front, &config, e->lead_frames);
+    xpa_front_open(e->front, &config, e->lead_frames, 0);
     xpa_vdev_connect(p->vdev, e->back);
     if (direction == XPA_PLAYBACK) {
         xpa_back_set_tap(e->back, e->tap);

@@ -167,7 +167,7 @@ static inline void world_connect(struct world *w) {
 static inline void world_open(struct world *w) {
     struct xpa_config config = world_config(w, S32);
     xpa_back_open(w->back, &config);
-    xpa_front_open(w->front, &config, PERIOD + 120);
+    xpa_front_open(w->front, &config, PERIOD + 120, 0);
     if (w->node.direction == XPA_PLAYBACK)
         xpa_back_set_tap(w->back, w->tap);
     xpa_vdev_connect(w->vdev, w->back);

@@ -262,7 +262,7 @@ static void test_frames_of_a_new_format_wait_until_the_stream_is_opened_for_it(v
     xpa_front_close(w->front);
     xpa_back_close(w->back);
     xpa_back_open(w->back, &config);
-    xpa_front_open(w->front, &config, PERIOD + 120);
+    xpa_front_open(w->front, &config, PERIOD + 120, 0);
     sim_run(w->plane, SIM_SEC);
     int32_t heard = 0;
     for (uint64_t i = (drain_tap(w), 0); i < w->logged; i++) {

@@ -83,9 +83,32 @@ static void test_a_sink_that_is_suspended_loses_no_frame(void) {
     world_free(w);
 }
 
+/* A host that needs little does not shorten the lead that somebody chose; one that needs more than
+ * that still lengthens it. */
+static void test_a_chosen_lead_is_kept_when_the_sink_starts_again(void) {
+    static const uint32_t CHOSEN[] = {8 * PERIOD, PERIOD};
+    static const uint32_t WANTED[] = {8 * PERIOD, 2 * PERIOD + PERIOD};
+    world_host_frames = 2 * PERIOD;
+    struct world *w = world_new(XPA_PLAYBACK, 256);
+    struct xpa_config config = world_config(w, S32);
+    for (int i = 0; i < 2; i++) {
+        xpa_front_close(w->front);
+        xpa_back_close(w->back);
+        xpa_back_open(w->back, &config);
+        xpa_front_open(w->front, &config, CHOSEN[i], CHOSEN[i]);
+        sim_run(w->plane, SIM_SEC);
+        suspend(w, SIM_SEC);
+        sim_run(w->plane, SIM_SEC);
+        CHECK_EQ(w->front->lead.frames, WANTED[i]);
+    }
+    world_free(w);
+    world_host_frames = 64;
+}
+
 int main(void) {
     test_a_source_that_is_suspended_for_a_moment_goes_on_at_once();
     test_a_source_that_is_left_stops_and_begins_anew();
     test_a_sink_that_is_suspended_loses_no_frame();
+    test_a_chosen_lead_is_kept_when_the_sink_starts_again();
     return check_close();
 }

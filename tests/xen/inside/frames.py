@@ -1,8 +1,8 @@
 """Numbered frames: finds what was played in a recording. In dom0 as a module, in a guest as
 
-frames.py RECORDED PLAYED          (raw samples, or WAV files by our recorder or pw-record)
-frames.py RECORDED PLAYED order    prints in_order()'s two numbers
-frames.py RECORDED PLAYED rounds   prints rounds()'s three numbers
+frames.py RECORDED PLAYED             (raw samples, or WAV files by our recorder or pw-record)
+frames.py RECORDED PLAYED order       prints in_order()'s two numbers
+frames.py RECORDED PLAYED microphone  prints rounds()'s three numbers, of with_both_channels()
 """
 
 from __future__ import annotations
@@ -191,6 +191,16 @@ def rounds(recorded: bytes, played: bytes, frame_bytes: int = 4) -> tuple[int, i
     return first, end, silent
 
 
+def with_both_channels(recorded: bytes) -> bytes:
+    """A recording of S16 stereo without the frames at its begin in which one channel sounds alone:
+    PipeWire links a stream's channels one after the other."""
+    first = (len(recorded) - len(recorded.lstrip(b"\0"))) // 4 * 4
+    at = first
+    while at + 4 <= len(recorded) and b"\0\0" in (recorded[at : at + 2], recorded[at + 2 : at + 4]):
+        at += 4
+    return recorded[:first] + bytes(at - first) + recorded[at:]
+
+
 def sounding(recorded: bytes) -> bytes:
     """The frames of S16 stereo that are no silence."""
     whole = memoryview(recorded)[: len(recorded) // 4 * 4].cast("I")
@@ -283,8 +293,8 @@ def main() -> int:
     try:
         if judge == "order":
             print(*in_order(files[0], files[1]))
-        elif judge == "rounds":
-            print(*rounds(files[0], files[1]))
+        elif judge == "microphone":
+            print(*rounds(with_both_channels(files[0]), files[1]))
         else:
             print(compare_frames(files[0], files[1]))
     except DifferentError as error:

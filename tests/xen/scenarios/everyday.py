@@ -44,7 +44,7 @@ RECORDER = (
     f"{SESSION} timeout 230 pw-record --target {SOURCE} --format s16 --rate {RATE} --channels 2 "
     "/tmp/rec.wav"
 )
-JUDGE = "python3 /run/lab/inside/frames.py /tmp/rec.wav /run/lab/job/frames.raw rounds"
+JUDGE = "python3 /run/lab/inside/frames.py /tmp/rec.wav /run/lab/job/frames.raw microphone"
 # What is on its way between the order and the file: the frontend's buffer and some of its cycles.
 ON_ITS_WAY_FRAMES = 2 * RATE
 # What PipeWire makes of 50 %, by PulseAudio's cubic curve.
