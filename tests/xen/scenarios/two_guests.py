@@ -33,9 +33,11 @@ from players import Endless, EndlessPipeWire, sounding
 
 SECONDS = 4
 LONG_PLAY = f"{SESSION} timeout 230 pw-play --target {SINK}"
+# A second ahead: so long an emulated guest of a new kernel stands still while another one starts.
 FRONTEND = (
     f"setsid xen-pv-audio frontend -v --rate {RATE} --quantum-frames 2048 --period-frames 1024 "
-    "--lead-frames 8192 >> $OUT/frontend.log 2>&1 < /dev/null & echo $! > /tmp/frontend.pid;"
+    "--buffer-frames 32768 --lead-frames 16384 >> $OUT/frontend.log 2>&1 < /dev/null & "
+    "echo $! > /tmp/frontend.pid;"
 )
 
 KILLER = """
