@@ -7,6 +7,7 @@ compiled part.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -182,6 +183,10 @@ _COMMANDS = {
 }
 
 
+# What write() says of a full disk, a quota, a limit of the file's size, and a disk that is broken.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def _policy(arguments: argparse.Namespace) -> Policy:
     policy = load_policy(arguments.policy)
 
@@ -212,8 +217,27 @@ def _end_in_order() -> None:
         signal.signal(number, end)
 
 
+def _open_what_is_closed() -> None:
+    """A standard stream that is closed (`>&-`) leads nowhere instead. Else the next file that is
+    opened would have its number, and what is printed to no stream goes to standard output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", encoding="utf-8"))
+
+
+def _drop_output() -> None:
+    """What is left of it, which Python would try to write at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status (errors.py)."""
+    _open_what_is_closed()
     try:
         try:
             arguments = parser().parse_args(argv)
@@ -231,8 +255,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         # Who reads our output (head, a pager) has seen enough: no more of it, no word about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename or error.errno not in _UNWRITABLE:
+            raise
+        _drop_output()
+        print(f"xen-pv-audio: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
     except XenPvAudioError as error:
         print(f"xen-pv-audio: {error}", file=sys.stderr)
         return error.exit_status
