@@ -140,7 +140,18 @@ def parser() -> argparse.ArgumentParser:
     _add_questions(commands)
     _add_orders(commands)
     _add_toolstack(commands)
+    _describe(made)
     return made
+
+
+def _describe(parser: argparse.ArgumentParser) -> None:
+    """The help of each command begins with what the list of commands says of it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                text = str(choice.help)
+                action.choices[choice.dest].description = f"{text[:1].upper()}{text[1:]}."
+                _describe(action.choices[choice.dest])
 
 
 def _add_questions(commands: Any) -> None:
@@ -177,7 +188,7 @@ def _add_orders(commands: Any) -> None:
     unmute = commands.add_parser("unmute", help="let it be heard again")
     for command in (allow, deny, mute, unmute):
         command.add_argument(
-            "guest", metavar="GUEST", help="its name, number or UUID, or all that have a card now"
+            "guest", metavar="GUEST", help="its name, number or UUID; all: each that has a card now"
         )
         command.add_argument(
             "--always", action="store_true", help="also after the backend or the host is restarted"

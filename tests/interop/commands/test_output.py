@@ -52,3 +52,16 @@ def test_a_full_disk_is_one_line(words: str) -> None:
     done = run(">/dev/full", *words.split())
     assert done.returncode == 1
     assert done.stderr == "xen-pv-audio: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("doctor", "Look at all that sound depends on here"),
+        ("mute", "Silence a guest in the host's mixer"),
+        ("mic", "Give a guest the microphone, or take it"),
+        ("mic deny", "This guest records silence."),
+    ],
+)
+def test_help_of_a_command_says_what_it_does(words: str, said: str) -> None:
+    assert said in " ".join(run("", *words.split(), "--help").stdout.split())
