@@ -12,6 +12,7 @@ from typing import Any
 
 from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
 
+from .nobody import why_nobody_answers
 from .place import HALVES, sockets
 
 PATIENCE_SEC = 5.0
@@ -26,7 +27,12 @@ def ask(path: Path, question: Mapping[str, Any]) -> Any:
     if it refuses, or gives no answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE_SEC)
-        connection.connect(os.fspath(path))
+        try:
+            connection.connect(os.fspath(path))
+        except BlockingIOError:  # it takes no more of them: it answers none
+            raise UnavailableError(
+                f"{path}: no answer, and others wait for one, too", hint="restart the service"
+            ) from None
         line = b""
         try:
             connection.sendall(json.dumps(question).encode() + b"\n")
@@ -114,11 +120,4 @@ def _all(asked: Callable[[Path], Any], environ: Mapping[str, str], half: str) ->
                 pass  # nobody listens: its process died without removing it
     if answers:
         return answers
-    if refused:
-        raise UnavailableError(
-            f"may not ask {refused}", hint="ask as the user that runs it, or as root"
-        )
-    what = f"no {half}" if half else "neither half of Xen PV Audio"
-    raise UnavailableError(
-        f"{what} runs here", hint=f"start it: systemctl --user start xen-pv-audio-{half or 'NAME'}"
-    )
+    raise why_nobody_answers(half, refused, environ)

@@ -47,6 +47,11 @@ def state_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "xen-pv-audio" / name
 
 
+def system_directory(half: str) -> Path:
+    """RuntimeDirectory= of the system's unit of this half: there while that runs, for root."""
+    return RUN / f"{_PREFIX}{half}"
+
+
 def sockets(half: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """Those of this half that may be asked; that one lies there does not mean that it listens.
     Root asks every user's, and the system unit's."""
@@ -54,6 +59,6 @@ def sockets(half: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path
     domid = environ.get(SIM_VARIABLE, "").rpartition(":")[2] or "*"
     if os.geteuid() == 0 and not environ.get(SIM_VARIABLE):
         directories += sorted((RUN / "user").glob("[0-9]*"))
-        directories.append(RUN / f"{_PREFIX}{half}")  # RuntimeDirectory= of the system's unit
+        directories.append(system_directory(half))
     for directory in directories:
         yield from sorted(directory.glob(f"{_PREFIX}{half}-{domid}{_SUFFIX}"))
