@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,6 +48,9 @@ def read_toml(path: Path, by_default: bool) -> TomlFile | None:
     """None if it is not there and only looked for by default. One that is there and cannot be read,
     or a link to nothing, is not the same as none: ConfigError names file and line."""
     try:
+        # Before open(): that of a FIFO would wait for a writer, and a device has no end.
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir() and path != Path(os.devnull):
+            raise ConfigError(f"cannot read {path}: it is no regular file")
         text = path.read_text(encoding="utf-8")
         return TomlFile(path, text, tomllib.loads(text))
     except OSError as error:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TextIO
 
 from xenpvaudio.config import DEFAULT_POLICY_PATH, load_policy
@@ -52,14 +53,21 @@ def examine(machine: Machine, half: str) -> Iterator[Finding]:
         yield from _graph(machine, half, cards)
 
 
-def _policy(machine: Machine) -> Finding:
-    path = machine.path(str(DEFAULT_POLICY_PATH).lstrip("/"))
+def _may_be_there(path: Path) -> bool:
+    """Also if its folder cannot be looked into: who loads it says why."""
     try:
         os.lstat(path)
     except FileNotFoundError:
-        return ok("policy", f"no {DEFAULT_POLICY_PATH}: no guest may record")
+        return False
     except OSError:
-        pass  # it is there: load_policy() says why it cannot be read
+        pass
+    return True
+
+
+def _policy(machine: Machine) -> Finding:
+    path = machine.path(str(DEFAULT_POLICY_PATH).lstrip("/"))
+    if not _may_be_there(path):
+        return ok("policy", f"no {DEFAULT_POLICY_PATH}: no guest may record")
     try:
         load_policy(path)
     except ConfigError as error:
@@ -69,7 +77,7 @@ def _policy(machine: Machine) -> Finding:
 
 def _settings(machine: Machine) -> Finding:
     path = settings_path(machine.environ, machine.path(str(FOR_ALL).lstrip("/")))
-    if not os.path.lexists(path):
+    if not _may_be_there(path):
         return ok("settings", "no frontend.toml: everything as usual")
     try:
         load_settings(path)
@@ -82,7 +90,7 @@ def _serves_alsa(machine: Machine) -> bool:
     """Whether this guest's streams are for ALSA programs: by its settings, or one does so now."""
     path = settings_path(machine.environ, machine.path(str(FOR_ALL).lstrip("/")))
     with suppress(ConfigError):
-        if os.path.lexists(path) and load_settings(path).serve != "pipewire":
+        if _may_be_there(path) and load_settings(path).serve != "pipewire":
             return True
     return plain_checks.serves_programs(machine)
 
@@ -91,7 +99,7 @@ def _outputs(machine: Machine) -> set[str]:
     """The kinds that the policy names; what the backend was told otherwise is not known here."""
     path = machine.path(str(DEFAULT_POLICY_PATH).lstrip("/"))
     with suppress(ConfigError):
-        if os.path.lexists(path):
+        if _may_be_there(path):
             return {table.output.kind for table in load_policy(path).tables}
     return {"pipewire"}
 

@@ -89,6 +89,13 @@ def link_to_itself(machine: Machine) -> Machine:
     return machine
 
 
+def folder_linked_to_itself(machine: Machine) -> Machine:
+    """A folder that cannot be looked into, for root neither."""
+    folder = machine.path("etc/xen-pv-audio")
+    folder.symlink_to(folder)
+    return machine
+
+
 FAULTS: list[tuple[str, Plant, str, str, str]] = [
     ("frontend", removed("sys/hypervisor/type"), "hypervisor", "not run on Xen", "demo"),
     ("frontend", rewritten("sys/hypervisor/type", "kvm\n"), "hypervisor", "is kvm", "demo"),
@@ -121,6 +128,7 @@ FAULTS: list[tuple[str, Plant, str, str, str]] = [
      "quantum is unknown", "did you mean quantum-frames?"),
     ("frontend", rewritten("etc/xen-pv-audio/frontend.toml", "rate = 0\n"), "settings",
      "whole number", "correct "),
+    ("frontend", folder_linked_to_itself, "settings", "cannot read", "frontend.toml"),
 ]  # fmt: skip
 
 

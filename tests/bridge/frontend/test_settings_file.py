@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import fields
 from pathlib import Path
 
@@ -91,3 +93,21 @@ def test_a_mistake_is_named_with_its_file(text: str, word: str, path: Path) -> N
 def test_a_file_that_is_named_must_be_there(path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_settings(path)
+
+
+def test_a_fifo_is_not_waited_for(path: Path) -> None:
+    """The writer is there for a reader that should not be: it would read an empty file."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.open("wb").close(), daemon=True)
+    writer.start()
+    try:
+        with pytest.raises(ConfigError, match=r"frontend\.toml: it is no regular file"):
+            load_settings(path)
+    finally:
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer.join()
+        os.close(reader)
+
+
+def test_nothing_at_all_is_the_default() -> None:
+    assert load_settings(Path(os.devnull)) == FrontendSettings()
