@@ -50,6 +50,8 @@ class Canceller:
         self._process: asyncio.subprocess.Process | None = None
         self._listener: asyncio.Task[None] | None = None
         self._between: Ends | None = None
+        self._next: Ends | None = None
+        """What it is put before, while another process takes the place of one that runs."""
         self._told_frames = USUAL_FRAMES
         self._moved_looks = 0
         self._failures = 0
@@ -103,10 +105,10 @@ class Canceller:
         return self._report()
 
     def _report(self) -> dict[str, Any]:
-        between = self._between
+        between = self._between or self._next
         return {
             "enabled": bool(self._remembered.get("enabled")),
-            "running": self._running,
+            "running": self._running or self._next is not None,
             "sink": SINK,
             "source": SOURCE,
             "card_sink": between.sink if between else "",
@@ -157,10 +159,14 @@ class Canceller:
             await self._failed()
         if asyncio.get_running_loop().time() < self._not_before_sec:
             return
-        await self._end_process()
-        if ends.play_delay_frames is not None:
-            self._told_frames = ends.play_delay_frames
-        await self._start(ends)
+        self._next = ends if self._running else None
+        try:
+            await self._end_process()
+            if ends.play_delay_frames is not None:
+                self._told_frames = ends.play_delay_frames
+            await self._start(ends)
+        finally:
+            self._next = None
 
     def _has_moved(self, ends: Ends) -> bool:
         between = self._between
