@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xenpvaudio.testbed.graph_dump import metadata, of_kind, parse_dump
@@ -47,14 +48,24 @@ def read_graph(machine: Machine) -> Objects | Finding:
         )
     except ValueError:
         pass
-    if not environ.get("XDG_RUNTIME_DIR") and not environ.get("PIPEWIRE_RUNTIME_DIR"):
-        return wrong(
-            "pipewire",
-            "XDG_RUNTIME_DIR is not set, so no program finds this user's PipeWire",
-            "run it in the user's own session; over ssh or su: export "
-            "XDG_RUNTIME_DIR=/run/user/$(id -u)",
-        )
-    return wrong("pipewire", "no PipeWire answers", "systemctl --user start pipewire")
+    return _no_runtime_directory(environ) or wrong(
+        "pipewire", "no PipeWire answers", "systemctl --user start pipewire"
+    )
+
+
+def _no_runtime_directory(environ: Mapping[str, str]) -> Finding | None:
+    """Where PipeWire's socket would be, if that is the fault."""
+    folder = environ.get("XDG_RUNTIME_DIR", "")
+    if environ.get("PIPEWIRE_RUNTIME_DIR") or (folder and os.access(folder, os.R_OK | os.X_OK)):
+        return None
+    if not folder:
+        what = "XDG_RUNTIME_DIR is not set, so no program finds this user's PipeWire"
+    elif os.path.exists(folder):
+        what = f"XDG_RUNTIME_DIR is {folder}, where this user may not look"
+    else:
+        what = f"XDG_RUNTIME_DIR is {folder}, which is not there"
+    mend = "over ssh or su: export XDG_RUNTIME_DIR=/run/user/$(id -u)"
+    return wrong("pipewire", what, f"run it in the user's own session; {mend}")
 
 
 def parse_version(text: str) -> tuple[int, ...]:

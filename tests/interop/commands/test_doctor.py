@@ -75,6 +75,18 @@ def test_no_pipewire_is_one_finding_with_its_command(bed: Testbed, tmp_path: Pat
     assert "-> systemctl --user start pipewire" in out
 
 
+def test_a_runtime_directory_that_is_not_there_is_named(bed: Testbed, tmp_path: Path) -> None:
+    """It is another user's after su, or this one's who has no session."""
+    gone = str(tmp_path / "gone")
+    env = bed.environ(GUEST_DOMID) | {"XDG_RUNTIME_DIR": gone}
+    env.pop("PIPEWIRE_RUNTIME_DIR", None)
+    env.pop("PIPEWIRE_REMOTE", None)
+    status, out = doctor(env)
+    assert status == 1
+    assert f"XDG_RUNTIME_DIR is {gone}, which is not there" in out
+    assert "export XDG_RUNTIME_DIR=/run/user/$(id -u)" in out
+
+
 def graph(session: PipeWireSession) -> tuple[Machine, list[dict[str, Any]]]:
     machine = Machine(environ=session.env)
     objects = graph_checks.read_graph(machine)
