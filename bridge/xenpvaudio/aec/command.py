@@ -80,6 +80,13 @@ def _wait_for_nodes(environ: Mapping[str, str]) -> None:
         time.sleep(_POLL_SEC)  # pw-dump tells no one when a node comes
 
 
+def _no_daemon() -> UnavailableError:
+    return UnavailableError(
+        "no PipeWire daemon answers here",
+        hint="systemctl --user start pipewire; `xen-pv-audio doctor` says what else is missing",
+    )
+
+
 def _program(environ: Mapping[str, str], *command: str) -> str:
     try:
         done = subprocess.run(
@@ -92,7 +99,7 @@ def _program(environ: Mapping[str, str], *command: str) -> str:
     except subprocess.TimeoutExpired:
         done = None
     if done is None or done.returncode:
-        raise UnavailableError("no PipeWire daemon answers here", hint="start pipewire")
+        raise _no_daemon()
     return done.stdout
 
 
@@ -100,7 +107,7 @@ def _dump(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     try:
         return parse_dump(_program(environ, "pw-dump"))
     except ValueError:
-        raise UnavailableError("no PipeWire daemon answers here", hint="start pipewire") from None
+        raise _no_daemon() from None
 
 
 def _configured(objects: list[dict[str, Any]], key: str) -> str:
