@@ -106,10 +106,13 @@ static int read_frames(struct xpa_alsa_stream *s) {
     there = d->snd->pcm_readi(d->pcm, s->own.scratch, (snd_pcm_uframes_t)there);
     if (there < 0)
         return there == -EAGAIN ? 0 : (int)there;
-    if (!timed || there == 0)
+    if (there == 0)
         return 0;
-    xpa_relay_mark(s->relay, nsec, xpa_relay_count(s->relay) + (uint64_t)delay_frames);
-    uint64_t newest_nsec = nsec - nsec_of(s, delay_frames - there);
+    uint64_t newest_nsec = xpa_now_nsec();
+    if (timed) { /* one that does not run, such as one that drains, has frames and no time */
+        newest_nsec = nsec - nsec_of(s, delay_frames - there);
+        xpa_relay_mark(s->relay, nsec, xpa_relay_count(s->relay) + (uint64_t)delay_frames);
+    }
     if (!xpa_relay_put(s->relay, s->own.scratch, (uint32_t)there, newest_nsec))
         xpa_relay_shift(s->relay);
     return 0;

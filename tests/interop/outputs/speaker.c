@@ -2,12 +2,13 @@
  * is set, and whose loudspeaker writes down what it plays. speaker.py compiles it and reads the
  * files.
  *
- *   pcm.NAME { type xpaspeaker folder "..." ppm 100 latency 480 }
+ *   pcm.NAME { type xpaspeaker folder "..." ppm 100 latency 480 drains 0 }
  *
  * playback: folder/played, the frames; folder/starts, a line "FRAME NSEC" a start: that frame of
  * the file was heard at that moment, `latency` frames after it was given, and those after it by the
  * rate. capture: folder/heard is what reaches the microphone, over and over; folder/capture-starts.
- * As hardware, it is one program's at a time and direction.
+ * As hardware, it is one program's at a time and direction. With `drains 1` it says of every fifth
+ * tenth of a second that it does not run, but drains, though its frames can be read.
  */
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
@@ -27,7 +28,7 @@
 struct speaker {
     snd_pcm_ioplug_t io;
     int timer_fd, data_fd, starts_fd;
-    bool capture, running;
+    bool capture, running, drains;
     double ppm;
     long latency;
     off_t heard_bytes;
@@ -52,6 +53,9 @@ static void turn(struct speaker *s) {
         s->appl = (int64_t)s->io.appl_ptr;
     if (s->running)
         s->hw = (int64_t)((double)(now_nsec() - s->start_nsec) * 1e-9 * rate(s));
+    if (s->running && s->drains)
+        s->io.state = s->hw * 10 / s->io.rate % 5 == 4 ? SND_PCM_STATE_DRAINING
+                                                       : SND_PCM_STATE_RUNNING;
 }
 
 static int on_start(snd_pcm_ioplug_t *io) {
@@ -204,7 +208,7 @@ static int set_constraints(snd_pcm_ioplug_t *io) {
 
 SND_PCM_PLUGIN_DEFINE_FUNC(xpaspeaker) {
     const char *folder = NULL;
-    long ppm = 0, latency = 0;
+    long ppm = 0, latency = 0, drains = 0;
     snd_config_iterator_t i, next;
     (void)root;
     snd_config_for_each(i, next, conf) {
@@ -218,6 +222,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(xpaspeaker) {
             snd_config_get_integer(entry, &ppm);
         else if (strcmp(id, "latency") == 0)
             snd_config_get_integer(entry, &latency);
+        else if (strcmp(id, "drains") == 0)
+            snd_config_get_integer(entry, &drains);
     }
     if (!folder)
         return -EINVAL;
@@ -227,6 +233,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(xpaspeaker) {
     s->capture = stream == SND_PCM_STREAM_CAPTURE;
     s->ppm = (double)ppm;
     s->latency = latency;
+    s->drains = s->capture && drains;
     s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     s->starts_fd = s->data_fd = -1;
     s->io.version = SND_PCM_IOPLUG_VERSION;

@@ -26,7 +26,8 @@ def compiled(folder: Path) -> Path:
 
 class Speaker:
     """As testbed.loudspeaker.Loudspeaker tells what was played. `name`: alsa-lib's for it, with the
-    variable of `environ`; `heard`: what reaches its microphone, over and over."""
+    variable of `environ`; `heard`: what reaches its microphone, over and over; `drains`: that says
+    now and then that it does not run, and is read all the same."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Speaker:
         ppm: int = 0,
         latency_frames: int = 240,
         heard: array[float] | None = None,
+        drains: bool = False,
     ) -> None:
         self.folder = folder / name
         self.folder.mkdir()
@@ -46,7 +48,7 @@ class Speaker:
         self.text = (
             f'pcm_type.xpaspeaker {{ lib "{compiled(folder)}" }}\n'
             f'pcm.{name} {{ type xpaspeaker folder "{self.folder}" ppm {ppm} '
-            f"latency {latency_frames} }}\n"
+            f"latency {latency_frames} drains {int(drains)} }}\n"
         )
 
     @property

@@ -43,10 +43,11 @@ def host(
     *,
     device: str = "speaker",
     ppm: int = 0,
+    drains: bool = False,
     nodes: dict[str, str] | None = None,
 ) -> Iterator[Host]:
     """A guest on a host with two sound cards, of which the policy names one."""
-    speaker = Speaker(folder, ppm=ppm, heard=HEARD)
+    speaker = Speaker(folder, ppm=ppm, heard=HEARD, drains=drains)
     other = Speaker(folder, name="other", heard=HEARD)
     environ = configuration(folder, speaker, other)
     file = folder / "backend.toml"
@@ -85,6 +86,11 @@ def test_alsa_lib_converts_where_the_device_is_asked_to(tmp_path: Path) -> None:
     nodes = card_nodes(formats=["s16_le"])
     with host(tmp_path, MICROPHONE, device="plug:speaker", nodes=nodes) as made:
         play_whole(made.bed.guest, made.speaker, tmp_path)
+        record_whole(made.bed.guest, tmp_path)
+
+
+def test_what_a_device_has_while_it_does_not_run_is_recorded(tmp_path: Path) -> None:
+    with host(tmp_path, MICROPHONE, drains=True) as made:
         record_whole(made.bed.guest, tmp_path)
 
 
