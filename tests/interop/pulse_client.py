@@ -3,6 +3,8 @@
 `python pulse_client.py SINK QUANTUM SECONDS` plays probe.noise (32-bit float, stereo, 48 kHz) to
 the sink, asks for fresh timing and pa_stream_get_latency() at random moments of the graph's cycle,
 and prints marks as the native probe does: [frame, now, when that frame will be heard], in ns.
+With a fourth word, a file, it records from a source instead, and its marks say when a frame was at
+the microphone; the file holds what was recorded.
 Without PA_STREAM_INTERPOLATE_TIMING: libpulse's smoother takes longer than a test to settle, and
 settles on the mean of the same answers.
 """
@@ -56,13 +58,14 @@ def load() -> ctypes.CDLL:
     ):
         getattr(library, f"pa_{name}").restype = ctypes.c_void_p
     library.pa_stream_writable_size.restype = ctypes.c_size_t
+    library.pa_stream_readable_size.restype = ctypes.c_size_t
     return library
 
 
 class Client:
     """One stream; each method runs the main loop as long as it needs."""
 
-    def __init__(self, sink: str, quantum: int) -> None:
+    def __init__(self, device: str, quantum: int, *, records: bool = False) -> None:
         self._pa = load()
         self._loop = ctypes.c_void_p(self._pa.pa_mainloop_new())
         api = ctypes.c_void_p(self._pa.pa_mainloop_get_api(self._loop))
@@ -74,11 +77,13 @@ class Client:
             self._pa.pa_stream_new(context, b"noise", ctypes.byref(spec), None)
         )
         quantum_bytes = quantum * FRAME_BYTES
-        wanted = BufferAttr(ANY, 4 * quantum_bytes, ANY, quantum_bytes, ANY)
-        self._pa.pa_stream_connect_playback(
-            *(self._stream, sink.encode(), ctypes.byref(wanted), ADJUST_LATENCY, None, None)
-        )
-        self._until(lambda: self._pa.pa_stream_get_state(self._stream) == STREAM_READY, "play")
+        wanted = BufferAttr(ANY, 4 * quantum_bytes, ANY, quantum_bytes, quantum_bytes)
+        given = (self._stream, device.encode(), ctypes.byref(wanted), ADJUST_LATENCY)
+        if records:
+            self._pa.pa_stream_connect_record(*given)
+        else:
+            self._pa.pa_stream_connect_playback(*given, None, None)
+        self._until(lambda: self._pa.pa_stream_get_state(self._stream) == STREAM_READY, "open")
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + LIMIT_SEC
@@ -101,8 +106,18 @@ class Client:
             self._pa.pa_stream_write(self._stream, piece, len(piece), None, 0, 0)
         return len(piece)
 
+    def read(self) -> bytes:
+        """What there is."""
+        found, data = bytearray(), ctypes.c_void_p()
+        size = ctypes.c_size_t()
+        while self._pa.pa_stream_readable_size(self._stream) > 0:
+            self._pa.pa_stream_peek(self._stream, ctypes.byref(data), ctypes.byref(size))
+            found += ctypes.string_at(data, size.value) if data else bytes(size.value)
+            self._pa.pa_stream_drop(self._stream)
+        return bytes(found)
+
     def latency_usec(self) -> int | None:
-        """Of the frame that is written next; None: not known yet."""
+        """Of the frame that is written, or read, next; None: not known yet."""
         operation = ctypes.c_void_p(self._pa.pa_stream_update_timing_info(self._stream, None, None))
         self._until(lambda: self._pa.pa_operation_get_state(operation) != RUNNING, "ask")
         self._pa.pa_operation_unref(operation)
@@ -115,8 +130,30 @@ class Client:
         return -usec.value if negative.value else usec.value
 
 
+def record(source: str, quantum: int, seconds: float, file: str) -> None:
+    client, data = Client(source, quantum, records=True), bytearray()
+    moment = random.Random(1)
+    marks, ask = [], time.monotonic() + 0.1
+    while len(data) < seconds * RATE * FRAME_BYTES:
+        client.run()
+        data += client.read()
+        if time.monotonic() >= ask:
+            latency_usec = client.latency_usec()
+            now = time.monotonic_ns()
+            if latency_usec is not None:
+                marks.append([len(data) // FRAME_BYTES, now, now - 1000 * latency_usec])
+            ask = time.monotonic() + moment.uniform(*ASK_SEC)
+        time.sleep(0.0005)
+    with open(file, "wb") as target:
+        target.write(data)
+    print(json.dumps({"marks": marks}))
+
+
 def main() -> int:
     sink, quantum, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    if len(sys.argv) > 4:
+        record(sink, quantum, seconds, sys.argv[4])
+        return 0
     samples = noise(round(seconds * RATE), CHANNELS).tobytes()
     client = Client(sink, quantum)
     moment = random.Random(1)

@@ -158,7 +158,9 @@ static void record(struct xpa_pw_host *h, struct pw_buffer *buffer, const struct
         return;
     double behind = (double)(time->buffered + time->queued) / h->rate +
                     (double)time->delay * time->rate.num / time->rate.denom;
-    uint64_t age = nsec_of(fmax(behind, 0), 1.0);
+    /* the delay is that of the cycle's first frame, as on the way out; the newest is so much
+     * younger, and was there when the cycle began at the latest */
+    uint64_t age = nsec_of(fmax(behind - (double)frames / h->rate, 0), 1.0);
     uint64_t since = now_nsec > (uint64_t)time->now ? now_nsec - (uint64_t)time->now : 0;
     xpa_back_push(b, SPA_PTROFF(data->data, offset, void), frames, age + since);
     xpa_back_mark(b, (uint64_t)time->now - age, b->stream.host_frames);

@@ -38,7 +38,7 @@ GUEST = 1
 
 
 class AlsaBed:
-    """`output`: the backend's."""
+    """`output`: the backend's; `host_environ`: what it runs in."""
 
     def __init__(
         self,
@@ -46,12 +46,14 @@ class AlsaBed:
         output: str = "null,quantum=256",
         nodes: Mapping[str, str] | None = None,
         frontend_args: Sequence[str] = (),
+        host_environ: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = KEEPER.keep(Path(tempfile.mkdtemp(prefix="xpa-alsa-")))
         self.recordings = self.directory / "heard"
         self.recordings.mkdir()
         self._output = output
         self._frontend_args = frontend_args
+        self._host_environ = os.environ if host_environ is None else host_environ
         sim = self.directory / "xen"
         self.socket = sim / f"xen-pv-audio-alsa-{GUEST}.sock"
         self.hypervisor = start_hypervisor(sim)
@@ -72,10 +74,11 @@ class AlsaBed:
         self.start_frontend()
 
     def _half(self, role: str, domid: int, *arguments: str) -> subprocess.Popen[Any]:
+        environ = os.environ if domid else self._host_environ
         with (self.directory / f"{role}.log").open("ab") as log:
             return subprocess.Popen(
                 [*guard(), sys.executable, "-m", "xenpvaudio", role, *arguments],
-                env={**os.environ, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
+                env={**environ, SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ was told.
 
 One line of JSON: `played` and `captured`, hexadecimal samples (s16, 2 channels); `heard` and
 `said`, lists of [frame, nsec]: when a frame is heard, or was said into the microphone, as
-snd_pcm_delay() told; `xruns`.
+snd_pcm_delay() told; `heard_asked` and `said_asked`, nsec: when it was; `xruns`.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class Recording:
         self.pcm = Pcm(device, CAPTURE, period_frames, 16384)
         self.captured = bytearray()
         self.said: list[tuple[int, int]] = []
+        self.asked: list[int] = []
         self._period_frames = period_frames
         self.pcm.call("start")
 
@@ -124,13 +125,15 @@ class Recording:
         delay, now = self.pcm.delay()
         frame = len(self.captured) // FRAME_BYTES
         self.said.append((frame, now - delay * 1_000_000_000 // RATE))
+        self.asked.append(now)
 
 
 def record(device: str, period: int, seconds: float) -> None:
     into = Recording(device, period)
     while len(into.captured) < seconds * RATE * FRAME_BYTES:
         into.step()
-    print(json.dumps({"captured": into.captured.hex(), "said": into.said}))
+    result = {"captured": into.captured.hex(), "said": into.said, "said_asked": into.asked}
+    print(json.dumps(result))
 
 
 def main() -> None:
@@ -145,6 +148,7 @@ def main() -> None:
     out = Pcm(device, PLAYBACK, period, buffer)
     into = Recording(device, period)
     heard: list[tuple[int, int]] = []
+    asked: list[int] = []
     playing = True
 
     def play() -> None:
@@ -153,6 +157,7 @@ def main() -> None:
             out.write(sound[frame * FRAME_BYTES : (frame + period) * FRAME_BYTES])
             delay, now = out.delay()
             heard.append((frame + period, now + delay * 1_000_000_000 // RATE))
+            asked.append(now)
         out.call("drain")
         playing = False
 
@@ -167,7 +172,9 @@ def main() -> None:
         "played": sound.hex(),
         "captured": into.captured.hex(),
         "heard": heard,
+        "heard_asked": asked,
         "said": into.said,
+        "said_asked": into.asked,
         "xruns": [out.xruns, into.pcm.xruns],
     }
     print(json.dumps(result))

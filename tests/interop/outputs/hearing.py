@@ -87,15 +87,20 @@ def record_whole(session: PipeWireSession, folder: Path, *, source: str = SOURCE
     def attempt() -> Comparison:
         recording = Recording(session, source, folder / "recorded.wav")
         time.sleep(RECORD_SEC)
-        data = frames_of(recording.stop().tobytes())
-        assert len(data) > RATE * FRAME_BYTES // 2, "it recorded nothing"
-        at, end = place_in_heard(data), place_in_heard(data[-SURE_FRAMES * FRAME_BYTES :])
-        assert at >= 0 and end >= 0, "it is not what was at the microphone"
-        end += SURE_FRAMES + (len(HEARD) // 2 if end < at else 0)
-        sent = (HEARD.tobytes() * 2)[at * FRAME_BYTES : end * FRAME_BYTES]
-        return compare(sent, data, FRAME_BYTES, SILENCE)
+        return recorded(recording.stop().tobytes())
 
     until_whole(attempt)
+
+
+def recorded(data: bytes) -> Comparison:
+    """What a program has recorded, against what was at the microphone meanwhile."""
+    data = frames_of(data)
+    assert len(data) > RATE * FRAME_BYTES // 2, "it recorded nothing"
+    at, end = place_in_heard(data), place_in_heard(data[-SURE_FRAMES * FRAME_BYTES :])
+    assert at >= 0 and end >= 0, "it is not what was at the microphone"
+    end += SURE_FRAMES + (len(HEARD) // 2 if end < at else 0)
+    sent = (HEARD.tobytes() * 2)[at * FRAME_BYTES : end * FRAME_BYTES]
+    return compare(sent, data, FRAME_BYTES, SILENCE)
 
 
 def records_silence(session: PipeWireSession, folder: Path, *, source: str = SOURCE) -> bool:
@@ -122,17 +127,28 @@ def delay_frames(bed: Testbed, speaker: Speaker, seconds: float = 5.0) -> tuple[
     assert done.returncode == 0, done.stderr
     time.sleep(0.3)
     marks: list[list[int]] = json.loads(done.stdout)["marks"]
-    sent, played = quiet_noise(frames, 2).tobytes(), speaker.data(first)
-    told, true = [], []
-    for frame, cycle_nsec, told_nsec in marks[len(marks) // 2 :]:
+    times = played_times(marks, quiet_noise(frames, 2).tobytes(), speaker, first)
+    told = [(told_nsec - now_nsec) * RATE / 1e9 for now_nsec, told_nsec, _ in times]
+    true = [(true_nsec - now_nsec) * RATE / 1e9 for now_nsec, _, true_nsec in times]
+    return statistics.median(told), statistics.median(true)
+
+
+Times = list[tuple[int, int, float]]
+"""When a program asked, when it was told that a frame is heard (or was said), and when it was."""
+
+
+def played_times(marks: list[list[int]], sent: bytes, speaker: Speaker, first: int) -> Times:
+    """Of the second half of `marks`, [frame of `sent`, now, told], in nsec; `sent` was played from
+    the speaker's frame `first` on."""
+    played, times = speaker.data(first), []
+    for frame, now_nsec, told_nsec in marks[len(marks) // 2 :]:
         piece = sent[frame * FRAME_BYTES :][: SURE_FRAMES * FRAME_BYTES]
         at = played.find(piece)
         played_nsec = speaker.played_nsec(first + at // FRAME_BYTES) if piece and at >= 0 else None
         if played_nsec is not None:
-            told.append((told_nsec - cycle_nsec) * RATE / 1e9)
-            true.append((played_nsec - cycle_nsec) * RATE / 1e9)
-    assert len(told) > 20, "too little was heard"
-    return statistics.median(told), statistics.median(true)
+            times.append((now_nsec, told_nsec, float(played_nsec)))
+    assert len(times) > 20, "too little was heard"
+    return times
 
 
 def capture_error_frames(bed: Testbed, speaker: Speaker, folder: Path) -> float:
@@ -149,9 +165,14 @@ def capture_error_frames(bed: Testbed, speaker: Speaker, folder: Path) -> float:
     )
     assert done.returncode == 0, done.stderr
     marks: list[list[int]] = json.loads(done.stdout)["capture_marks"]
-    data = file.read_bytes()
-    errors = []
-    for frame, _, told_nsec in marks[len(marks) // 2 :]:
+    times = captured_times(marks, file.read_bytes(), speaker)
+    return statistics.median((told - true) * RATE / 1e9 for _, told, true in times)
+
+
+def captured_times(marks: list[list[int]], data: bytes, speaker: Speaker) -> Times:
+    """Of the second half of `marks`, [frame of `data`, now, told], in nsec."""
+    times = []
+    for frame, now_nsec, told_nsec in marks[len(marks) // 2 :]:
         at = place_in_heard(data[frame * FRAME_BYTES :])
         if at < 0:
             continue
@@ -160,9 +181,9 @@ def capture_error_frames(bed: Testbed, speaker: Speaker, folder: Path) -> float:
             (speaker.captured_nsec(at + lap * laps) for lap in range(20)),
             key=lambda nsec: abs(nsec - told_nsec),
         )
-        errors.append((told_nsec - true_nsec) * RATE / 1e9)
-    assert len(errors) > 20, "too little was recorded"
-    return statistics.median(errors)
+        times.append((now_nsec, told_nsec, true_nsec))
+    assert len(times) > 20, "too little was recorded"
+    return times
 
 
 class Player:

@@ -1,0 +1,40 @@
+"""Each kind of guest on each kind of host: every frame arrives once and in order, both ways, and a
+program is told when its sound is heard, or was said."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from interop.alsa.bed import PLUGIN
+from interop.alsa.pulse import NoPulseAudioError
+from interop.matrix import guests, hosts
+from interop.matrix.cell import line, measure
+from interop.sound import assert_whole
+
+TRUE_MS = 1.0
+# A PulseAudio daemon takes the time before the host is heard for a slower clock, and its line
+# (pulsecore/time-smoother.c) forgets that in ten seconds: longer than is played here.
+SMOOTHED_MS = {"playback": 40.0, "capture": 2.0}
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("aplay") is None, reason="no alsa-utils"),
+    pytest.mark.skipif(shutil.which("paplay") is None, reason="no pulseaudio-utils"),
+    pytest.mark.skipif(not PLUGIN.exists(), reason="built without libasound2-dev"),
+]
+
+
+@pytest.mark.parametrize("host", hosts.KINDS)
+@pytest.mark.parametrize("guest", guests.KINDS)
+def test_sound_is_whole_and_its_time_is_true(guest: str, host: str, tmp_path: Path) -> None:
+    try:
+        cells = measure(guest, host, tmp_path)
+    except NoPulseAudioError as error:
+        pytest.skip(f"no PulseAudio: {error}")
+    for cell in cells:
+        print(line(cell))
+        assert_whole(cell.frames)
+        most_ms = SMOOTHED_MS[cell.way] if guest == "pulse" else TRUE_MS
+        assert abs(cell.error_ms) < most_ms, line(cell)
