@@ -9,10 +9,12 @@ import statistics
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pulsectl
 import pytest
 
 from interop.alsa.bed import PLUGIN, ROOT, AlsaBed, alsa_bed, at, s16
@@ -29,6 +31,7 @@ pytestmark = [
 FRAME_BYTES = 4
 PROGRAM = Path(__file__).with_name("program.py")
 ROOM_MSEC = 40
+HW_VOLUME_CTRL = 1  # PA_SINK_HW_VOLUME_CTRL (pulse/def.h)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,24 @@ def pulse(bed: AlsaBed) -> Iterator[PulseAudio]:
 
 def test_the_sink_has_our_name(pulse: PulseAudio) -> None:
     assert "Description: Xen PV Audio" in pulse.sinks()
+
+
+def test_the_volume_is_pulseaudio_s_own(bed: AlsaBed, pulse: PulseAudio, tmp_path: Path) -> None:
+    """Its module finds a mixer of the kernel's cards only: packaging/doc/outputs.md."""
+    samples = array("f", [0.5, -0.5] * RATE)
+    file = write_noise(tmp_path / "half.wav", samples, 2)
+    with pulsectl.Pulse("test", server=pulse.env["PULSE_SERVER"]) as client:
+        sink = client.get_sink_by_name("xenpv_sink")
+        assert not sink.flags & HW_VOLUME_CTRL
+        client.volume_set_all_chans(sink, 10 ** (-12 / 60))  # the cube of it is the amplitude
+        pulse.run("paplay", "-d", "xenpv_sink", str(file))
+        eventually(lambda: set(bed.streams().values()) == {"suspended"}, str(bed.streams()))
+        loudest = max(map(abs, array("h", bed.heard()))) / 32768
+        assert loudest == pytest.approx(0.5 * 10 ** (-12 / 20), rel=1e-3)
+        said = bed.run("amixer", "-D", "xenpv", "sget", "Master")
+        assert "[0.00dB]" in said  # ALSA's is beside it
+        client.volume_set_all_chans(sink, 1.0)
+    assert "Failed to find a working mixer device" not in bed.log("pulse")
 
 
 def test_parec_records_what_paplay_plays(bed: AlsaBed, pulse: PulseAudio, tmp_path: Path) -> None:
