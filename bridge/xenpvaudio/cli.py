@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import signal
@@ -238,6 +239,8 @@ def _drop_output() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status (errors.py)."""
     _open_what_is_closed()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             arguments = parser().parse_args(argv)

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from interop.commands.test_cli_errors import LIMIT_SEC, environment
 
 
-def run(redirections: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(redirections: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """As a shell runs it with these."""
     return subprocess.run(
         [
             *("sh", "-c", f'exec "$@" {redirections}', "sh"),
             *(sys.executable, "-m", "xenpvaudio", *words),
         ],
-        env=environment(),
+        env=environment(**env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -52,6 +53,18 @@ def test_a_full_disk_is_one_line(words: str) -> None:
     done = run(">/dev/full", *words.split())
     assert done.returncode == 1
     assert done.stderr == "xen-pv-audio: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_terminal_has_no_letters_for_is_spelt_out(encoding: str, tmp_path: Path) -> None:
+    """A folder of the user's here, and as well the name of a guest or of a program."""
+    folder = tmp_path / "\u97f3" / "xen-pv-audio"
+    folder.mkdir(parents=True)
+    (folder / "frontend.toml").touch()
+    home = {"XDG_CONFIG_HOME": str(folder.parent), "PYTHONIOENCODING": encoding}
+    done = run("", "doctor", "frontend", **home)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert ("\u97f3" if encoding == "utf-8" else "\\u97f3") in done.stdout
 
 
 @pytest.mark.parametrize(
