@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from xenpvaudio_native.privilege import drop_privileges
 
@@ -129,6 +130,13 @@ async def _serve(role: str, body: Body, *, wait: bool) -> None:
         lock.release()
 
 
+def _no_canceller(_question: Mapping[str, Any], _user: int) -> dict[str, Any]:
+    raise UnavailableError(
+        "this frontend serves ALSA programs, and the echo canceller is PipeWire's",
+        hint='it needs serve = "pipewire", and a guest with PipeWire',
+    )
+
+
 async def _serve_programs(domain: Domain, settings: FrontendSettings) -> Running:
     """The guest's half without PipeWire."""
     engine = Engine(None)
@@ -143,7 +151,7 @@ async def _serve_programs(domain: Domain, settings: FrontendSettings) -> Running
         await frontend.stop()
 
     answers = FrontendAnswers(frontend, domid=domain.domid, pipewire=False)
-    return Running(engine, stop, answers.table())
+    return Running(engine, stop, answers.table() | {"aec": _no_canceller})
 
 
 def run_frontend(settings: FrontendSettings, *, wait: bool) -> None:
