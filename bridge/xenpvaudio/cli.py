@@ -106,6 +106,8 @@ def _demo(arguments: argparse.Namespace) -> int:
             keep=arguments.keep,
             format=arguments.format,
             quantum_frames=arguments.quantum,
+            host=arguments.host,
+            host_has_pipewire=parse_output(arguments.host).kind == "pipewire",
             private=arguments.private,
             verbose=arguments.verbose,
         )

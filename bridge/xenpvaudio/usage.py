@@ -133,6 +133,12 @@ def parser() -> argparse.ArgumentParser:
         help="frames a cycle in guest and host (default %(default)s)",
     )
     demo.add_argument(
+        "--host",
+        default="pipewire",
+        metavar="OUTPUT",
+        help="what the host plays through: pipewire (default), pulse, alsa:DEVICE or null",
+    )
+    demo.add_argument(
         "--private", action="store_true", help="a private host even where a PipeWire is running"
     )
     demo.add_argument("-v", "--verbose", action="store_true", help=_VERBOSE)

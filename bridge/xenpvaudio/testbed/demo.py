@@ -3,12 +3,14 @@
 The real pw-play plays into the guest's sink "Xen PV Audio"; what leaves the host's graph is
 compared with the file, frame by frame. The host is the session that is running, so that the sound
 is heard, or a private one whose loudspeaker is recorded; only there is the true delay measured, by
-a probe that plays half a second of quiet noise first.
+a probe that plays half a second of quiet noise first. A host without PipeWire is this machine's
+PulseAudio server or sound device.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -56,6 +58,8 @@ class DemoOptions:
     keep: bool = False
     format: str = ""
     quantum_frames: int = 1024
+    host: str = "pipewire"  # the backend's output
+    host_has_pipewire: bool = True  # that output is one
     private: bool = False
     verbose: bool = False
 
@@ -88,7 +92,7 @@ def run_demo(options: DemoOptions) -> int:
     """Exit status: 0 every frame came out once and in order, 1 not."""
     if not shutil.which("pw-play"):
         raise UnavailableError("pw-play is missing", hint="apt install pipewire-bin")
-    host_environ = None if options.private else running_session()
+    host, host_environ = _host(options)
     wav = read_wav(options.file) if options.file is not None else _speech()
     if wav.channels not in POSITIONS:
         raise ConfigError(
@@ -96,8 +100,7 @@ def run_demo(options: DemoOptions) -> int:
         )
     wire = options.format or WIRE_FORMATS[wav.encoding]
     say = _Say(options.json)
-    where = "the running PipeWire session" if host_environ else "a private session"
-    say(f"host: {where}; guest: a private session; between them: sndif on a simulated Xen")
+    say(f"host: {host}; guest: a private session; between them: sndif on a simulated Xen")
     record = [] if host_environ is None else ["--record", "RECORD"]
     bed = Testbed(
         card_nodes(
@@ -111,7 +114,7 @@ def run_demo(options: DemoOptions) -> int:
         channels=wav.channels,
         quantum_frames=options.quantum_frames,
         host_environ=host_environ,
-        backend_args=["--allow-microphone", *record],
+        backend_args=["--allow-microphone", "--output", options.host, *record],
     )
     recording = bed.directory / "played.wav"
     bed.replace_backend_argument("RECORD", str(recording))
@@ -138,6 +141,18 @@ def run_demo(options: DemoOptions) -> int:
     else:
         print(_table(result))
     return 0 if result.passed else 1
+
+
+def _host(options: DemoOptions) -> tuple[str, dict[str, str] | None]:
+    """What it is called, and where its backend runs; None: in a private session."""
+    if not options.host_has_pipewire:
+        if options.private:
+            raise ConfigError(
+                f"--private makes a PipeWire session, and --host {options.host} uses none"
+            )
+        return f"output {options.host}", dict(os.environ)
+    environ = None if options.private else running_session()
+    return "a private session" if environ is None else "the running PipeWire session", environ
 
 
 class _Say:
