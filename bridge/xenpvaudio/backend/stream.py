@@ -108,6 +108,7 @@ class BackendStream:
         self._replaced: list[Port] = []
         """Closed while their stream is open: free after its end."""
         self._retired: list[tuple[Mapping, Recorder | None, list[Port]]] = []
+        self._detaching = False
         self._detached = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._open_pace = guest.opens
@@ -138,6 +139,7 @@ class BackendStream:
 
     async def detach(self) -> None:
         """Off the rings; everything mapped is given back."""
+        self._detaching = True
         if self._waiting_open is not None:
             self._waiting_open.cancel()
         self._close_stream()
@@ -152,6 +154,8 @@ class BackendStream:
     # -- from the data loop
 
     def _notice(self, notice: Notice) -> None:
+        if self._detaching and notice.kind in (NoticeKind.REQUEST, NoticeKind.TRIGGER):
+            return  # on its way when we left: nobody would give back what it opens now
         if notice.kind is NoticeKind.REQUEST:
             if not self._put_off(notice):
                 self._serve(notice.packet)

@@ -11,6 +11,7 @@ from xenpvaudio.config import DomainPolicy, OutputSpec
 from xenpvaudio.sndif import packets
 from xenpvaudio.sndif.codes import PcmFormat, Status
 from xenpvaudio.sndif.hwparams import from_stream_config
+from xenpvaudio_native.plane import Notice, NoticeKind
 
 REFUSED = packets.OpenRequest(0, 48000, PcmFormat.S16_LE, 2, 4096, 999999, 1024)
 """Its page directory is no reference of the guest's."""
@@ -121,3 +122,25 @@ def test_a_stream_that_ends_while_an_open_waits_leaves_nothing(tmp_path: Path) -
         await asyncio.gather(late, return_exceptions=True)
 
     run(tmp_path, body, policy=FEW)
+
+
+def test_an_open_that_comes_while_the_stream_ends_leaves_nothing(tmp_path: Path) -> None:
+    """It was in the queue when the card was unplugged."""
+
+    async def body(pair: Pair) -> None:
+        await pair.link.open(CONFIG, 512)
+        assert pair.link._directory is not None
+        (ref, *_) = pair.link._directory.refs
+        sizes = CONFIG.buffer_bytes, ref, CONFIG.period_bytes
+        request = packets.OpenRequest(0, CONFIG.rate, CONFIG.format, CONFIG.channels, *sizes)
+        stream = pair.back.streams["0/0"]
+        detach = stream.back.detach
+
+        def detach_and_be_asked() -> None:
+            detach()
+            stream._engine.hand(Notice(NoticeKind.REQUEST, stream.id, 0, request.pack()))
+
+        stream.back.detach = detach_and_be_asked  # type: ignore[method-assign]
+        await pair.backend.stop()
+
+    run(tmp_path, body)
