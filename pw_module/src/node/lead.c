@@ -22,8 +22,8 @@ enum { SHRINK_FRAMES = 4 };
  */
 enum { MEASURE_EVERY = 16 };
 
-/* The host's need as last seen, and our own margin: how late a cycle may be. What somebody chose is
- * no less because the host needs little, nor more than it grew by. */
+/* The host's need as last seen, and our own margin: how late a cycle may be. A lead that somebody
+ * chose stays, however little the host needs, and grows as the margin does. */
 uint32_t xpa_lead_wanted(const struct xpa_front *f) {
     if (f->direction == XPA_CAPTURE || f->stream.host_frames_max <= 0)
         return f->lead.asked_frames;
