@@ -308,6 +308,20 @@ def test_watch_goes_on_until_it_is_interrupted(bed: Testbed) -> None:
     assert len(shown) == 2
 
 
+def test_a_reader_that_has_seen_enough_of_it_is_no_error(bed: Testbed) -> None:
+    """It ends with 128 + SIGPIPE, as any program does."""
+    words = [sys.executable, "-m", "xenpvaudio", "status", "--watch"]
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", *words],
+        env={**bed.guest.env, SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST_DOMID}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_where_nothing_runs_the_error_says_what_to_start(tmp_path: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xenpvaudio", "status"],

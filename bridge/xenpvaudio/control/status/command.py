@@ -69,7 +69,12 @@ def _show(machine: Machine, halves: list[Report], out: TextIO, *, watch: bool) -
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(file=out, highlight=False)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich ends the program with status 1: who stops reading is main()'s to answer."""
+            raise
+
+    console = Output(file=out, highlight=False)
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
 
     def shown() -> Any:
