@@ -9,6 +9,10 @@ NODE_TWINS = {
         "graph->format == stream->format && graph->rate == stream->rate &&",
         "graph->format != UINT32_MAX && stream->rate && graph->rate &&",
     ),
+    "node_lets_a_source_have_one_buffer": (
+        "test_pw_node", "node/node.c",
+        "params[param_count++] = buffers(&b);", "(void)buffers;",
+    ),
     "node_gives_zero_bytes_for_silence": (
         "test_pw_cycle", "node/cycle.c",
         "xpa_fill_samples(format->silence,", "xpa_fill_samples((const uint8_t[8]){0},",

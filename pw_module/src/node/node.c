@@ -248,10 +248,20 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
 /* PW_STREAM_FLAG_RT_TRIGGER_DONE, which older headers lack and older libraries do not look at. */
 #define RT_TRIGGER_DONE ((enum pw_stream_flags)(1u << 12))
 
+/* Since PipeWire 1.1.81 a driver's process() is called before the stream takes back the buffer that
+ * it last handed over (stream.c: trigger_process), which a follower's is not: with one buffer, the
+ * first cycle after another driver has gone would find none, and be silent. */
+enum { CAPTURE_BUFFERS = 2 };
+
+static const struct spa_pod *buffers(struct spa_pod_builder *b) {
+    return spa_pod_builder_add_object(b, SPA_TYPE_OBJECT_ParamBuffers, SPA_PARAM_Buffers,
+                                      SPA_PARAM_BUFFERS_buffers, SPA_POD_Int(CAPTURE_BUFFERS));
+}
+
 static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offer) {
     uint8_t memory[8192];
     struct spa_pod_builder b = SPA_POD_BUILDER_INIT(memory, sizeof memory);
-    const struct spa_pod *params[17];
+    const struct spa_pod *params[18];
     uint32_t param_count = 0;
     for (uint32_t i = 0; i < offer->channels_count; i++)
         if (offer->channels[i] == 0 || offer->channels[i] > XPA_MAX_CHANNELS)
@@ -260,6 +270,8 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
     if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
         params[param_count++] = enum_format(&b, offer, offer->channels[0]);
+    if (n->direction == XPA_CAPTURE)
+        params[param_count++] = buffers(&b);
     n->locked.volume_count = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     for (uint32_t i = 0; i < n->locked.volume_count; i++)
         n->locked.volumes[i] = n->locked.soft_volumes[i] = 1.0f;

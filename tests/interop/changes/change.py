@@ -13,10 +13,11 @@ from typing import Any
 
 from interop.changes.place import Place
 
-# A cycle of the usual quantum: clients of either device miss one now and then.
+# A cycle of the usual quantum: clients of either device miss one now and then; and where our source
+# and our sink become one graph, one of them follows from then on, whose cycles come at other times:
+# so much may it leave out, or repeat, to be as far behind its clock as it was. A null sink is one
+# driver and has no time that this could change.
 ALLOWED_FRAMES = 1024
-# Our source and our sink become one graph, and one of them follows then; a null sink is one driver.
-JOINED_FRAMES = 2048
 
 Make = Callable[[Place], AbstractContextManager[None]]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from subprocess import DEVNULL, PIPE
 
-from interop.changes.change import JOINED_FRAMES, change
+from interop.changes.change import change
 from interop.changes.clients import native_play, native_record, running, start
 from interop.changes.place import DEVICES, QUANTUM_FRAMES, RATE, Place, link
 from interop.sound import LIMIT_SEC
@@ -52,7 +52,7 @@ _BOSS = (
 )
 
 
-@change("another driver, by a link", hold_sec=3.0, rest_sec=3.0, allowed_frames=JOINED_FRAMES)
+@change("another driver, by a link", hold_sec=3.0, rest_sec=3.0)
 @contextmanager
 def _another_driver(place: Place) -> Iterator[None]:
     """A device that outranks ours is linked to what we record and play: it drives, we follow."""

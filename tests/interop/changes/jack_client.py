@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from interop.changes.change import JOINED_FRAMES, change
+from interop.changes.change import change
 from interop.changes.place import DEVICES, Place
 from interop.jack import JackIodelay
 
 
-@change("jack_iodelay, at one after the other", hold_sec=1.0, allowed_frames=JOINED_FRAMES)
+@change("jack_iodelay, at one after the other", hold_sec=1.0)
 @contextmanager
 def _jack(place: Place) -> Iterator[None]:
     """On the right channel, which nobody listens to. All JACK clients of this name are one to

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from subprocess import Popen
 from typing import Any
 
-from interop.changes.change import JOINED_FRAMES, Make, add, change
+from interop.changes.change import Make, add, change
 from interop.changes.clients import native_play, running, start
 from interop.changes.place import DEVICES, Device, Place
 from interop.sound import eventually, run_client
@@ -43,11 +43,7 @@ def _null_sink(device: Device) -> list[str]:
     return ["module-null-sink", f"sink_name=null-{device.sink}"]
 
 
-add(
-    "module-loopback from source to sink",
-    _pulse_module(_loopback),
-    allowed_frames=JOINED_FRAMES,
-)
+add("module-loopback from source to sink", _pulse_module(_loopback))
 add("module-null-sink", _pulse_module(_null_sink))
 
 
@@ -105,7 +101,7 @@ def _wait_for(place: Place, name: str) -> None:
     eventually(lambda: find_node(place.guest, name), f"no {name} appeared")
 
 
-@change("module-echo-cancel, used", hold_sec=2.0, rest_sec=2.0, allowed_frames=JOINED_FRAMES)
+@change("module-echo-cancel, used", hold_sec=2.0, rest_sec=2.0)
 @contextmanager
 def _echo_cancel(place: Place) -> Iterator[None]:
     """Between both ends of the device, used by a recorder and a silent player."""

@@ -18,9 +18,11 @@ static const struct xpa_pw_offer OFFER = {
     1, 1, 1, {XENSND_PCM_FORMAT_S16_LE}, {48000}, {2},
 };
 
-static struct xpa_pw_node *node_new(struct xpa_pw *pw) {
-    return xpa_pw_node_new(pw, pw->plane, 1, XPA_PLAYBACK, NULL, NULL, 0, &OFFER);
+static struct xpa_pw_node *node_of(struct xpa_pw *pw, int direction) {
+    return xpa_pw_node_new(pw, pw->plane, 1, direction, NULL, NULL, 0, &OFFER);
 }
+
+static struct xpa_pw_node *node_new(struct xpa_pw *pw) { return node_of(pw, XPA_PLAYBACK); }
 
 /* The sanitizer looks for memory that was lost. */
 static void test_a_node_that_is_refused_keeps_nothing(void) {
@@ -62,6 +64,18 @@ static void test_a_node_can_be_freed_while_its_commands_wait(void) {
     xpa_front_free(front);
     xpa_plane_free(plane);
     link_free(link);
+}
+
+/* While PipeWire has not taken back the one of the cycle before. */
+static void test_a_source_has_a_buffer_to_fill(void) {
+    struct xpa_plane *plane = xpa_plane_new();
+    struct xpa_pw pw = sim_pw_new(plane);
+    spa_list_init(&pw.loop.nodes);
+    struct xpa_pw_node *node = node_of(&pw, XPA_CAPTURE);
+    CHECK(sim_pw.buffers == 2, "a source asks for %d buffers", sim_pw.buffers);
+    sim_settle(plane);
+    xpa_pw_node_free(node);
+    xpa_plane_free(plane);
 }
 
 /* Each format has room for the positions of 64 channels. */
@@ -124,6 +138,7 @@ static void test_a_node_whose_commands_find_no_room_is_refused(void) {
 int main(void) {
     test_a_node_that_is_refused_keeps_nothing();
     test_a_node_can_be_freed_while_its_commands_wait();
+    test_a_source_has_a_buffer_to_fill();
     test_a_node_whose_commands_find_no_room_is_refused();
     test_more_channels_than_positions_are_refused();
     test_a_format_comes_with_its_silence();

@@ -12,6 +12,7 @@ static struct {
     struct spa_hook_list streams, hooks; /* listeners of the stream, of the loop's polls */
     bool no_properties, no_stream;
     int connected; /* what connecting returns */
+    int buffers;   /* how many it asked for; 0: as many as PipeWire likes */
 } sim_pw;
 
 static int sim_pw_invoke(void *object, spa_invoke_func_t func, uint32_t seq, const void *data,
@@ -72,7 +73,13 @@ void pw_stream_add_listener(struct pw_stream *stream, struct spa_hook *listener,
 int pw_stream_connect(struct pw_stream *stream, enum pw_direction direction, uint32_t target_id,
                       enum pw_stream_flags flags, const struct spa_pod **params,
                       uint32_t n_params) {
-    (void)stream, (void)direction, (void)target_id, (void)flags, (void)params, (void)n_params;
+    (void)stream, (void)direction, (void)target_id, (void)flags;
+    sim_pw.buffers = 0;
+    for (uint32_t i = 0; i < n_params; i++)
+        if (SPA_POD_TYPE(params[i]) == SPA_TYPE_Object &&
+            ((const struct spa_pod_object *)params[i])->body.id == SPA_PARAM_Buffers)
+            spa_pod_parse_object(params[i], SPA_TYPE_OBJECT_ParamBuffers, NULL,
+                                 SPA_PARAM_BUFFERS_buffers, SPA_POD_OPT_Int(&sim_pw.buffers));
     return sim_pw.connected;
 }
 
