@@ -42,7 +42,7 @@ from .roles import INTENDED_ROLES, intended_roles
 log = logging.getLogger(__name__)
 
 DEVICES = "device/vsnd"
-RETRY_SEC = 1.0
+RETRY_SEC = 0.5
 # Above those of real cards, and of one that is emulated beside ours: 1000 for a sink and 2000 for a
 # source (WirePlumber, scripts/monitors/alsa.lua). A sink is a source too, by its monitor: so any
 # microphone comes before what is played.
@@ -222,7 +222,7 @@ class FrontendDevice(XenbusDevice):
                 await link.detach()
 
     def _failed(self, error: XenPvAudioError) -> None:
-        """A stream was given up: new rings, at once, but no more than once a second. What lasts
+        """A stream was given up: new rings, at once, but no more than twice a second. What lasts
         is tried again for as long as an application wants it, and told once."""
         if self.state is not XenbusState.CONNECTED or self._recovery is not None:
             return

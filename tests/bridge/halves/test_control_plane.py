@@ -15,6 +15,7 @@ from waiting import wait_for
 from xenpvaudio.backend.mixing import VOLUME_SEC
 from xenpvaudio.backend.outputs import _VirtualPort
 from xenpvaudio.errors import PeerProtocolError
+from xenpvaudio.frontend.device import RETRY_SEC
 from xenpvaudio.frontend.link import FrontLink
 from xenpvaudio.frontend.node import Wanted
 from xenpvaudio.sndif import packets
@@ -186,7 +187,8 @@ def test_stream_that_finds_no_pages_says_so_once_and_opens_when_there_are(
         lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
         assert len(lines) == 1, lines
         assert "cannot grant" in lines[0]
-        assert took > 1.9  # the first at once, then one a second: no storm of connections
+        # the first at once, then one each RETRY_SEC: no storm of connections
+        assert took > 1.9 * RETRY_SEC
         await wait_for(lambda: stream.opened is not None)
 
     run(tmp_path, body)
