@@ -79,6 +79,9 @@ PLANTED_IN_C = {
     "more_captured_frames_than_the_buffer_has": (
         "answers", "front/data.c", "    skip_unread(f, end);\n", "",
     ),
+    "more_frames_found_than_the_buffer_has": (
+        "answers", "front/data.c", "    skip_unread(f, s->written_frames + quarter);\n", "",
+    ),
     "counters_that_never_go_back_past_0": (
         "answers", "front/data.c",
         "    if (lost <= 0)\n", "    if (lost <= 0 || s->read_frames >= end_frames)\n",

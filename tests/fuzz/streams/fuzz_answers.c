@@ -14,6 +14,7 @@
 
 #include "front/front.h"
 #include "fuzz.h"
+#include "xen/position_ext.h"
 #include "xen/volume_ext.h"
 
 static struct world {
@@ -135,8 +136,12 @@ static void position(const struct record *r) {
     event.op.cur_pos.position = w.position_frames * frame_bytes;
     if (r->how & 2)
         event.op.cur_pos.position = (uint64_t)r->number << r->small % 33;
-    uint32_t ext[5] = {r->number % 1000, r->number, r->small, (uint32_t)sim_now,
-                       (uint32_t)(sim_now >> 32)};
+    uint32_t ext[6] = {r->number % 1000,
+                       r->number,
+                       r->small,
+                       (uint32_t)sim_now,
+                       (uint32_t)(sim_now >> 32),
+                       r->what & 64 ? r->number : XPA_MAY_POLL};
     if (r->how & 4)
         ext[0] = r->number;
     if (r->how & 8)
@@ -144,6 +149,8 @@ static void position(const struct record *r) {
     if (r->how & 16)
         ext[4] = r->number;
     memcpy((uint8_t *)&event.op + 8, ext, r->how & 32 ? 0 : sizeof ext);
+    xpa_evt_ring_set_filled(&w.front->link.event_ring,
+                            r->what & 128 ? r->small : (uint32_t)w.position_frames);
     uint32_t at = page->in_prod;
     XENSND_IN_RING_REF(page, at) = event;
     page->in_prod = at + 1;
@@ -211,9 +218,22 @@ static void graph_start(const struct record *r) {
     xpa_front_begin(f);
 }
 
+/* Whether positions wake us is chosen anew at each step of the graph; they are read at any. */
+static void graph_listens(const struct record *r) {
+    struct xpa_front *f = w.front;
+    if (!f->stream.open || f->link.broken)
+        return;
+    xpa_front_let_poll(f, !(r->how & 16), sim_now);
+    if (r->how & 8)
+        xpa_front_hear(f, sim_now);
+    if (f->link.polls || r->how & 4)
+        xpa_front_poll(f, sim_now);
+}
+
 static void graph_cycle(const struct record *r) {
     struct xpa_front *f = w.front;
     xpa_front_collect(f, sim_now);
+    graph_listens(r);
     uint32_t most = f->direction == XPA_PLAYBACK ? xpa_front_room(f) : 0;
     if (f->direction == XPA_CAPTURE) {
         if (f->stream.open && !f->link.broken)
@@ -263,6 +283,9 @@ static void play(const struct record *r) {
         position(&heard);
         sim_settle(w.plane);
     }
+    struct xpa_peer_clock *peer = w.front->link.peer;
+    if (r->how & 64 && s->open && xpa_front_time_locked(w.front)) /* after some seconds of that */
+        peer->rests_until_nsec = sim_now + (peer->rest_nsec = 8 * SIM_SEC);
 }
 
 static void others(const struct record *r) {
