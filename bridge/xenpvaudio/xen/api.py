@@ -95,6 +95,16 @@ def channel_error(error: OSError, peer_domid: int) -> UnavailableError:
     return UnavailableError(f"no event channel with domain {peer_domid}: {error.strerror}")
 
 
+def grant_error(error: OSError, peer_domid: int, pages: int) -> UnavailableError:
+    """For pages that Xen or the kernel will not grant, for another reason than their number."""
+    return UnavailableError(f"cannot grant {pages} pages to domain {peer_domid}: {error.strerror}")
+
+
+def map_error(error: OSError, mapping: object) -> UnavailableError:
+    """The same of pages that it will not map."""
+    return UnavailableError(f"{mapping!r} failed: {error.strerror}")
+
+
 class Nodes(Protocol):
     """What both the store and a transaction offer. A relative path starts at the own home,
     /local/domain/<domid>. Values are text; bytes that are not UTF-8 survive a round trip."""
@@ -199,12 +209,14 @@ class GrantTable(Protocol):
     @property
     def limits(self) -> GrantLimits: ...
     def grant(self, peer_domid: int, pages: int) -> Grant:
-        """GrantLimitError where the kernel's limit is reached."""
+        """GrantLimitError where the kernel's limit is reached; UnavailableError where Xen or the
+        kernel refuses otherwise."""
 
     def map(self, peer_domid: int, refs: Sequence[int], *, read_only: bool = False) -> Mapping:
         """One contiguous range in the order of `refs`. PeerGoneError if a reference is stale or
-        not for us. `read_only`: for what we have no reason to write; whatever writes there, in
-        Python or in C, is stopped, and no byte of it can be cleared by set_unmap_notify()."""
+        not for us, else as grant(). `read_only`: for what we have no reason to write; whatever
+        writes there, in Python or in C, is stopped, and no byte of it can be cleared by
+        set_unmap_notify()."""
 
     def assert_cleaned_up(self) -> None:
         """For tests: AssertionError that names the grants and mappings still open."""

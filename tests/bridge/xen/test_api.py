@@ -139,10 +139,21 @@ def test_store_errors_keep_their_number_and_name_the_path(
 
 
 def test_grant_limit_error_names_the_kernel_s_file() -> None:
-    error = gnttab._grant_error(OSError(errno.ENOSPC, "x"), 5)
+    error = gnttab._grant_error(OSError(errno.ENOSPC, "x"), 7, 5)
     assert isinstance(error, api.GrantLimitError)
     assert "/sys/module/xen_gntalloc/parameters/limit" in str(error)
     assert "cannot grant 5 more pages" in str(error)
+
+
+def test_what_the_kernel_will_not_share_is_one_line_that_names_the_domain() -> None:
+    refused = OSError(errno.EPERM, os.strerror(errno.EPERM))
+    error = gnttab._grant_error(refused, 7, 5)
+    assert isinstance(error, UnavailableError)
+    assert str(error) == "cannot grant 5 pages to domain 7: Operation not permitted"
+    mapping = pages.SharedPages(7, [8], pages.PageRange(1))
+    error = gnttab._map_error(refused, mapping)
+    assert isinstance(error, UnavailableError)
+    assert "domain 7" in str(error) and "Operation not permitted" in str(error)
 
 
 def test_ranges_are_split_into_chunks_without_a_gap() -> None:

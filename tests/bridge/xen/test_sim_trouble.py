@@ -33,6 +33,18 @@ def test_hypercall_is_refused_as_ordered_and_then_no_more(
     guest.channels.bind_unbound(0).close()
 
 
+def test_pages_that_are_refused_for_any_reason_are_one_line(
+    hypervisor: HypervisorProcess, host: SimDomain, guest: SimDomain
+) -> None:
+    with pytest.raises(UnavailableError, match="cannot grant 1 pages to domain 99"):
+        guest.grants.grant(99, 1)  # a guest's node backend-id may say so
+    grant = guest.grants.grant(0, 1)
+    hypervisor.trouble(0, refuse={"map": errno.EPERM})
+    with pytest.raises(UnavailableError, match="domain 1"):
+        host.grants.map(GUEST, grant.refs)
+    grant.close()
+
+
 def test_order_for_another_process_or_domain_changes_nothing(
     hypervisor: HypervisorProcess, guest: SimDomain
 ) -> None:

@@ -12,8 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xenpvaudio.errors import PeerGoneError, UnavailableError
-from xenpvaudio.xen.api import PAGE_BYTES, Grant, GrantLimitError, GrantLimits, Mapping
+from xenpvaudio.errors import PeerGoneError, UnavailableError, XenPvAudioError
+from xenpvaudio.xen.api import (
+    PAGE_BYTES,
+    Grant,
+    GrantLimitError,
+    GrantLimits,
+    Mapping,
+    grant_error,
+    map_error,
+)
 from xenpvaudio.xen.native import check, native
 from xenpvaudio.xen.pages import PageRange, Registry, SharedPages, check_pages, chunks, is_stale
 
@@ -129,7 +137,7 @@ class XenGrantTable:
                 self._map_chunk(grant, first, count, fd, index[0])
         except OSError as error:
             grant.close()
-            raise _grant_error(error, pages) from error
+            raise _grant_error(error, peer_domid, pages) from error
         grant.refs = tuple(refs)
         self.live.add(grant)
         return grant
@@ -173,7 +181,7 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _grant_error(error: OSError, pages: int) -> Exception:
+def _grant_error(error: OSError, peer_domid: int, pages: int) -> XenPvAudioError:
     if error.errno == errno.ENOSPC:
         limit = _number(GRANT_LIMIT_FILE) or "unknown"
         return GrantLimitError(
@@ -182,10 +190,10 @@ def _grant_error(error: OSError, pages: int) -> Exception:
         )
     if error.errno == errno.ENOMEM:
         return GrantLimitError(f"cannot grant {pages} pages: {error.strerror}")
-    return error
+    return grant_error(error, peer_domid, pages)
 
 
-def _map_error(error: OSError, mapping: SharedPages) -> Exception:
+def _map_error(error: OSError, mapping: SharedPages) -> XenPvAudioError:
     if is_stale(error):
         return PeerGoneError(f"{mapping!r} failed: a reference is stale or not for this domain")
     if error.errno in (errno.ENOMEM, errno.ENOSPC):
@@ -193,4 +201,4 @@ def _map_error(error: OSError, mapping: SharedPages) -> Exception:
             f"{mapping!r} failed: {error.strerror}",
             hint=f"the kernel's limit is in {MAP_LIMIT_FILE}",
         )
-    return error
+    return map_error(error, mapping)

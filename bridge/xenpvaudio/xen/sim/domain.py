@@ -25,6 +25,8 @@ from xenpvaudio.xen.api import (
     GrantLimits,
     Mapping,
     channel_error,
+    grant_error,
+    map_error,
 )
 from xenpvaudio.xen.native import native
 from xenpvaudio.xen.pages import PageRange, Registry, SharedPages, check_pages, chunks
@@ -169,7 +171,7 @@ class SimGrantTable:
                 ) from error
             if error.errno == errno.ENOMEM:
                 raise GrantLimitError(f"cannot grant {pages} pages: {error.strerror}") from error
-            raise
+            raise grant_error(error, peer_domid, pages) from error
         first = answer["first_ref"]
         grant = _SimGrant(self, peer_domid, range(first, first + pages), PageRange(pages))
         grant.handles.append((answer["handle"], pages))
@@ -193,6 +195,8 @@ class SimGrantTable:
                 raise PeerGoneError(f"{mapping!r} failed: {error.strerror}") from error
             if isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.ENOSPC):
                 raise GrantLimitError(f"{mapping!r} failed: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise map_error(error, mapping) from error
             raise
         self.live.add(mapping)
         return mapping
