@@ -164,6 +164,14 @@ TWINS = {
         "test_clock", ["time/clock.c"], "", "time/clock.c",
         "error = fmin(fmax(error, -limit), limit);", "",
     ),
+    "clock_is_pulled_to_where_it_has_leapt": (
+        "test_clock", ["time/clock.c"], "", "time/clock.c",
+        "if (gross || leaps(c, error))", "(void)leaps;\n    if (gross)",
+    ),
+    "clock_leaps_by_marks_on_either_side": (
+        "test_clock", ["time/clock.c"], "", "time/clock.c",
+        "(error > 0) != c->run_late) {", "false) {",
+    ),
     "clock_relocks_at_sixteen_late_marks": (
         "test_clock", ["time/clock.c"], "", "time/clock.c",
         "c->run_marks < RELOCK_MARKS || frames_nsec < RELOCK_NSEC", "c->run_marks < RELOCK_MARKS",

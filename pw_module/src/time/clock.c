@@ -17,10 +17,12 @@
  * it covers nearly a whole block it does not move the line at all.
  *
  * Robustness: a residual beyond 3x the mean deviation (at least 20 us, and at least what the
- * covariance says the line itself may be off) is clamped; a residual beyond half the spacing of the
- * marks and 1 ms is not used; 16 such in a row, for 0.1 s, that agree with each other set a new
- * phase.
- * Where the clamp has held the line back on one side for long, both are learned anew.
+ * covariance says the line itself may be off) is clamped; beyond half the spacing of the marks and
+ * 1 ms, and where marks are not late beyond twice the clamp, it is not used; 16 such in a row, for
+ * 0.1 s, on one side and in agreement with each other, set a new phase. (Clamped marks that pulled
+ * the line to a clock that has leapt by 3 ms would bend its slope by 1000 ppm, for half a minute.)
+ * Where marks are late, and the clamp has held the line back on one side for long, both are learned
+ * anew.
  *
  * Units: slope in parts per billion = nsec per second; covariance in nsec^2, nsec * ppb, ppb^2.
  * Absolute times and positions are integers, doubles hold only differences from the reference.
@@ -158,6 +160,12 @@ static void reopen(struct xpa_clock *c) {
     c->far_sec = 0;
 }
 
+/* How far off a mark may be to be taken at face value. */
+static double clamp_nsec(const struct xpa_clock *c) {
+    return fmax(fmax(CLAMP_DEVIATIONS * c->deviation_nsec, CLAMP_MIN_NSEC),
+                CLAMP_DEVIATIONS * sqrt(c->p_phase));
+}
+
 /* Pull the line towards a point that is error nsec later than it, at a position after the
  * reference, with the point's own standard deviation. true: it had to be clamped. */
 static bool pull(struct xpa_clock *c, uint64_t position, double error, double noise_nsec,
@@ -167,8 +175,7 @@ static bool pull(struct xpa_clock *c, uint64_t position, double error, double no
     bool clamped;
 
     move_reference(c, position);
-    limit = fmax(fmax(CLAMP_DEVIATIONS * c->deviation_nsec, CLAMP_MIN_NSEC),
-                 CLAMP_DEVIATIONS * sqrt(c->p_phase));
+    limit = clamp_nsec(c);
     clamped = fabs(error) > limit;
     if (fabs(error) < 2 * limit) {
         c->far_run = 0;
@@ -199,7 +206,13 @@ static bool pull(struct xpa_clock *c, uint64_t position, double error, double no
     return clamped;
 }
 
-/* Marks that are as often early as late: each one counts. */
+/* Marks that are as often early as late: one so far off says that the clock has leapt, or nothing.
+ */
+static bool leaps(const struct xpa_clock *c, double error) {
+    return !c->config.late_only && fabs(error) >= 2 * clamp_nsec(c);
+}
+
+/* ... and else each one counts. */
 static int take_mark(struct xpa_clock *c, uint64_t position, double error) {
     return pull(c, position, error, fmax(1.25 * c->deviation_nsec, NOISE_MIN_NSEC), 0.02)
                ? XPA_MARK_CLAMPED
@@ -254,14 +267,17 @@ static int gather_mark(struct xpa_clock *c, uint64_t position, double error) {
     return result;
 }
 
-/* Count a mark that cannot belong to the line. true: there were enough in a row and they agree with
- * each other. A burst after a stall does not: its marks arrive at one instant. */
-static bool run_complete(struct xpa_clock *c, uint64_t time_nsec, uint64_t position) {
+/* Count a mark that cannot belong to the line. true: there were enough in a row, on one side of it,
+ * and they agree with each other. A burst after a stall does not: its marks arrive at one instant.
+ */
+static bool run_complete(struct xpa_clock *c, uint64_t time_nsec, uint64_t position, double error) {
     double frames_nsec, elapsed_nsec;
 
     if (c->run_marks > 0 && position == c->run_last_position)
         return false;
-    if (c->run_marks == 0 || frames_between(c->run_last_position, position) < 0) {
+    if (c->run_marks == 0 || frames_between(c->run_last_position, position) < 0 ||
+        (error > 0) != c->run_late) {
+        c->run_late = error > 0;
         c->run_marks = 0;
         c->run_nsec = time_nsec;
         c->run_position = position;
@@ -294,9 +310,20 @@ void xpa_clock_init(struct xpa_clock *c, const struct xpa_clock_config *cfg) {
     forget_slope(c);
 }
 
+/* A mark that is not used: the clock has leapt if enough of them agree, and else the mark is wrong.
+ */
+static int far_mark(struct xpa_clock *c, uint64_t time_nsec, uint64_t position, double error) {
+    if (!run_complete(c, time_nsec, position, error))
+        return XPA_MARK_OUTLIER;
+    if (c->slope_age_sec < SLOPE_KNOWN_SEC)
+        forget_slope(c);
+    set_phase(c, time_nsec, position);
+    return XPA_MARK_RELOCK;
+}
+
 int xpa_clock_mark(struct xpa_clock *c, uint64_t time_nsec, uint64_t position_frames) {
     double error, step_nsec, gross_nsec;
-    bool late_start;
+    bool late_start, gross;
 
     if (!c->has_line || c->shifted) {
         set_phase(c, time_nsec, position_frames);
@@ -309,15 +336,13 @@ int xpa_clock_mark(struct xpa_clock *c, uint64_t time_nsec, uint64_t position_fr
     gross_nsec = fmax(GROSS_NSEC, (c->spacing_nsec > 0 ? c->spacing_nsec : step_nsec) / 2);
     /* a line that no block has confirmed yet may be late by a whole stall: see gather_mark */
     late_start = c->config.late_only && !c->settled && error < 0 && error > -LATE_START_NSEC;
-    if (step_nsec < 0 || (fabs(error) > gross_nsec && !late_start)) {
-        if (run_complete(c, time_nsec, position_frames)) {
-            if (c->slope_age_sec < SLOPE_KNOWN_SEC)
-                forget_slope(c);
-            set_phase(c, time_nsec, position_frames);
-            return XPA_MARK_RELOCK;
-        }
-        return step_nsec < 0 ? XPA_MARK_IGNORED : XPA_MARK_OUTLIER;
+    gross = fabs(error) > gross_nsec && !late_start;
+    if (step_nsec < 0) {
+        int result = far_mark(c, time_nsec, position_frames, error);
+        return result == XPA_MARK_RELOCK ? result : XPA_MARK_IGNORED;
     }
+    if (gross || leaps(c, error))
+        return far_mark(c, time_nsec, position_frames, error);
     c->run_marks = 0;
     /* lost marks and bursts hardly move the typical spacing */
     if (c->spacing_nsec == 0)

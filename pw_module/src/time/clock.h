@@ -63,6 +63,7 @@ struct xpa_clock {
     struct xpa_clock_early early[XPA_CLOCK_EARLIEST]; /* the earliest first */
     /* the run of outliers */
     uint32_t run_marks;
+    bool run_late; /* or all of them early */
     uint64_t run_nsec, run_position, run_last_position;
 };
 

@@ -6,6 +6,7 @@
  */
 #include "clock_bench.h"
 #include "clock_holds.h"
+#include "clock_leaps.h"
 
 /* Pause of 10 s, announced: the device stands still, and goes on or restarts at 0. */
 static void shift_keeps_the_rate(double rate, uint32_t spacing, bool restart) {
@@ -292,6 +293,9 @@ int main(void) {
             for (int how = 0; how < 4; how++)
                 outliers_relock_and_keep_the_rate(rates[r], spacings[i], how & 1, how & 2);
             a_new_rate_after_a_shift_is_learned(rates[r], spacings[i]);
+            a_leap_is_followed_at_once(rates[r], spacings[i]);
+            noise_is_no_leap(rates[r], spacings[i]);
+            a_stall_of_seconds_does_not_move_the_line(rates[r], spacings[i]);
             slow_drift_is_followed(rates[r], spacings[i], false);
             slow_drift_is_followed(rates[r], spacings[i], true);
             nonsense_positions_change_nothing(rates[r], spacings[i], 16 + i);
