@@ -18,7 +18,7 @@ import pulsectl
 import pytest
 
 from interop.alsa.bed import PLUGIN, ROOT, AlsaBed, alsa_bed, at, s16
-from interop.alsa.pulse import NoPulseAudioError, PulseAudio
+from interop.alsa.pulse import PulseAudio
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.testbed.noise_player import noise as played
@@ -42,12 +42,8 @@ def bed() -> Iterator[AlsaBed]:
 
 @pytest.fixture(scope="module")
 def pulse(bed: AlsaBed) -> Iterator[PulseAudio]:
-    try:
-        daemon = PulseAudio(bed)
-    except NoPulseAudioError as error:
-        pytest.skip(f"no PulseAudio: {error}")
-    yield daemon
-    daemon.stop()
+    with PulseAudio(bed) as daemon:
+        yield daemon
 
 
 def test_the_sink_has_our_name(pulse: PulseAudio) -> None:

@@ -165,8 +165,5 @@ def guest(kind: str, host: Host) -> Iterator[Guest]:
         if kind == "alsa":
             yield AlsaGuest(alsa)
             return
-        pulse = PulseAudio(alsa)
-        try:
+        with PulseAudio(alsa) as pulse:
             yield PulseGuest(pulse)
-        finally:
-            pulse.stop()
