@@ -106,6 +106,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             keep=arguments.keep,
             format=arguments.format,
             quantum_frames=arguments.quantum,
+            guest=arguments.guest,
             host=arguments.host,
             host_has_pipewire=parse_output(arguments.host).kind == "pipewire",
             private=arguments.private,

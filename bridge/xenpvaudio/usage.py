@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .measure.duplex import SIMULATED
 from .xen.devices import ATTACH_SEC
 
+GUESTS = ("pipewire", "alsa", "pulse")
 _VERBOSE = "more messages on standard error"
 # Of fields of FrontendSettings.
 _PREFERENCES = {
@@ -130,7 +131,13 @@ def parser() -> argparse.ArgumentParser:
         type=_positive,
         default=1024,
         metavar="N",
-        help="frames a cycle in guest and host (default %(default)s)",
+        help="frames a cycle of PipeWire, in guest and host (default %(default)s)",
+    )
+    demo.add_argument(
+        "--guest",
+        choices=GUESTS,
+        default="pipewire",
+        help="what programs play through in the guest (default %(default)s)",
     )
     demo.add_argument(
         "--host",

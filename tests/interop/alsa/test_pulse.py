@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 FRAME_BYTES = 4
-PROGRAM = Path(__file__).with_name("program.py")
+PLAYER = (sys.executable, "-m", "xenpvaudio.testbed.alsa.player")
 ROOM_MSEC = 40
 HW_VOLUME_CTRL = 1  # PA_SINK_HW_VOLUME_CTRL (pulse/def.h)
 
@@ -91,25 +91,27 @@ def test_an_idle_sink_lets_the_stream_go(bed: AlsaBed, pulse: PulseAudio) -> Non
 
 
 def test_the_latency_that_a_client_reads_is_the_one_that_its_sound_takes(
-    bed: AlsaBed, pulse: PulseAudio
+    bed: AlsaBed, pulse: PulseAudio, tmp_path: Path
 ) -> None:
     """The truth is what an ALSA program records beside PulseAudio, and when it was said: see
     test_duplex.py."""
     eventually(lambda: set(bed.streams().values()) == {"suspended"}, str(bed.streams()))
-    record = [sys.executable, str(PROGRAM), "xenpv", "256", "0", "8"]
+    file = tmp_path / "captured.f32"
+    record = [*PLAYER, "--frames", "0", "--period", "256", "--capture-frames", str(8 * RATE)]
+    record += ["--capture-file", str(file)]
     play = [sys.executable, str(ROOT / "tests" / "interop" / "pulse_client.py"), "xenpv_sink"]
     with bed.popen(*record, stdout=subprocess.PIPE, text=True) as recorder:
         eventually(lambda: bed.streams().get("0/1") == "running", bed.log("frontend"))
         marks = json.loads(pulse.run(*play, "1024", "6").splitlines()[-1])["marks"]
         recorded = json.loads(recorder.communicate(timeout=LIMIT_SEC)[0])
     sent = np.frombuffer(played(6 * RATE, 2).tobytes(), np.float32)[::2]
-    got = np.frombuffer(bytes.fromhex(recorded["captured"]), np.int16)[::2].astype(np.float32)
+    got = np.fromfile(file, np.float32)[::2]
     # of a second of it, somewhere in the middle
     middle = sent[3 * RATE : 4 * RATE]
     size = 1 << (len(got) + len(middle)).bit_length()
     product = np.fft.rfft(got, size) * np.conj(np.fft.rfft(middle, size))
     shift = int(np.argmax(np.fft.irfft(product, size))) - 3 * RATE
-    said = recorded["said"]
+    said = [[frame, nsec] for frame, _, nsec in recorded["capture_marks"]]
     errors = [
         told_nsec - (at(said, frame + shift) - ROOM_MSEC * 1e6)
         for frame, _, told_nsec in marks

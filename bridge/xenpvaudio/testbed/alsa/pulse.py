@@ -16,15 +16,12 @@ from .files import pulse_script
 
 PROGRAM = "pulseaudio"
 SINK, SOURCE = "xenpv_sink", "xenpv_source"
-# Where sndif's channels are, in PulseAudio's words (pulse/channelmap.c); for six of them its own
-# choice for ALSA's devices is another order.
-_MAPS = {
-    1: "mono",
-    2: "front-left,front-right",
-    4: "front-left,front-right,rear-left,rear-right",
-    6: "front-left,front-right,front-center,lfe,rear-left,rear-right",
-    8: "front-left,front-right,front-center,lfe,rear-left,rear-right,side-left,side-right",
-}
+# Where sndif's channels are (sound/channels.py), in PulseAudio's words (pulse/channelmap.c), which
+# has another order for a device of six or eight.
+_PLACES = (
+    *("front-left", "front-right", "rear-left", "rear-right"),
+    *("front-center", "lfe", "side-left", "side-right"),
+)
 
 
 class PulseAudio:
@@ -42,9 +39,9 @@ class PulseAudio:
             f"load-module module-suspend-on-idle timeout={idle_sec}\n.include {pulse_script()}\n"
         )
         self._configuration = bed.directory / "daemon.conf"
-        self._configuration.write_text(
-            f"default-sample-rate = {bed.rate}\ndefault-sample-channels = {bed.channels}\n"
-            f"default-channel-map = {_MAPS[bed.channels]}\n"
+        places = "mono" if bed.channels == 1 else ",".join(_PLACES[: bed.channels])
+        self._configuration.write_text(  # with default-sample-channels it forgets the map
+            f"default-sample-rate = {bed.rate}\ndefault-channel-map = {places}\n"
         )
         self.env = bed.env | {"PULSE_SERVER": f"unix:{native}"}
         self._process: subprocess.Popen[Any] | None = None
