@@ -137,7 +137,8 @@ def parser() -> argparse.ArgumentParser:
         "--guest",
         choices=GUESTS,
         default="pipewire",
-        help="what programs play through in the guest (default %(default)s)",
+        metavar="KIND",
+        help="what programs play through in the guest: pipewire (default), alsa or pulse",
     )
     demo.add_argument(
         "--host",

@@ -74,8 +74,9 @@ class AlsaBed(Machine):
     def popen(self, *command: str, **options: Any) -> subprocess.Popen[Any]:
         """A program in the guest; it is ended with the guest at the latest."""
         env = options.pop("env", self.env)
+        # killed with who started it: asked, it would wait for a frontend that ends as well
         process: subprocess.Popen[Any] = subprocess.Popen(
-            [*guard(), *command], env=env, stdin=subprocess.DEVNULL, **options
+            [*guard("KILL"), *command], env=env, stdin=subprocess.DEVNULL, **options
         )
         self._programs.append(process)
         return process
