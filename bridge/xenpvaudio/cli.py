@@ -64,6 +64,7 @@ def _latency(arguments: argparse.Namespace) -> int:
             plot=arguments.plot,
             yes=arguments.yes,
             simulate=arguments.simulate,
+            guest=arguments.guest,
             seconds=arguments.seconds,
             quantum_frames=arguments.quantum,
             sink=arguments.sink,

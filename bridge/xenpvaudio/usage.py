@@ -260,7 +260,14 @@ def _add_measurements(commands: Any) -> None:
         type=_positive,
         default=1024,
         metavar="N",
-        help="frames a cycle (default %(default)s)",
+        help="frames a cycle, or of an ALSA program's period (default %(default)s)",
+    )
+    latency.add_argument(
+        "--guest",
+        choices=SERVED,
+        default="pipewire",
+        metavar="KIND",
+        help="with --simulate: a guest with pipewire (default), or an alsa program without it",
     )
 
     aec = commands.add_parser(

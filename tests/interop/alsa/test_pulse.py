@@ -121,3 +121,10 @@ def test_the_latency_that_a_client_reads_is_the_one_that_its_sound_takes(
     least, most = min(errors) / 1e3, max(errors) / 1e3
     print(f"latency off by {error_nsec / 1e3:.0f} us, {least:.0f} to {most:.0f}")
     assert abs(error_nsec) < 1_000_000, errors
+
+
+def test_a_daemon_is_ended_before_the_frontend_for_which_it_would_wait() -> None:
+    with alsa_bed() as bed, PulseAudio(bed):
+        began = time.monotonic()
+        bed.stop_halves()
+        assert time.monotonic() - began < 5
