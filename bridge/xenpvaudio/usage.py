@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .measure.duplex import SIMULATED
 from .xen.devices import ATTACH_SEC
 
+GUESTS = ("pipewire", "alsa", "pulse")
 _VERBOSE = "more messages on standard error"
 # Of fields of FrontendSettings.
 _PREFERENCES = {
@@ -130,7 +131,14 @@ def parser() -> argparse.ArgumentParser:
         type=_positive,
         default=1024,
         metavar="N",
-        help="frames a cycle in guest and host (default %(default)s)",
+        help="frames a cycle of PipeWire, in guest and host (default %(default)s)",
+    )
+    demo.add_argument(
+        "--guest",
+        choices=GUESTS,
+        default="pipewire",
+        metavar="KIND",
+        help="what programs play through in the guest: pipewire (default), alsa or pulse",
     )
     demo.add_argument(
         "--host",
@@ -252,7 +260,14 @@ def _add_measurements(commands: Any) -> None:
         type=_positive,
         default=1024,
         metavar="N",
-        help="frames a cycle (default %(default)s)",
+        help="frames a cycle, or of an ALSA program's period (default %(default)s)",
+    )
+    latency.add_argument(
+        "--guest",
+        choices=SERVED,
+        default="pipewire",
+        metavar="KIND",
+        help="with --simulate: a guest with pipewire (default), or an alsa program without it",
     )
 
     aec = commands.add_parser(

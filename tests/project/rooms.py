@@ -22,7 +22,8 @@ PYTHON_ROOMS = {
     "backend": "engine xenbus sndif xen.api config native sound logs",
     "testbed": "xen sndif native sound",
     "measure": "testbed sound config",
-    "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump",
+    "control": "xen xenbus sndif config frontend.settings_file logs testbed.graph_dump "
+    "testbed.alsa.files",
     "aec": "frontend control logs sndif testbed.graph_dump testbed.keeper testbed.pwconf",
     "service": "",
     "toolstack": "xen sndif logs",

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from xenpvaudio.testbed.alsa.files import (
+    PLUGIN_FOLDERS,
+    PLUGINS,
+    SNIPPET,
+    SNIPPET_FOLDERS,
+    installed,
+)
 from xenpvaudio.xen.connect import SIM_VARIABLE
 
 from .finding import Finding, ok, wrong
@@ -14,11 +21,6 @@ from .place import alsa_socket_path
 
 SYSTEM = Path("/run/xen-pv-audio-frontend")
 """RuntimeDirectory= of the system's unit."""
-PLUGINS = ("libasound_module_pcm_xenpv.so", "libasound_module_ctl_xenpv.so")
-# Where distributions have alsa-lib look, below the root.
-PLUGIN_FOLDERS = ("usr/lib/*/alsa-lib", "usr/lib*/alsa-lib", "usr/local/lib*/alsa-lib")
-SNIPPET = "50-xen-pv-audio.conf"
-SNIPPET_FOLDERS = ("usr/share/alsa/alsa.conf.d", "etc/alsa/conf.d")
 PACKAGE = "sudo apt-get install ./dist/xen-pv-audio-alsa_*.deb"
 
 
@@ -37,12 +39,11 @@ def serves_programs(machine: Machine) -> bool:
 def alsa_guest(machine: Machine) -> Iterator[Finding]:
     """What a program needs to open the device xenpv."""
     for name in PLUGINS:
-        there = any(any(machine.root.glob(f"{folder}/{name}")) for folder in PLUGIN_FOLDERS)
-        if there:
+        if installed(name, PLUGIN_FOLDERS, machine.root):
             yield ok("alsa", f"alsa-lib finds {name}")
         else:
             yield wrong("alsa", f"{name} is in no folder where alsa-lib looks", PACKAGE)
-    if any(machine.exists(f"{folder}/{SNIPPET}") for folder in SNIPPET_FOLDERS):
+    if installed(SNIPPET, SNIPPET_FOLDERS, machine.root):
         yield ok("alsa", "the device xenpv is defined")
     else:
         mend = "sudo install -D -m 644 -t /etc/alsa/conf.d packaging/alsa/50-xen-pv-audio.conf"

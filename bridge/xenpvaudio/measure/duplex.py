@@ -1,7 +1,7 @@
 """What the measuring commands share: where they measure, and the duplex probe as a process.
 
 A place is an environment in which PipeWire answers: the guest session of a Testbed, or the session
-that this command was started in. Nothing here needs numpy.
+that this command was started in; or that of an AlsaBed. Nothing here needs numpy.
 """
 
 from __future__ import annotations
@@ -124,27 +124,46 @@ def run_duplex(
     """
     joined = {} if separate else {"PIPEWIRE_PROPS": "{ node.group = xen-pv-audio-probe }"}
     before = _xruns(graph_nodes(env), sink, source)
+    found, captured = _probe(
+        {**env, **joined},
+        *("xenpvaudio.testbed.noise_player", "--target", sink, "--source", source),
+        *("--quantum", str(quantum_frames)),
+        rate=rate,
+        seconds=seconds,
+        peak=peak,
+        channels=channels,
+    )
+    after = _xruns(graph_nodes(env), sink, source)
+    xruns = None if before is None or after is None else after - before
+    return DuplexRun(found["marks"], found["capture_marks"], captured, xruns, peak)
+
+
+def run_alsa_duplex(
+    env: Mapping[str, str], *, rate: int, period_frames: int, seconds: float, peak: int = PEAK
+) -> DuplexRun:
+    """The same by a program that plays to the ALSA device `xenpv` and captures from it."""
+    module = "xenpvaudio.testbed.alsa.player"
+    words = (module, "--period", str(period_frames))
+    found, captured = _probe(env, *words, rate=rate, seconds=seconds, peak=peak, channels=2)
+    xruns = sum(found["xruns"])
+    return DuplexRun(found["marks"], found["capture_marks"], captured, xruns, peak)
+
+
+def _probe(
+    env: Mapping[str, str], *words: str, rate: int, seconds: float, peak: int, channels: int
+) -> tuple[dict[str, Any], array.array[float]]:
+    """What that module says, and one channel of what it captured, the sum of all."""
     frames = round(seconds * rate)
     with tempfile.TemporaryDirectory(prefix="xpa-duplex-") as directory:
         file = Path(directory) / "captured.f32"
         KEEPER.keep(Path(directory))
-        command = [
-            *guard(),
-            sys.executable,
-            "-m",
-            "xenpvaudio.testbed.noise_player",
-            "--target",
-            sink,
-            "--source",
-            source,
-        ]
+        command = [*guard(), sys.executable, "-m", *words, "--frames", str(frames)]
         command += ["--rate", str(rate), "--channels", str(channels), "--peak", str(peak)]
-        command += ["--quantum", str(quantum_frames), "--frames", str(frames)]
         command += ["--capture-frames", str(frames + round(TAIL_SEC * rate))]
         command += ["--capture-file", str(file)]
         done = subprocess.run(
             command,
-            env={**env, **joined},
+            env=dict(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -155,15 +174,8 @@ def run_duplex(
             raise XenPvAudioError(f"the probe failed: {lines[-1].removeprefix('xen-pv-audio: ')}")
         samples: array.array[float] = array.array("f")
         samples.frombytes(file.read_bytes())
-    after = _xruns(graph_nodes(env), sink, source)
-    found = json.loads(done.stdout)
-    return DuplexRun(
-        found["marks"],
-        found["capture_marks"],
-        array.array("f", map(sum, zip(*[iter(samples)] * channels, strict=True))),
-        None if before is None or after is None else after - before,
-        peak,
-    )
+    mixed = array.array("f", map(sum, zip(*[iter(samples)] * channels, strict=True)))
+    return json.loads(done.stdout), mixed
 
 
 def _xruns(nodes: Mapping[str, Mapping[str, Any]], *names: str) -> int | None:

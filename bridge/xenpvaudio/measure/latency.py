@@ -3,7 +3,8 @@
 One client plays a noise that never repeats and captures it again: through the loopback of a
 simulated set-up, whose acoustic path is known to the frame, or through a real room. Where each
 captured frame was in the noise says how long it took; the times that PipeWire told the client for
-the same frames say how long it should have taken.
+the same frames say how long it should have taken. In a simulated guest without PipeWire the client
+is an ALSA program, and what it was told is snd_pcm_delay().
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from xenpvaudio.config import OutputSpec, parse_output
 from xenpvaudio.errors import ConfigError, XenPvAudioError
+from xenpvaudio.testbed.alsa.bed import AlsaBed
 from xenpvaudio.testbed.noise_player import PEAK, noise
 from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes
 
-from .duplex import ROOM_PEAK, DuplexRun, ask, choose_node, graph_nodes, run_duplex
+from .duplex import (
+    ROOM_PEAK,
+    DuplexRun,
+    ask,
+    choose_node,
+    graph_nodes,
+    run_alsa_duplex,
+    run_duplex,
+)
 from .extras import require, require_picture
 
 if TYPE_CHECKING:
@@ -39,6 +49,7 @@ class LatencyOptions:
     plot: Path | None = None
     yes: bool = False
     simulate: str = ""
+    guest: str = "pipewire"  # or "alsa", simulated
     seconds: float = 10.0
     quantum_frames: int = 1024
     sink: str = ""
@@ -53,6 +64,8 @@ def run_latency(options: LatencyOptions) -> int:
     require_picture(options.plot)
     if options.seconds < options.settle_sec + 1:
         raise ConfigError(f"{options.seconds:g} s are too short", hint="measure for 5 s or more")
+    if options.guest == "alsa":
+        return _run_alsa(options)
     if options.simulate:
         with simulated(options.simulate, options.quantum_frames) as (spec, bed):
             return _report(options, spec, _run(options, bed.guest.env, SINK, SOURCE, PEAK))
@@ -66,14 +79,46 @@ def run_latency(options: LatencyOptions) -> int:
     return _report(options, None, _run(options, os.environ, sink, source, ROOM_PEAK))
 
 
+def _run_alsa(options: LatencyOptions) -> int:
+    if not options.simulate:
+        raise ConfigError("--guest is what is simulated", hint="add --simulate")
+    if options.separate:
+        raise ConfigError("--separate is about graphs, and --guest alsa has none")
+    with simulated_alsa(options.simulate, options.quantum_frames) as (spec, bed):
+        _say(options, "the ALSA device xenpv")
+        run = run_alsa_duplex(
+            bed.env, rate=RATE, period_frames=options.quantum_frames, seconds=options.seconds
+        )
+        return _report(options, spec, run)
+
+
 @contextmanager
-def simulated(output: str, quantum_frames: int) -> Iterator[tuple[OutputSpec, Testbed]]:
-    """A guest whose host plays into a virtual loopback, up and running."""
+def simulated_alsa(output: str, quantum_frames: int) -> Iterator[tuple[OutputSpec, AlsaBed]]:
+    """The same with a guest without PipeWire."""
+    spec = _loopback(output)
+    with AlsaBed(
+        card_nodes(rates=[RATE]),
+        rate=RATE,
+        quantum_frames=quantum_frames,
+        host_environ=os.environ,
+        backend_args=["--allow-microphone", "--output", output],
+    ) as bed:
+        yield spec, bed
+
+
+def _loopback(output: str) -> OutputSpec:
     spec = parse_output(output)
     if spec.kind != "loopback" or spec.gain == 0:
         raise ConfigError(
             f'nothing comes back from "{output}"', hint="use loopback,delay=40ms,gain=-6dB"
         )
+    return spec
+
+
+@contextmanager
+def simulated(output: str, quantum_frames: int) -> Iterator[tuple[OutputSpec, Testbed]]:
+    """A guest whose host plays into a virtual loopback, up and running."""
+    spec = _loopback(output)
     with Testbed(
         card_nodes(rates=[RATE]),
         rate=RATE,
@@ -86,11 +131,15 @@ def simulated(output: str, quantum_frames: int) -> Iterator[tuple[OutputSpec, Te
         yield spec, bed
 
 
+def _say(options: LatencyOptions, device: str) -> None:
+    if not options.json:
+        print(f"playing {options.seconds:g} s of noise to {device} ...", file=sys.stderr)
+
+
 def _run(
     options: LatencyOptions, env: Mapping[str, str], sink: str, source: str, peak: int
 ) -> DuplexRun:
-    if not options.json:
-        print(f"playing {options.seconds:g} s of noise to {sink} ...", file=sys.stderr)
+    _say(options, sink)
     return run_duplex(
         env,
         sink=sink,
@@ -137,6 +186,7 @@ def _figures(options: LatencyOptions, timing: Timing, run: DuplexRun) -> dict[st
     where = {
         "passed": not timing.failures,
         "simulated": options.simulate or None,
+        "guest": options.guest,
         "rate": RATE,
         "quantum_frames": options.quantum_frames,
         "separate": options.separate,
@@ -151,7 +201,8 @@ def _plot(options: LatencyOptions, timing: Timing, series: Series) -> None:
 
     assert options.plot is not None
     where = options.simulate or "this system"
-    title = f"xen-pv-audio latency: {where}, quantum {options.quantum_frames}"
+    kind = "" if options.guest == "pipewire" else f", {options.guest} guest"
+    title = f"xen-pv-audio latency: {where}{kind}, quantum {options.quantum_frames}"
     plot_latency(options.plot, title, timing, series)
 
 

@@ -4,14 +4,14 @@ The real pw-play plays into the guest's sink "Xen PV Audio"; what leaves the hos
 compared with the file, frame by frame. The host is the session that is running, so that the sound
 is heard, or a private one whose loudspeaker is recorded; only there is the true delay measured, by
 a probe that plays half a second of quiet noise first. A host without PipeWire is this machine's
-PulseAudio server or sound device.
+PulseAudio server or sound device; in a guest without it aplay plays, or paplay to a PulseAudio
+daemon there (demo_guests).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,18 +20,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from xenpvaudio.errors import ConfigError, UnavailableError, XenPvAudioError
+from xenpvaudio.errors import ConfigError, XenPvAudioError
+from xenpvaudio.sound.channels import to_alsa_order
 from xenpvaudio.sound.compare import Comparison, compare
 from xenpvaudio.sound.speech import speech_bytes
 from xenpvaudio.sound.wav import WavFile, read_wav, to_float32, write_wav
-from xenpvaudio.xen.connect import SIM_VARIABLE
 from xenpvaudio_native.pipewire import library_version
 
-from .noise_player import noise
+from .demo_guests import GUESTS, DemoGuest
+from .machine import Machine
 from .pwconf import POSITIONS
-from .testbed import GUEST_DOMID, SINK, Testbed, card_nodes, running_session
+from .testbed import card_nodes, running_session
 
 # The card's format for a file's encoding: the narrowest that loses nothing.
 WIRE_FORMATS = {
@@ -58,6 +58,7 @@ class DemoOptions:
     keep: bool = False
     format: str = ""
     quantum_frames: int = 1024
+    guest: str = "pipewire"  # of GUESTS
     host: str = "pipewire"  # the backend's output
     host_has_pipewire: bool = True  # that output is one
     private: bool = False
@@ -90,8 +91,8 @@ class DemoResult:
 
 def run_demo(options: DemoOptions) -> int:
     """Exit status: 0 every frame came out once and in order, 1 not."""
-    if not shutil.which("pw-play"):
-        raise UnavailableError("pw-play is missing", hint="apt install pipewire-bin")
+    kind = GUESTS[options.guest]
+    kind.require()
     host, host_environ = _host(options)
     wav = read_wav(options.file) if options.file is not None else _speech()
     if wav.channels not in POSITIONS:
@@ -100,9 +101,9 @@ def run_demo(options: DemoOptions) -> int:
         )
     wire = options.format or WIRE_FORMATS[wav.encoding]
     say = _Say(options.json)
-    say(f"host: {host}; guest: a private session; between them: sndif on a simulated Xen")
+    say(f"host: {host}; guest: {kind.name}; between them: sndif on a simulated Xen")
     record = [] if host_environ is None else ["--record", "RECORD"]
-    bed = Testbed(
+    guest = kind(
         card_nodes(
             rates=[wav.rate],
             formats=[wire],
@@ -116,26 +117,31 @@ def run_demo(options: DemoOptions) -> int:
         host_environ=host_environ,
         backend_args=["--allow-microphone", "--output", options.host, *record],
     )
+    bed = guest.bed
     recording = bed.directory / "played.wav"
     bed.replace_backend_argument("RECORD", str(recording))
-    with bed, _logs(bed, options.verbose):
-        node = bed.wait_for_node()
-        say(f'sink "{node["node.description"]}" is there')
+    with guest.up() as name, _logs(bed, options.verbose):
+        say(f"{name} is there")
         if options.keep:
-            return _keep(bed)
-        delays = _measure_delay(bed, wav, say) if bed.loudspeaker is not None else (None, None)
+            return _keep(guest)
+        delays = _measure_delay(guest, say)
         first = bed.loudspeaker.frames if bed.loudspeaker is not None else 0
-        padded = _padded(bed.directory / "padded.wav", wav)
-        _play(bed, padded, wav, say)
-        figures = bed.node() or {}
         reference = to_float32(wav, library_version()).tobytes()
+        # ALSA's plug and PulseAudio round otherwise what float_le cannot hold
+        ready = wire == "float_le" and not guest.converts
+        encoding, data = ("f32", reference) if ready else (wav.encoding, wav.data)
+        if not guest.maps:
+            data = to_alsa_order(data, wav.channels, len(data) // (wav.frames * wav.channels))
+        _play(guest, _padded(bed.directory / "padded.wav", wav, encoding, data), wav, say)
+        opened = guest.opened()
         if bed.loudspeaker is not None:
             received = bed.loudspeaker.data(first)
         else:
             bed.stop_halves()  # the recording is complete when the backend has closed it
             received = to_float32(read_wav(recording)).tobytes()
+            reference = to_alsa_order(reference, wav.channels, 4)  # as they are in sndif
         comparison = compare(reference, received, 4 * wav.channels, bytes(4 * wav.channels))
-    result = _result(wav, wire, comparison, delays, figures)
+    result = _result(wav, comparison, delays, opened)
     if options.json:
         print(json.dumps(asdict(result)))
     else:
@@ -175,7 +181,7 @@ class _Say:
 
 
 @contextmanager
-def _logs(bed: Testbed, verbose: bool) -> Iterator[None]:
+def _logs(bed: Machine, verbose: bool) -> Iterator[None]:
     """Shows both halves' logs when asked for, or when something went wrong."""
     failed = True
     try:
@@ -186,7 +192,7 @@ def _logs(bed: Testbed, verbose: bool) -> Iterator[None]:
         raise
     finally:
         if verbose or failed:
-            for role in ("backend", "frontend"):
+            for role in ("backend", "frontend", "pulse"):
                 for line in bed.log(role).splitlines()[-20:]:
                     print(f"{role}: {line}", file=sys.stderr)
 
@@ -204,78 +210,67 @@ def _speech() -> WavFile:
     )
 
 
-def _padded(path: Path, wav: WavFile) -> Path:
-    frame_bytes = len(wav.data) // wav.frames
-    zero = b"\x80" if wav.encoding == "u8" else b"\0"
-    write_wav(
-        path,
-        wav.rate,
-        wav.channels,
-        wav.encoding,
-        wav.data + zero * (int(wav.rate * PADDING_SEC) * frame_bytes),
-    )
+def _padded(path: Path, wav: WavFile, encoding: str, data: bytes) -> Path:
+    frame_bytes = len(data) // wav.frames
+    zero = b"\x80" if encoding == "u8" else b"\0"
+    padding = zero * (int(wav.rate * PADDING_SEC) * frame_bytes)
+    write_wav(path, wav.rate, wav.channels, encoding, data + padding)
     return path
 
 
-def _play(bed: Testbed, file: Path, wav: WavFile, say: _Say) -> None:
+def _play(guest: DemoGuest, file: Path, wav: WavFile, say: _Say) -> None:
     seconds = wav.frames / wav.rate
-    player = bed.guest.popen(
-        ["pw-play", "--target", SINK, str(file)], stderr=subprocess.PIPE, text=True
-    )
+    player = guest.play(file, stderr=subprocess.PIPE, text=True)
     began = time.monotonic()
     while player.poll() is None:
-        bed.check()
+        guest.check()
         done = min(time.monotonic() - began, seconds)
         say.progress(f"playing {wav.path.name}: {done:5.1f} of {seconds:.1f} s")
         if time.monotonic() - began > 2 * seconds + 30:
             player.kill()
-            raise XenPvAudioError("pw-play did not come to an end")
+            raise XenPvAudioError(f"{guest.player} did not come to an end")
         time.sleep(0.1)
     say.progress(f"played {wav.path.name}: {seconds:.1f} s", last=True)
     if player.returncode != 0:
         message = (player.stderr.read() if player.stderr else "").strip().splitlines()
-        raise XenPvAudioError(f"pw-play failed: {message[-1] if message else 'no message'}")
+        raise XenPvAudioError(f"{guest.player} failed: {message[-1] if message else 'no message'}")
     time.sleep(_DRAIN_SEC)
 
 
-def _measure_delay(bed: Testbed, wav: WavFile, say: _Say) -> tuple[float | None, float | None]:
-    """(told, true) delay in ms, medians over the cycles of a short noise."""
-    assert bed.loudspeaker is not None
-    frames = int(PROBE_SEC * wav.rate)
+def _measure_delay(guest: DemoGuest, say: _Say) -> tuple[float | None, float | None]:
+    """(told, true) delay in ms, medians over the times that a short noise was asked about."""
+    bed = guest.bed
+    if bed.loudspeaker is None:
+        return None, None
     say.progress("measuring the delay ...")
     first = bed.loudspeaker.frames
-    command = [sys.executable, "-m", "xenpvaudio.testbed.noise_player", "--target", SINK]
-    command += ["--rate", str(wav.rate), "--channels", str(wav.channels)]
-    command += ["--quantum", str(bed.quantum_frames), "--frames", str(frames)]
-    done = bed.guest.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise XenPvAudioError(f"the probe failed: {lines[-1]}")
+    asked = guest.probe(int(PROBE_SEC * bed.rate))
+    if asked is None:
+        return None, None
     time.sleep(_DRAIN_SEC)
-    marks: list[list[int]] = json.loads(done.stdout)["marks"]
-    sent = noise(frames, wav.channels).tobytes()
+    marks, sent = asked
     received = bed.loudspeaker.data(first)
-    comparison = compare(sent, received, 4 * wav.channels, bytes(4 * wav.channels))
+    frame_bytes = 4 * bed.channels
+    comparison = compare(sent, received, frame_bytes, bytes(frame_bytes))
     settled = marks[len(marks) // 2 :]
     start = comparison.first_received_frame
     if not comparison.bit_exact or comparison.gaps or not settled or start is None:
         say("the delay could not be measured: the machine stalled meanwhile")
         return None, None
     told, true = [], []
-    for frame, cycle_nsec, published_nsec in settled:
+    for frame, asked_nsec, told_nsec in settled:
         played = bed.loudspeaker.played_nsec(first + start + frame)
         if played is not None:
-            told.append((published_nsec - cycle_nsec) / 1e6)
-            true.append((played - cycle_nsec) / 1e6)
+            told.append((told_nsec - asked_nsec) / 1e6)
+            true.append((played - asked_nsec) / 1e6)
     return round(statistics.median(told), 3), round(statistics.median(true), 3)
 
 
 def _result(
     wav: WavFile,
-    wire: str,
     c: Comparison,
     delays: tuple[float | None, float | None],
-    node: dict[str, Any],
+    opened: tuple[str, int],
 ) -> DemoResult:
     return DemoResult(
         frames_sent=c.frames_sent,
@@ -288,10 +283,10 @@ def _result(
         silence_frames=c.inserted_silence,
         delay_reported_ms=delays[0],
         delay_true_ms=delays[1],
-        format=str(node.get("xenpv.format", wire)),
+        format=opened[0],
         rate=wav.rate,
         channels=wav.channels,
-        period_frames=int(node.get("xenpv.period-frames", 0)),
+        period_frames=opened[1],
     )
 
 
@@ -311,18 +306,16 @@ def _table(r: DemoResult) -> str:
     return "\n".join(f"  {name:<18} {text}" for name, text in rows)
 
 
-def _keep(bed: Testbed) -> int:
+def _keep(guest: DemoGuest) -> int:
     """Stays until Ctrl-C."""
-    env = bed.guest.env
     print("The guest is up. In another terminal, to be in it:\n")
-    for key in ("XDG_RUNTIME_DIR", "PULSE_SERVER", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME"):
-        print(f"  export {key}={env[key]}")
-    print(f"  export {SIM_VARIABLE}={bed.directory / 'xen'}:{GUEST_DOMID}")
-    print("\nthen for example: wpctl status; paplay FILE.wav; xen-pv-audio doctor; pw-top\n")
+    for key, text in guest.exports().items():
+        print(f"  export {key}={text}")
+    print(f"\nthen for example: {guest.examples}\n")
     print("Ctrl-C here ends it.", flush=True)
     try:
         while True:
-            bed.check()
+            guest.check()
             time.sleep(0.5)
     except KeyboardInterrupt:
         return 0

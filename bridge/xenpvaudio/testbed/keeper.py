@@ -55,9 +55,10 @@ class Keeper:
 KEEPER = Keeper()
 
 
-def guard() -> list[str]:
-    """What to put in front of a command that is to end with the thread that starts it."""
-    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+def guard(number: str = "TERM") -> list[str]:
+    """What to put in front of a command that is to end with the thread that starts it, by that
+    signal."""
+    return ["setpriv", "--pdeathsig", number, "--"] if shutil.which("setpriv") else []
 
 
 def main() -> None:

@@ -7,35 +7,24 @@ The demo, the benchmarks and the end-to-end tests stand on it.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
-from xenpvaudio.errors import UnavailableError, XenPvAudioError
-from xenpvaudio.xen.connect import SIM_VARIABLE
-from xenpvaudio.xen.sim.process import HypervisorProcess, start_hypervisor
-from xenpvaudio.xen.sim.toolstack import Toolstack
+from xenpvaudio.errors import XenPvAudioError
 
 from . import pwconf
 from .graph_dump import named_node, parse_dump
-from .keeper import KEEPER, guard
-from .loudspeaker import Loudspeaker
+from .machine import APPEAR_SEC, POLL_SEC, Machine, MachineOptions, end
+from .machine import GUEST_DOMID as GUEST_DOMID
+from .machine import GUEST_NAME as GUEST_NAME
 from .session import PipeWireSession
 
-GUEST_DOMID = 1
-_KILL_SEC = 8.0
-GUEST_NAME = "demo-guest"
 SINK = "xenpv_sink.0.0.0"
 SOURCE = "xenpv_source.0.0.1"
-_APPEAR_SEC = 15.0
-_POLL_SEC = 0.02
 
 
 def card_nodes(
@@ -80,18 +69,6 @@ def find_node(session: PipeWireSession, name: str) -> dict[str, Any] | None:
     return None if node is None else dict(node["info"]["props"])
 
 
-def _end(process: subprocess.Popen[Any] | None) -> None:
-    """SIGTERM, and time to close the devices."""
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_KILL_SEC)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 @dataclass
 class Guest:
     """One more guest of a test bed: `session` is its PipeWire."""
@@ -102,9 +79,8 @@ class Guest:
     frontend: subprocess.Popen[Any] | None = None
 
 
-class Testbed:
-    """`host_environ`: the environment of a running session to use as the host's; None: a private
-    one whose loudspeaker is recorded."""
+class Testbed(Machine):
+    """A guest with a PipeWire of its own, and `guests` with theirs."""
 
     __test__ = False  # pytest: not a test class
 
@@ -112,123 +88,37 @@ class Testbed:
         self,
         nodes: Mapping[str, str],
         *,
-        rate: int = 48000,
-        channels: int = 2,
-        quantum_frames: int = 1024,
         guest_quantum_frames: int = 0,
         guest_min_quantum_frames: int = 32,
         guest_null_sink: bool = False,
         guest_session_manager: bool = True,
         guest_fragments: Sequence[str] = (),
         guest_pulse_fragments: Sequence[str] = (),
-        host_environ: Mapping[str, str] | None = None,
-        host_fragments: Sequence[str] = (),
-        host_wireplumber_files: Mapping[str, str] | None = None,
-        backend_args: Sequence[str] = ("--allow-microphone",),
-        frontend_args: Sequence[str] = (),
+        **options: Unpack[MachineOptions],
     ) -> None:
-        self.nodes = nodes
-        self.rate = rate
-        self.channels = channels
-        self.quantum_frames = quantum_frames
-        self.directory = KEEPER.keep(Path(tempfile.mkdtemp(prefix="xpa-bed-")))
-        self._backend_args = list(backend_args)
-        self._frontend_args = list(frontend_args)
-        self._host_environ = host_environ
-        self.loudspeaker: Loudspeaker | None = None
-        self.host: PipeWireSession | None = None
-        fragments = list(host_fragments)
-        if host_environ is None:
-            fifo = self.directory / "loudspeaker"
-            self.loudspeaker = Loudspeaker(fifo, 4 * channels, rate)
-            fragments.append(pwconf.pipe_sink(fifo, rate=rate, channels=channels))
-            self.host = self._session(
-                "host", quantum_frames, fragments, wireplumber_files=host_wireplumber_files
-            )
+        super().__init__(nodes, **options)
         self.guest = self._session(
             "guest",
-            guest_quantum_frames or quantum_frames,
+            guest_quantum_frames or self.quantum_frames,
             [*([pwconf.null_sink()] if guest_null_sink else []), *guest_fragments],
             guest_pulse_fragments,
             guest_min_quantum_frames,
             guest_session_manager,
         )
-        self._hypervisor: HypervisorProcess | None = None
-        self.toolstack: Toolstack | None = None
-        self.backend: subprocess.Popen[Any] | None = None
-        self.frontend: subprocess.Popen[Any] | None = None
         self.guests: list[Guest] = []
-
-    def _session(
-        self,
-        name: str,
-        quantum: int,
-        fragments: Sequence[str],
-        pulse_fragments: Sequence[str] = (),
-        min_quantum: int = 32,
-        session_manager: bool = True,
-        wireplumber_files: Mapping[str, str] | None = None,
-    ) -> PipeWireSession:
-        return PipeWireSession(
-            self.directory / name,
-            name=name,
-            rate=self.rate,
-            quantum=quantum,
-            min_quantum=min(min_quantum, quantum),
-            max_quantum=quantum,
-            fragments=fragments,
-            pulse_fragments=pulse_fragments,
-            wireplumber=session_manager,
-            wireplumber_files=wireplumber_files,
-        )
 
     # -- life
 
-    def __enter__(self) -> Testbed:
-        try:
-            return self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _start(self) -> Testbed:
-        if self.host is not None:
-            self.host.start()
+    def _start_guest(self) -> None:
         self.guest.start()
-        sim = self.directory / "xen"
-        self._hypervisor = start_hypervisor(sim)
-        self.toolstack = Toolstack(str(sim))
-        self.toolstack.create_domain(GUEST_DOMID, GUEST_NAME)
-        self.start_backend()
-        self.toolstack.attach_vsnd(GUEST_DOMID, 0, self.nodes)
-        self.start_frontend()
-        return self
 
-    def _popen(
-        self, domid: int, env: Mapping[str, str], role: str, args: Sequence[str], name: str = ""
-    ) -> Any:
-        # logs are appended: a restarted half goes on in the same file
-        with (self.directory / f"{name or role}.log").open("ab") as log:
-            return subprocess.Popen(
-                [*guard(), sys.executable, "-m", "xenpvaudio", role, *args],
-                env={**env, **self.machine(domid)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for whoever owns the test bed
-            )
+    def _stop_guest(self) -> None:
+        self.guest.stop()
+        for guest in self.guests:
+            guest.session.stop()
 
-    def machine(self, domid: int) -> dict[str, str]:
-        """A process's place on the simulated machine, in its environment."""
-        return {SIM_VARIABLE: f"{self.directory / 'xen'}:{domid}"}
+    def _frontend_environ(self) -> Mapping[str, str]:
+        return self.guest.env
 
     def environ(self, domid: int) -> dict[str, str]:
         """For a command that a user of that domain gives: its PipeWire, and its place on the
@@ -240,17 +130,6 @@ class Testbed:
         if domid == 0 and self.host is not None:
             sessions[0] = self.host
         return {**sessions[domid].env, **self.machine(domid)}
-
-    def replace_backend_argument(self, word: str, text: str) -> None:
-        """Before the start: for arguments that name something in `directory`."""
-        self._backend_args = [text if arg == word else arg for arg in self._backend_args]
-
-    def start_backend(self) -> None:
-        env = self.host.env if self.host is not None else dict(self._host_environ or {})
-        self.backend = self._popen(0, env, "backend", self._backend_args)
-
-    def start_frontend(self) -> None:
-        self.frontend = self._popen(GUEST_DOMID, self.guest.env, "frontend", self._frontend_args)
 
     def add_guest(self, domid: int, name: str, nodes: Mapping[str, str]) -> Guest:
         """One more guest with a card and a frontend, which logs as `frontend-DOMID`."""
@@ -266,45 +145,11 @@ class Testbed:
         return guest
 
     def stop_halves(self) -> None:
-        """Ends frontends and backend in order, all closing their devices."""
         for guest in self.guests:
-            _end(guest.frontend)
-        _end(self.frontend)
-        _end(self.backend)
-
-    def stop(self) -> None:
-        self.stop_halves()
-        if self.toolstack is not None:
-            self.toolstack.close()
-        if self._hypervisor is not None:
-            self._hypervisor.stop()
-        self.guest.stop()
-        for guest in self.guests:
-            guest.session.stop()
-        if self.host is not None:
-            self.host.stop()
-        if self.loudspeaker is not None:
-            self.loudspeaker.stop()
-        KEEPER.remove(self.directory)
-
-    def log(self, role: str) -> str:
-        """What that half has said so far."""
-        path = self.directory / f"{role}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+            end(guest.frontend)
+        super().stop_halves()
 
     # -- looking
-
-    @property
-    def hypervisor(self) -> HypervisorProcess:
-        assert self._hypervisor is not None
-        return self._hypervisor
-
-    def check(self) -> None:
-        """UnavailableError with the last line of whoever ended."""
-        for role, process in (("backend", self.backend), ("frontend", self.frontend)):
-            if process is not None and process.poll() is not None:
-                lines = self.log(role).strip().splitlines() or ["(no message)"]
-                raise UnavailableError(f"the {role} ended: {lines[-1]}")
 
     def node(self, name: str = SINK) -> dict[str, Any] | None:
         """The properties of a node of the guest's graph, by node.name; None until the session
@@ -317,14 +162,14 @@ class Testbed:
 
     def wait_for_node(self, name: str = SINK) -> dict[str, Any]:
         """The node as soon as it is there."""
-        deadline = time.monotonic() + _APPEAR_SEC
+        deadline = time.monotonic() + APPEAR_SEC
         while time.monotonic() < deadline:
             self.check()
             if (found := self.node(name)) is not None:
                 return found
-            time.sleep(_POLL_SEC)
+            time.sleep(POLL_SEC)
         tail = " / ".join(self.log("frontend").strip().splitlines()[-2:])
-        raise XenPvAudioError(f"{name} did not appear within {_APPEAR_SEC:.0f} s: {tail}")
+        raise XenPvAudioError(f"{name} did not appear within {APPEAR_SEC:.0f} s: {tail}")
 
 
 def running_session() -> dict[str, str] | None:

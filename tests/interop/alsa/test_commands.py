@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from interop.alsa.bed import GUEST, PLUGIN, AlsaBed, alsa_bed
+from interop.alsa.bed import PLUGIN, AlsaBed, alsa_bed
 from interop.sound import LIMIT_SEC, eventually
-from xenpvaudio.xen.connect import SIM_VARIABLE
+from xenpvaudio.testbed.machine import GUEST_DOMID
 
 pytestmark = pytest.mark.skipif(not PLUGIN.exists(), reason="built without libasound2-dev")
 
@@ -25,7 +25,7 @@ def bed() -> Iterator[AlsaBed]:
 def command(bed: AlsaBed, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "xenpvaudio", *words],
-        env=bed.env | {SIM_VARIABLE: f"{bed.directory / 'xen'}:{GUEST}"},
+        env=bed.env | bed.machine(GUEST_DOMID),
         capture_output=True,
         text=True,
         check=False,

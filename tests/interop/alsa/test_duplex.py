@@ -16,6 +16,7 @@ from interop.alsa.bed import PLUGIN, alsa_bed, at, s16
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.sound.wav import read_wav
+from xenpvaudio.testbed.noise_player import noise as quiet_noise
 from xenpvaudio.testbed.testbed import card_nodes
 
 pytestmark = [
@@ -24,7 +25,8 @@ pytestmark = [
 ]
 
 FRAME_BYTES = 4
-PROGRAM = Path(__file__).with_name("program.py")
+PLAYER = (sys.executable, "-m", "xenpvaudio.testbed.alsa.player")
+PLAY_SEC = 8
 ROOM_MSEC = 40
 
 
@@ -76,24 +78,27 @@ def test_killed_arecord_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("period", "buffer"), [(1024, 8192), (256, 4096), (64, 4096)])
 @pytest.mark.parametrize("ppm", [150, -150])
 def test_the_delay_that_is_told_is_the_one_that_the_sound_takes(
-    period: int, buffer: int, ppm: int
+    period: int, buffer: int, ppm: int, tmp_path: Path
 ) -> None:
+    file = tmp_path / "captured.f32"
     output = f"loopback,delay={ROOM_MSEC}ms,quantum={min(period, 256)},ppm={ppm}"
     with alsa_bed(output=output) as bed:
-        command = (sys.executable, str(PROGRAM), "xenpv", str(period), str(buffer), "8")
-        told = json.loads(bed.run(*command).splitlines()[-1])
+        words = ("--period", str(period), "--buffer", str(buffer), "--capture-file", str(file))
+        frames = ("--frames", str(PLAY_SEC * RATE), "--capture-frames", str((PLAY_SEC + 1) * RATE))
+        told = json.loads(bed.run(*PLAYER, *words, *frames).splitlines()[-1])
         report = bed.log("frontend")
     assert told["xruns"] == [0, 0], report
-    played, captured = bytes.fromhex(told["played"]), bytes.fromhex(told["captured"])
-    result = compare(played, captured, FRAME_BYTES, bytes(FRAME_BYTES))
+    played = quiet_noise(PLAY_SEC * RATE, 2).tobytes()
+    result = compare(played, file.read_bytes(), 8, bytes(8))
     assert_whole(result)
     assert result.inserted_silence == 0
     shift = result.first_received_frame
     assert shift is not None
     room_nsec = ROOM_MSEC * 1e6 / (1 + ppm * 1e-6)
+    heard = [[frame, nsec] for frame, _, nsec in told["marks"]]
     errors = [
-        said_nsec - at(told["heard"], frame - shift) - room_nsec
-        for frame, said_nsec in told["said"]
+        said_nsec - at(heard, frame - shift) - room_nsec
+        for frame, _, said_nsec in told["capture_marks"]
         if 3 * RATE < frame - shift < 7 * RATE  # the clocks have learnt the drift
     ]
     middle = statistics.median(errors)

@@ -18,7 +18,7 @@ import pulsectl
 import pytest
 
 from interop.alsa.bed import PLUGIN, ROOT, AlsaBed, alsa_bed, at, s16
-from interop.alsa.pulse import NoPulseAudioError, PulseAudio
+from interop.alsa.pulse import PulseAudio
 from interop.sound import LIMIT_SEC, RATE, assert_whole, eventually, noise, write_noise
 from xenpvaudio.sound.compare import compare
 from xenpvaudio.testbed.noise_player import noise as played
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 FRAME_BYTES = 4
-PROGRAM = Path(__file__).with_name("program.py")
+PLAYER = (sys.executable, "-m", "xenpvaudio.testbed.alsa.player")
 ROOM_MSEC = 40
 HW_VOLUME_CTRL = 1  # PA_SINK_HW_VOLUME_CTRL (pulse/def.h)
 
@@ -42,12 +42,8 @@ def bed() -> Iterator[AlsaBed]:
 
 @pytest.fixture(scope="module")
 def pulse(bed: AlsaBed) -> Iterator[PulseAudio]:
-    try:
-        daemon = PulseAudio(bed)
-    except NoPulseAudioError as error:
-        pytest.skip(f"no PulseAudio: {error}")
-    yield daemon
-    daemon.stop()
+    with PulseAudio(bed) as daemon:
+        yield daemon
 
 
 def test_the_sink_has_our_name(pulse: PulseAudio) -> None:
@@ -95,25 +91,27 @@ def test_an_idle_sink_lets_the_stream_go(bed: AlsaBed, pulse: PulseAudio) -> Non
 
 
 def test_the_latency_that_a_client_reads_is_the_one_that_its_sound_takes(
-    bed: AlsaBed, pulse: PulseAudio
+    bed: AlsaBed, pulse: PulseAudio, tmp_path: Path
 ) -> None:
     """The truth is what an ALSA program records beside PulseAudio, and when it was said: see
     test_duplex.py."""
     eventually(lambda: set(bed.streams().values()) == {"suspended"}, str(bed.streams()))
-    record = [sys.executable, str(PROGRAM), "xenpv", "256", "0", "8"]
+    file = tmp_path / "captured.f32"
+    record = [*PLAYER, "--frames", "0", "--period", "256", "--capture-frames", str(8 * RATE)]
+    record += ["--capture-file", str(file)]
     play = [sys.executable, str(ROOT / "tests" / "interop" / "pulse_client.py"), "xenpv_sink"]
     with bed.popen(*record, stdout=subprocess.PIPE, text=True) as recorder:
         eventually(lambda: bed.streams().get("0/1") == "running", bed.log("frontend"))
         marks = json.loads(pulse.run(*play, "1024", "6").splitlines()[-1])["marks"]
         recorded = json.loads(recorder.communicate(timeout=LIMIT_SEC)[0])
     sent = np.frombuffer(played(6 * RATE, 2).tobytes(), np.float32)[::2]
-    got = np.frombuffer(bytes.fromhex(recorded["captured"]), np.int16)[::2].astype(np.float32)
+    got = np.fromfile(file, np.float32)[::2]
     # of a second of it, somewhere in the middle
     middle = sent[3 * RATE : 4 * RATE]
     size = 1 << (len(got) + len(middle)).bit_length()
     product = np.fft.rfft(got, size) * np.conj(np.fft.rfft(middle, size))
     shift = int(np.argmax(np.fft.irfft(product, size))) - 3 * RATE
-    said = recorded["said"]
+    said = [[frame, nsec] for frame, _, nsec in recorded["capture_marks"]]
     errors = [
         told_nsec - (at(said, frame + shift) - ROOM_MSEC * 1e6)
         for frame, _, told_nsec in marks
@@ -123,3 +121,10 @@ def test_the_latency_that_a_client_reads_is_the_one_that_its_sound_takes(
     least, most = min(errors) / 1e3, max(errors) / 1e3
     print(f"latency off by {error_nsec / 1e3:.0f} us, {least:.0f} to {most:.0f}")
     assert abs(error_nsec) < 1_000_000, errors
+
+
+def test_a_daemon_is_ended_before_the_frontend_for_which_it_would_wait() -> None:
+    with alsa_bed() as bed, PulseAudio(bed):
+        began = time.monotonic()
+        bed.stop_halves()
+        assert time.monotonic() - began < 5

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from interop.alsa.bed import PLUGIN
+from interop.outputs.pulseaudio import on_the_path
+from xenpvaudio.sound.wav import write_wav
+
 pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no PipeWire")
 
 LIMIT_SEC = 60.0
@@ -55,14 +59,41 @@ def of_folder(folder: Path) -> dict[int, str]:
     return {pid: line for pid, line in found.items() if line}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+COMMANDS = {
+    "demo": (["demo", "--keep", "--private"], HALVES, SIGNALS),
+    "latency": (["latency", "--simulate", "--seconds", "600"], HALVES, SIGNALS),
+    "alsa": (
+        ["demo", "--guest", "alsa", "--host", "null", "LONG"],
+        (*HALVES, "aplay -q"),
+        (signal.SIGKILL,),
+    ),
+    "pulse": (
+        ["demo", "--guest", "pulse", "--host", "null", "LONG"],
+        (*HALVES, "--daemonize=no", "paplay -d"),
+        (signal.SIGHUP, signal.SIGKILL),
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    "words", [["demo", "--keep", "--private"], ["latency", "--simulate", "--seconds", "600"]]
+    ("name", "number"),
+    [(name, number) for name, (_, _, numbers) in COMMANDS.items() for number in numbers],
 )
-def test_nothing_is_left_behind(words: list[str], number: signal.Signals, folder: Path) -> None:
+def test_nothing_is_left_behind(
+    name: str, number: signal.Signals, folder: Path, tmp_path: Path
+) -> None:
+    words, programs, _ = COMMANDS[name]
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    if "--guest" in words:
+        if shutil.which("aplay") is None or not PLUGIN.exists():
+            pytest.skip("no ALSA here")
+        environ |= on_the_path(tmp_path, environ["PATH"])
+        write_wav(tmp_path / "long.wav", 48000, 2, "s16", bytes(4 * 48000 * 60))
+        words = [str(tmp_path / "long.wav") if word == "LONG" else word for word in words]
     process = subprocess.Popen(
         [sys.executable, "-m", "xenpvaudio", *words],
-        env={**os.environ, "TMPDIR": str(folder)},
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -73,10 +104,10 @@ def test_nothing_is_left_behind(words: list[str], number: signal.Signals, folder
 
     def is_up() -> bool:
         lines = of_folder(folder).values()
-        return all(any(half in line for line in lines) for half in HALVES)
+        return all(any(program in line for line in lines) for program in programs)
 
     try:
-        wait(is_up, "both halves")
+        wait(is_up, "not all of it came up")
         process.send_signal(number)
         process.wait(LIMIT_SEC)
         wait(lambda: not of_folder(folder), f"still there: {of_folder(folder)}")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ from xenpvaudio.testbed.testbed import SINK, SOURCE, Testbed, card_nodes
 
 KINDS = ("pipewire", "alsa", "pulse")
 PLAY_SEC, RECORD_SEC = 6, 2
-_PROGRAM = ROOT / "tests" / "interop" / "alsa" / "program.py"
 _PULSE_CLIENT = ROOT / "tests" / "interop" / "pulse_client.py"
 
 Marks = list[list[int]]
@@ -44,10 +42,6 @@ class Guest(Protocol):
 
     def record_and_ask(self, folder: Path) -> tuple[Marks, bytes]:
         """For PLAY_SEC: what was told, and what was recorded."""
-
-
-def _float32(s16: bytes) -> bytes:
-    return array("f", [sample / 32768 for sample in array("h", s16)]).tobytes()
 
 
 class PipeWireGuest:
@@ -92,28 +86,20 @@ class AlsaGuest:
         self._bed.run("arecord", "-q", "-D", "xenpv", *form, str(file))
         return to_float32(read_wav(file)).tobytes()
 
-    def _ask(self, buffer_frames: int) -> dict[str, str | list[list[int]] | list[int]]:
-        words = ("xenpv", str(QUANTUM), str(buffer_frames), str(PLAY_SEC))
-        said = self._bed.run(sys.executable, str(_PROGRAM), *words)
+    def _ask(self, *words: str) -> dict[str, Marks]:
+        module = (sys.executable, "-m", "xenpvaudio.testbed.alsa.player")
+        said = self._bed.run(*module, "--period", str(QUANTUM), *words)
         return dict(json.loads(said.splitlines()[-1]))
 
     def play_and_ask(self) -> tuple[Marks, bytes]:
-        told = self._ask(4 * QUANTUM)
-        return _marks(told["heard"], told["heard_asked"]), _samples(told["played"])
+        frames = PLAY_SEC * RATE
+        return self._ask("--frames", str(frames))["marks"], noise(frames, 2).tobytes()
 
     def record_and_ask(self, folder: Path) -> tuple[Marks, bytes]:
-        told = self._ask(0)
-        return _marks(told["said"], told["said_asked"]), _samples(told["captured"])
-
-
-def _marks(told: object, asked: object) -> Marks:
-    assert isinstance(told, list) and isinstance(asked, list)
-    return [[frame, now, nsec] for (frame, nsec), now in zip(told, asked, strict=True)]
-
-
-def _samples(hexadecimal: object) -> bytes:
-    assert isinstance(hexadecimal, str)
-    return _float32(bytes.fromhex(hexadecimal))
+        file = folder / "captured.f32"
+        words = ("--frames", "0", "--capture-frames", str(PLAY_SEC * RATE))
+        told = self._ask(*words, "--capture-file", str(file))
+        return told["capture_marks"], file.read_bytes()
 
 
 class PulseGuest:
@@ -165,8 +151,5 @@ def guest(kind: str, host: Host) -> Iterator[Guest]:
         if kind == "alsa":
             yield AlsaGuest(alsa)
             return
-        pulse = PulseAudio(alsa)
-        try:
+        with PulseAudio(alsa) as pulse:
             yield PulseGuest(pulse)
-        finally:
-            pulse.stop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -75,6 +76,18 @@ def libraries() -> dict[str, str]:
 def modules() -> Path:
     (found,) = (installed() / "usr" / "lib").glob("**/pulse-*/modules")
     return found
+
+
+def on_the_path(folder: Path, path: str) -> dict[str, str]:
+    """The variable for who looks for the program there; it is made in `folder`."""
+    place = folder / "bin"
+    place.mkdir()
+    script = place / PROGRAM.name
+    found = " ".join(f"{key}={shlex.quote(text)}" for key, text in libraries().items())
+    command = shlex.join([str(installed() / PROGRAM), "-p", str(modules())])
+    script.write_text(f'#!/bin/sh\n{found} exec {command} "$@"\n')
+    script.chmod(0o755)
+    return {"PATH": f"{place}:{path}"}
 
 
 class PulseAudio:

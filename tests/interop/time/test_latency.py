@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("numpy")
 
+from interop.alsa.bed import PLUGIN
 from witness import runs_that_count
 
 RUNS, MOST_RUNS = 3, 9
@@ -60,6 +61,38 @@ def test_what_applications_are_told_is_true(ppm: int) -> None:
     assert statistics.median(run["play_clock_ppm"] for run in runs) == pytest.approx(ppm, abs=20)
     assert statistics.median(run["found_share"] for run in runs) > 0.95
     assert min(run["true_ms"] for run in runs) > 40
+
+
+@pytest.mark.skipif(not PLUGIN.exists(), reason="built without libasound2-dev")
+def test_what_an_alsa_program_is_told_is_true() -> None:
+    output = "--simulate=loopback,delay=40ms,gain=-6dB,ppm=100,quantum=256"
+
+    def is_right(found: dict[str, Any]) -> bool:
+        print(found["error_median_frames"], found["error_p99_frames"], found["xruns"])
+        return found["passed"] is True and found["xruns"] == 0
+
+    (found,) = runs_that_count(
+        lambda: figures("--guest", "alsa", "--seconds", "4", output),
+        is_right,
+        1,
+        MOST_RUNS,
+        STALL_NSEC,
+    )
+    assert (found["guest"], found["failures"]) == ("alsa", [])
+    assert found["play_clock_ppm"] == pytest.approx(100, abs=20)
+    assert found["true_ms"] > 40 + 3 * 1024 / 48  # the program's own buffer
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--yes"], "--simulate"), (["--simulate", "--separate"], "--separate")],
+    ids=["running", "separate"],
+)
+def test_an_alsa_guest_is_simulated_and_has_no_graph(options: list[str], named: str) -> None:
+    done = latency("--guest", "alsa", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert named in line
 
 
 def test_the_path_of_the_loopback_is_part_of_the_round_trip() -> None:
