@@ -26,7 +26,7 @@ TITLE = "Settings"
 # Without a window manager a window is as large as it wants to be, and in the corner.
 WIDTH, HEIGHT = 980, 640
 PANEL = "570x410+340+125"
-MIDDLE = ("660", "560")  # where the wheel is turned
+MARGIN = ("352", "560")  # where the wheel is turned: over a slider it would move that
 DRAWN_SEC = 8.0
 RUNTIME = "/run/guest"
 
@@ -77,7 +77,7 @@ def panel(bed: Testbed, display: str, target: Path) -> None:
         try:
             eventually(lambda: TITLE in windows(env), "GNOME's settings show no window")
             time.sleep(DRAWN_SEC)
-            scroll = ["xdotool", "mousemove", *MIDDLE, "click", "--repeat", "30", "5"]
+            scroll = ["xdotool", "mousemove", *MARGIN, "click", "--repeat", "30", "5"]
             subprocess.run(scroll, env=env, check=True)
             time.sleep(1)
             grab(env, PANEL, target)

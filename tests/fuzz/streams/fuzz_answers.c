@@ -14,8 +14,7 @@
 
 #include "front/front.h"
 #include "fuzz.h"
-#include "xen/position_ext.h"
-#include "xen/volume_ext.h"
+#include "wrong_event.h"
 
 static struct world {
     struct xpa_plane *plane;
@@ -125,34 +124,12 @@ static void python_close(void) {
 /* The next event, of a position near the last one or of any. */
 static void position(const struct record *r) {
     struct xensnd_event_page *page = w.event_page;
-    struct xensnd_evt event;
     uint32_t frame_bytes = w.config.channels * w.config.sample_bytes;
-    memset(&event, 0, sizeof event);
-    event.id = (uint16_t)w.events++;
-    event.type = XENSND_EVT_CUR_POS;
-    if (r->how & 64)
-        event.type = r->how & 1 ? XPA_EVT_VOLUME : r->how;
     w.position_frames += r->how & 1 ? r->small : w.config.period_frames;
-    event.op.cur_pos.position = w.position_frames * frame_bytes;
-    if (r->how & 2)
-        event.op.cur_pos.position = (uint64_t)r->number << r->small % 33;
-    uint32_t ext[6] = {r->number % 1000,
-                       r->number,
-                       r->small,
-                       (uint32_t)sim_now,
-                       (uint32_t)(sim_now >> 32),
-                       r->what & 64 ? r->number : XPA_MAY_POLL};
-    if (r->how & 4)
-        ext[0] = r->number;
-    if (r->how & 8)
-        ext[2] = ext[3] = r->number;
-    if (r->how & 16)
-        ext[4] = r->number;
-    memcpy((uint8_t *)&event.op + 8, ext, r->how & 32 ? 0 : sizeof ext);
     xpa_evt_ring_set_filled(&w.front->link.event_ring,
                             r->what & 128 ? r->small : (uint32_t)w.position_frames);
     uint32_t at = page->in_prod;
-    XENSND_IN_RING_REF(page, at) = event;
+    XENSND_IN_RING_REF(page, at) = wrong_event(r, w.events++, w.position_frames * frame_bytes);
     page->in_prod = at + 1;
     if (!(r->how & 128))
         xpa_channel_notify(&w.link->events[HOST]);
