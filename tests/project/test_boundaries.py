@@ -110,6 +110,10 @@ def wrong_imports(tree: Path) -> set[str]:
     return wrong
 
 
+def allowed_in_c(room: str) -> list[str]:
+    return [other for other in C_ROOMS[: C_ROOMS.index(room)] if {room, other} not in C_APART]
+
+
 def may_include(room: str, file: str, quoted: bool, name: str) -> bool:
     if not quoted:
         for library, rooms in C_LIBRARIES.items():
@@ -182,7 +186,7 @@ def rooms_in_order() -> list[str]:
     for room in C_ROOMS:
         files = [path.read_text() for path in (ROOT / "pw_module" / "src" / room).iterdir()]
         size = sum(len(text.splitlines()) for text in files)
-        before = [other for other in C_ROOMS[: C_ROOMS.index(room)] if {room, other} not in C_APART]
+        before = allowed_in_c(room)
         lines.append(f"  {room:12}{len(files):3} files{size:6} lines   {' '.join(before) or '-'}")
     return lines
 
@@ -310,14 +314,20 @@ def test_wrong_system_headers_are_told(file: str, name: str, copy: Path) -> None
     assert wrong_includes(copy) == {f"{file} includes {name}"}
 
 
-def test_each_room_says_what_it_holds_and_may_use() -> None:
+def test_each_room_says_what_it_holds_and_which_it_may_use() -> None:
+    """By the very words of rooms.py; a folder within a room names that."""
     for folder in sorted(path.parent for path in (ROOT / "bridge").rglob("__init__.py")):
-        if folder.name != "xenpvaudio":
-            said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
-            assert "May use: " in said, folder.relative_to(ROOT)
+        name = ".".join(folder.relative_to(ROOT / "bridge").parts[1:])
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        said = " ".join(text.split())
+        if name in PYTHON_ROOMS:
+            words = ", ".join(PYTHON_ROOMS[name].split()) or "nothing"
+            assert f"May use: {words}." in said, name
+        elif name:
+            assert f"May use: what `{name.rpartition('.')[0]}` may." in said, name
     for room in C_ROOMS:
         said = (ROOT / "pw_module" / "src" / room / "README.md").read_text()
-        assert "May use: " in said, room
+        assert f"May use: {', '.join(allowed_in_c(room)) or 'nothing'}." in said, room
 
 
 SOURCES = (".py", ".pyi", ".c", ".h", ".cdef")

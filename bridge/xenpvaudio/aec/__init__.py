@@ -2,5 +2,5 @@
 told the delay that is known here. `configuration` is its text, `canceller` looks after its process,
 `command` is `xen-pv-audio aec`.
 
-May use: frontend, control (sockets and places), sndif, config, logs.
+May use: frontend, control, logs, sndif, testbed.graph_dump, testbed.keeper, testbed.pwconf.
 """

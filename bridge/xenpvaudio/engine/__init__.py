@@ -1,4 +1,4 @@
 """One process's data plane and PipeWire connection, seen from Python.
 
-May use: sndif, logs and the native package.
+May use: sndif, native, logs.
 """

@@ -1,4 +1,4 @@
 """What people read: one quoting function for what a peer wrote, and each peer's share of the log.
 
-May use: nothing of ours.
+May use: nothing.
 """

@@ -1,4 +1,4 @@
 """What a service manager is told of a running half: that it is ready, how it does, that it lives.
 
-May use: nothing of this project.
+May use: nothing.
 """

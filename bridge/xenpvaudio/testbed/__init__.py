@@ -1,5 +1,5 @@
 """Both halves on one machine: private PipeWire sessions, a simulated Xen, the demo.
 
 `noise_player` is the client that the demo and the measuring commands play and listen with.
-May use: xen, sndif, sound, the native package.
+May use: xen, sndif, native, sound.
 """

@@ -3,5 +3,5 @@
 Nothing in here knows of sound. `api` declares the seams; `real` is the real thing; `sim` a
 simulated hypervisor in a directory; `connect` chooses. `native` and `pages` serve both, `devices`
 is what a toolstack writes for a device. Importing the package touches no device and loads no
-compiled code. May use: the native package.
+compiled code. May use: native.ffi, native.lib.
 """

@@ -2,6 +2,6 @@
 
 `states` are both ends' tables, `device` carries them out, `nodes` reads and writes the directories,
 `availability` says in them which streams get nothing, `discovery` finds them, `backoff` holds a
-guest off that comes back too often, `pace` one that never pauses. May use: sndif, xen.api, logs,
-the native header.
+guest off that comes back too often, `pace` one that never pauses. May use: sndif, xen.api,
+native.header, logs.
 """

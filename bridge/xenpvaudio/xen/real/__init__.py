@@ -1,4 +1,4 @@
 """The three seams on real Xen: XenStore's client, grant tables, event channels.
 
-May use: xen's api, native and pages.
+May use: xen.api, xen.native, xen.pages.
 """

@@ -3,8 +3,7 @@
 start_hypervisor() starts one as a process, Toolstack makes and destroys domains and their devices,
 connect() makes a process part of a domain. All that lives in DIR, and many may run side by side.
 
-May use: xen's api, devices, native and pages; of xen.real the XenStore client and what a channel
-is.
+May use: xen.api, xen.devices, xen.native, xen.pages, xen.real.
 """
 
 from __future__ import annotations
