@@ -251,7 +251,7 @@ static void test_cycles_too_long_for_the_buffer(void) {
 
 /* What the backend says of the time moves by nanoseconds from event to event, to later: no cycle
  * waits for that with a timer of its own. */
-static uint32_t aged_prod, older_nsec;
+static uint32_t aged_prod, older_nsec, younger_nsec; /* by so much than the one before */
 
 static void age_events(void *data) {
     struct world *w = data;
@@ -260,6 +260,7 @@ static void age_events(void *data) {
         struct xensnd_evt *event = &XENSND_IN_RING_REF(page, aged_prod);
         struct xpa_position_ext ext = xpa_position_ext_of(event);
         ext.age_nsec += older_nsec;
+        older_nsec -= younger_nsec;
         xpa_position_ext_put(event, &ext);
     }
 }
@@ -271,13 +272,14 @@ static void test_a_rounding_error_is_no_reason_to_wait(void) {
     sim_add_poll(age_events, w);
     older_nsec = 50000;
     sim_run(w->plane, 5 * SIM_SEC);
-    older_nsec = 0;
+    younger_nsec = 50;
     uint64_t cycles = w->cycles, sets = timer->sets;
     sim_run(w->plane, 3 * SIM_SEC);
     cycles = w->cycles - cycles;
     CHECK(timer->sets - sets <= cycles + cycles / 8 + 3, "set %d times in %d cycles",
           (int)(timer->sets - sets), (int)cycles);
     CHECK_EQ(w->front->stats.xruns, 0);
+    CHECK(older_nsec > 10000 && older_nsec < 30000, "no event came: %u ns", older_nsec);
     world_free(w);
 }
 
