@@ -248,9 +248,9 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
 /* PW_STREAM_FLAG_RT_TRIGGER_DONE, which older headers lack and older libraries do not look at. */
 #define RT_TRIGGER_DONE ((enum pw_stream_flags)(1u << 12))
 
-/* Since PipeWire 1.1.81 a driver's process() is called before the stream takes back the buffer that
- * it last handed over (stream.c: trigger_process), which a follower's is not: with one buffer, the
- * first cycle after another driver has gone would find none, and be silent. */
+/* Since PipeWire 1.1.81 the stream takes back the buffer that it handed over last before it calls a
+ * follower's process(), and after a driver's (stream.c). With one buffer, the first cycle after
+ * another driver has gone would find none, and be silent. */
 enum { CAPTURE_BUFFERS = 2 };
 
 static const struct spa_pod *buffers(struct spa_pod_builder *b) {
