@@ -6,6 +6,7 @@ grows with the rounds.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -34,11 +35,22 @@ def _entries(place: Place) -> int:
     return count
 
 
+def _descriptors(pid: int) -> list[str]:
+    """What each descriptor of a process is open to: a file's name, or a kind, as "socket"."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(re.sub(r":\[\d+]$", "", os.readlink(f"/proc/{pid}/fd/{name}")))
+        except FileNotFoundError:  # closed since the list was read
+            continue
+    return found
+
+
 def _held(place: Place) -> Counter[str]:
     held: Counter[str] = Counter()
     for role in ("frontend", "backend"):
         pid = place.half(role).pid
-        held[f"{role}: descriptors"] = len(os.listdir(f"/proc/{pid}/fd"))
+        held.update(f"{role}: {kind}" for kind in _descriptors(pid))
         held[f"{role}: threads"] = len(os.listdir(f"/proc/{pid}/task"))
     for entry in place.bed.hypervisor.report():
         kind = "ports" if ": port " in entry else "pages"

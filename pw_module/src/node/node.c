@@ -216,6 +216,8 @@ static int do_forget(struct spa_loop *loop, bool async, uint32_t seq, const void
     struct xpa_pw_node *n = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
     xpa_plane_carry_out(n->plane);
+    if (n->stream) /* here, where process() cannot be on its way to it */
+        spa_hook_remove(&n->locked.listener);
     if (n->state.timer_added)
         xpa_loop_remove(&n->plane->loop, &n->timer_source);
     n->state.timer_added = false;
@@ -250,8 +252,8 @@ static int make_stream(struct xpa_pw_node *n, const char *const *keys, const cha
 
 /* Since PipeWire 1.1.81 the stream takes back the buffer that it handed over last before it calls a
  * follower's process(), and after a driver's (stream.c). With one buffer, the first cycle after
- * another driver has gone would find none, and be silent. */
-enum { CAPTURE_BUFFERS = 2 };
+ * another driver has gone would find none, and be silent. Before, one is enough. */
+enum { CAPTURE_BUFFERS = 2, CAPTURE_BUFFERS_SINCE = 1001081 };
 
 static const struct spa_pod *buffers(struct spa_pod_builder *b) {
     return spa_pod_builder_add_object(b, SPA_TYPE_OBJECT_ParamBuffers, SPA_PARAM_Buffers,
@@ -270,7 +272,7 @@ static int connect_stream(struct xpa_pw_node *n, const struct xpa_pw_offer *offe
         params[param_count++] = enum_format(&b, offer, offer->channels[i]);
     if (param_count > 1) /* the graph takes the first one, pipewire-pulse shows the last one */
         params[param_count++] = enum_format(&b, offer, offer->channels[0]);
-    if (n->direction == XPA_CAPTURE)
+    if (n->direction == XPA_CAPTURE && n->version >= CAPTURE_BUFFERS_SINCE)
         params[param_count++] = buffers(&b);
     n->locked.volume_count = SPA_MIN(offer->channels[0], (uint32_t)SPA_AUDIO_MAX_CHANNELS);
     for (uint32_t i = 0; i < n->locked.volume_count; i++)
@@ -334,10 +336,8 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
         return;
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
-    if (n->stream) {
-        spa_hook_remove(&n->locked.listener);
-        pw_stream_destroy(n->stream);
-    }
+    if (n->stream)
+        xpa_pw_leave(n->pw, n->stream);
     if (n->timer_source.fd >= 0)
         close(n->timer_source.fd);
     xpa_pw_forget(n->pw, n->id);

@@ -230,6 +230,7 @@ static int do_leave_loop(struct spa_loop *loop, bool async, uint32_t seq, const 
                          size_t size, void *user_data) {
     struct xpa_pw_host *h = user_data;
     (void)loop, (void)async, (void)seq, (void)data, (void)size;
+    spa_hook_remove(&h->locked.listener); /* here, where process() cannot be on its way to it */
     spa_hook_remove(&h->cycle.loop_listener);
     return 0;
 }
@@ -381,7 +382,6 @@ void xpa_pw_host_free(struct xpa_pw_host *h) {
         return;
     atomic_store(&h->back->shared.host_wakes, false);
     XPA_PW_LOCKED(h->pw);
-    spa_hook_remove(&h->locked.listener);
     pw_loop_invoke(h->pw->data_loop, do_leave_loop, 0, NULL, 0, true, h);
     xpa_pw_leave(h->pw, h->stream);
     free(h);

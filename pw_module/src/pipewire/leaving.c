@@ -3,9 +3,10 @@
  *
  * A client of PipeWire before 0.3.72 keeps the descriptors of messages for what it has destroyed
  * already (module-protocol-native.c, process_remote, "FIXME close fds"): two of each stream that
- * ends while it begins, one of each link. A guest that opens and closes would use up all that this
- * process may have. So the daemon is asked to take the node away; what it had sent until then still
- * finds its stream, and after that nothing more can come.
+ * ends while it begins, one of each link. A guest that opens and closes, or a card that is plugged
+ * and unplugged, would use up all that this process may have. So the daemon is asked to take the
+ * node away; what it had sent until then still finds its stream, and after that nothing more can
+ * come.
  */
 #include <stdlib.h>
 

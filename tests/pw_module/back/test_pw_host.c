@@ -60,11 +60,6 @@ void xpa_pw_watch_links(struct xpa_pw *pw) { (void)pw; }
 void xpa_pw_unwatch_links(struct xpa_pw *pw) { (void)pw; }
 void xpa_pw_end_leaving(struct xpa_pw *pw) { (void)pw; }
 
-void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
-    (void)pw;
-    pw_stream_destroy(stream);
-}
-
 static void process(void) {
     spa_hook_list_call_simple(&sim_pw.streams, struct pw_stream_events, process, 0);
 }

@@ -14,6 +14,7 @@ static struct {
     int connected; /* what connecting returns */
     int buffers;   /* how many it asked for; 0: as many as PipeWire likes */
 } sim_pw;
+static const char *sim_pw_version = "1.4.2";
 
 static int sim_pw_invoke(void *object, spa_invoke_func_t func, uint32_t seq, const void *data,
                          size_t size, bool block, void *user_data) {
@@ -44,6 +45,7 @@ static struct xpa_pw sim_pw_new(struct xpa_plane *plane) {
     return (struct xpa_pw){.plane = plane, .data_loop = &sim_pw_data_loop, .event_fd = -1};
 }
 
+const char *pw_get_library_version(void) { return sim_pw_version; }
 void pw_thread_loop_lock(struct pw_thread_loop *loop) { (void)loop; }
 void pw_thread_loop_unlock(struct pw_thread_loop *loop) { (void)loop; }
 
@@ -84,5 +86,10 @@ int pw_stream_connect(struct pw_stream *stream, enum pw_direction direction, uin
 }
 
 void pw_stream_destroy(struct pw_stream *stream) { (void)stream; }
+
+void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
+    (void)pw;
+    pw_stream_destroy(stream);
+}
 
 #endif
