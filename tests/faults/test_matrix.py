@@ -8,14 +8,16 @@ is made again.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from witness import runs_that_count
 
+from .breaking import plugged, unplugged
 from .matrix import DAILY, FAULTS
-from .place import Place
+from .place import Place, eventually
 from .recovery import HEAD, line, measure
 from .rounds import KIB_A_ROUND, POLICY, grown, leaks
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no Pip
 
 STALL_NSEC = 2_000_000
 ROUNDS = 50
+IDLE_SEC = 5
+"""Until WirePlumber suspends a node (suspend-node.lua)."""
 
 
 class Places:
@@ -74,6 +78,23 @@ def test_each_fault_is_told_or_it_is_said_why_nobody_can() -> None:
     for name, fault in FAULTS.items():
         told, untold = bool(fault.log and fault.words), bool(fault.unsaid)
         assert told != untold, name
+
+
+def test_the_guest_s_wireplumber_outlives_a_card_that_goes() -> None:
+    """0.4 suspends what has been idle for 5 s, and crashed if that had gone a certain way."""
+    with Place(POLICY) as place:
+        for playing in (False, True):
+            place.start_applications()
+            if not playing:
+                place.stop_applications()
+            unplugged(place)
+            eventually(lambda: place.bed.node() is None, place.state)
+            place.stop_applications()
+            plugged(place)
+            eventually(place.bed.node, place.state)
+        time.sleep(IDLE_SEC + 1)
+        place.session("guest").check()
+        place.start_applications()
 
 
 def test_rounds_of_connecting_leave_nothing() -> None:

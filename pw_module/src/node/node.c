@@ -337,7 +337,7 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
     if (n->stream)
-        xpa_pw_leave(n->pw, n->stream);
+        xpa_pw_leave_as_a_device(n->pw, n->stream);
     if (n->timer_source.fd >= 0)
         close(n->timer_source.fd);
     xpa_pw_forget(n->pw, n->id);

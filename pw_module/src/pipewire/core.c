@@ -101,8 +101,11 @@ static void on_core_error(void *data, uint32_t id, int seq, int result, const ch
 
 static void on_core_done(void *data, uint32_t id, int seq) {
     struct xpa_pw *pw = data;
-    if (id == PW_ID_CORE && seq == pw->locked.asked_seq)
+    if (id != PW_ID_CORE)
+        return;
+    if (seq == pw->locked.asked_seq)
         pw->locked.asked = false;
+    xpa_pw_leaving_answered(pw, seq);
 }
 
 static const struct pw_core_events CORE_EVENTS = {

@@ -80,8 +80,12 @@ void xpa_pw_unwatch_links(struct xpa_pw *pw);
 void xpa_pw_manager_global(struct xpa_pw *pw, const char *type, const struct spa_dict *properties);
 void xpa_pw_manager_forget(struct xpa_pw *pw);
 
-/* Ends a stream that has no listener any more, now or a little later. With the lock. */
+/* Ends a stream that has no listener any more, now or a little later. With the lock. The first is
+ * for those that come and go, the other for sinks and sources. */
 void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream);
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream);
+/* The daemon has answered a pw_core_sync(). */
+void xpa_pw_leaving_answered(struct xpa_pw *pw, int answer);
 /* All that have not ended yet, before the connection does. */
 void xpa_pw_end_leaving(struct xpa_pw *pw);
 

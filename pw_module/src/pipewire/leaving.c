@@ -4,9 +4,13 @@
  * A client of PipeWire before 0.3.72 keeps the descriptors of messages for what it has destroyed
  * already (module-protocol-native.c, process_remote, "FIXME close fds"): two of each stream that
  * ends while it begins, one of each link. A guest that opens and closes, or a card that is plugged
- * and unplugged, would use up all that this process may have. So the daemon is asked to take the
- * node away; what it had sent until then still finds its stream, and after that nothing more can
- * come.
+ * and unplugged, would use up all that this process may have.
+ *
+ * So of a host's stream the daemon is asked to take the node away; what it had sent until then
+ * still finds its stream, and after that nothing more can come. A guest's sink or source waits for
+ * an answer instead, since WirePlumber 0.4 suspends what has been idle for 5 s, and crashes if the
+ * daemon has taken it away by then (suspend-node.lua). A link that is made while it waits comes too
+ * late, but links come to it now and then, not at each OPEN.
  */
 #include <stdlib.h>
 
@@ -25,11 +29,15 @@ struct leaving {
     struct pw_stream *stream;
     struct spa_hook listener;
     uint64_t since_nsec;
+    bool taken_away; /* by the daemon */
     bool asked, gone;
+    int answer; /* to what it was asked, if nothing is taken away */
 };
 
 static void ask(struct leaving *l) {
-    if (l->pw->locked.registry)
+    if (!l->taken_away)
+        l->answer = pw_core_sync(l->pw->locked.core, PW_ID_CORE, 0);
+    else if (l->pw->locked.registry)
         pw_registry_destroy(l->pw->locked.registry, pw_stream_get_node_id(l->stream));
     l->asked = true;
 }
@@ -67,15 +75,28 @@ static void on_timer(void *data, uint64_t expirations) {
     sweep(pw);
     struct leaving *l;
     spa_list_for_each (l, &pw->locked.leaving, link) {
-        if (l->asked)
+        if (l->asked && l->taken_away)
             ask(l);
     }
     if (!spa_list_is_empty(&pw->locked.leaving))
         look_again(pw);
 }
 
+/* Not from within a callback of its own. */
+static void is_gone(struct leaving *l) {
+    l->gone = true;
+    pw_loop_signal_event(pw_thread_loop_get_loop(l->pw->thread), l->pw->locked.leaving_event);
+}
+
+void xpa_pw_leaving_answered(struct xpa_pw *pw, int answer) {
+    struct leaving *l;
+    spa_list_for_each (l, &pw->locked.leaving, link) {
+        if (l->asked && !l->taken_away && l->answer == answer)
+            is_gone(l);
+    }
+}
+
 static void go_on(struct leaving *l, enum pw_stream_state state) {
-    struct xpa_pw *pw = l->pw;
     switch (state) {
     case PW_STREAM_STATE_CONNECTING: /* the node has no number yet */
         break;
@@ -86,8 +107,7 @@ static void go_on(struct leaving *l, enum pw_stream_state state) {
         break;
     case PW_STREAM_STATE_UNCONNECTED:
     case PW_STREAM_STATE_ERROR:
-        l->gone = true; /* not from within its own callback */
-        pw_loop_signal_event(pw_thread_loop_get_loop(pw->thread), pw->locked.leaving_event);
+        is_gone(l);
         break;
     }
 }
@@ -110,7 +130,7 @@ static bool has_sources(struct xpa_pw *pw) {
     return pw->locked.leaving_event && pw->locked.leaving_timer;
 }
 
-void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
+static void leave(struct xpa_pw *pw, struct pw_stream *stream, bool taken_away) {
     enum pw_stream_state state = pw_stream_get_state(stream, NULL);
     bool there = state != PW_STREAM_STATE_UNCONNECTED && state != PW_STREAM_STATE_ERROR;
     bool asks = there && xpa_pw_version() < NO_LEAK_SINCE && has_sources(pw);
@@ -121,13 +141,21 @@ void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
     }
     l->pw = pw;
     l->stream = stream;
+    l->taken_away = taken_away;
     l->since_nsec = xpa_now_nsec();
     spa_list_append(&pw->locked.leaving, &l->link);
     pw_stream_add_listener(stream, &l->listener, &EVENTS, l);
     xpa_pw_watch_links(pw); /* it has the registry */
-    pw_stream_set_active(stream, false);
+    if (taken_away)
+        pw_stream_set_active(stream, false);
     go_on(l, pw_stream_get_state(stream, NULL));
     look_again(pw);
+}
+
+void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) { leave(pw, stream, true); }
+
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream) {
+    leave(pw, stream, false);
 }
 
 void xpa_pw_end_leaving(struct xpa_pw *pw) {

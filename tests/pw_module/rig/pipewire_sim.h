@@ -92,4 +92,10 @@ void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
     pw_stream_destroy(stream);
 }
 
+void xpa_pw_leaving_answered(struct xpa_pw *pw, int answer) { (void)pw, (void)answer; }
+
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream) {
+    xpa_pw_leave(pw, stream);
+}
+
 #endif
