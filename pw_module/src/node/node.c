@@ -298,6 +298,7 @@ struct xpa_pw_node *xpa_pw_node_new(struct xpa_pw *pw, struct xpa_plane *plane, 
     n->id = id;
     n->direction = direction;
     n->version = xpa_pw_version();
+    n->made_nsec = xpa_now_nsec();
     xpa_pw_watch_links(pw);
     struct xpa_command command = {.func = do_add, .object = n};
     n->timer_source = (struct xpa_source){xpa_timer_create(), xpa_node_on_timer, n};
@@ -337,7 +338,7 @@ void xpa_pw_node_free(struct xpa_pw_node *n) {
     XPA_PW_LOCKED(n->pw);
     invoke(n, do_forget, NULL, 0);
     if (n->stream)
-        xpa_pw_leave_as_a_device(n->pw, n->stream);
+        xpa_pw_leave_as_a_device(n->pw, n->stream, n->made_nsec);
     if (n->timer_source.fd >= 0)
         close(n->timer_source.fd);
     xpa_pw_forget(n->pw, n->id);

@@ -54,6 +54,7 @@ struct xpa_pw_node {
     struct pw_stream *stream;
     char clock_name[64];
     int version;
+    uint64_t made_nsec;
     bool pulse_delay; /* tell the delay so that PulseAudio's clients read the true one */
     struct xpa_source timer_source;
 

@@ -198,6 +198,7 @@ int xpa_pw_connect(struct xpa_pw *pw) {
     if (!pw->locked.core)
         return errno ? -errno : -EIO;
     pw_core_add_listener(pw->locked.core, &pw->locked.core_listener, &CORE_EVENTS, pw);
+    xpa_pw_begin_leaving(pw);
     return 0;
 }
 

@@ -83,9 +83,11 @@ void xpa_pw_manager_forget(struct xpa_pw *pw);
 /* Ends a stream that has no listener any more, now or a little later. With the lock. The first is
  * for those that come and go, the other for sinks and sources. */
 void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream);
-void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream);
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream, uint64_t made_nsec);
 /* The daemon has answered a pw_core_sync(). */
 void xpa_pw_leaving_answered(struct xpa_pw *pw, int answer);
+/* Once connected. */
+void xpa_pw_begin_leaving(struct xpa_pw *pw);
 /* All that have not ended yet, before the connection does. */
 void xpa_pw_end_leaving(struct xpa_pw *pw);
 

@@ -7,10 +7,10 @@
  * and unplugged, would use up all that this process may have.
  *
  * So of a host's stream the daemon is asked to take the node away; what it had sent until then
- * still finds its stream, and after that nothing more can come. A guest's sink or source waits for
- * an answer instead, since WirePlumber 0.4 suspends what has been idle for 5 s, and crashes if the
- * daemon has taken it away by then (suspend-node.lua). A link that is made while it waits comes too
- * late, but links come to it now and then, not at each OPEN.
+ * still finds its stream, and after that nothing more can come. A guest's sink or source, if it has
+ * only begun, waits for an answer instead, since WirePlumber 0.4 suspends what has been idle for
+ * 5 s, and crashes if the daemon has taken it away by then (suspend-node.lua). An older one is
+ * destroyed at once: links come to it now and then, not at each OPEN.
  */
 #include <stdlib.h>
 
@@ -22,6 +22,10 @@ enum { NO_LEAK_SINCE = 3072, AGAIN_NSEC = 100000000 };
 
 /* A daemon that does not do as it was asked. */
 static const uint64_t PATIENCE_NSEC = 2000000000;
+
+/* Since it was made: what the daemon sends of its own accord has come by then, once it has said
+ * that the node is there. */
+static const uint64_t BEGINS_NSEC = 100000000;
 
 struct leaving {
     struct spa_list link;
@@ -130,6 +134,12 @@ static bool has_sources(struct xpa_pw *pw) {
     return pw->locked.leaving_event && pw->locked.leaving_timer;
 }
 
+/* Before there are streams, so that none costs descriptors that stay. */
+void xpa_pw_begin_leaving(struct xpa_pw *pw) {
+    if (xpa_pw_version() < NO_LEAK_SINCE)
+        has_sources(pw);
+}
+
 static void leave(struct xpa_pw *pw, struct pw_stream *stream, bool taken_away) {
     enum pw_stream_state state = pw_stream_get_state(stream, NULL);
     bool there = state != PW_STREAM_STATE_UNCONNECTED && state != PW_STREAM_STATE_ERROR;
@@ -154,8 +164,12 @@ static void leave(struct xpa_pw *pw, struct pw_stream *stream, bool taken_away) 
 
 void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) { leave(pw, stream, true); }
 
-void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream) {
-    leave(pw, stream, false);
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream, uint64_t made_nsec) {
+    if (pw_stream_get_state(stream, NULL) == PW_STREAM_STATE_CONNECTING ||
+        xpa_now_nsec() - made_nsec < BEGINS_NSEC)
+        leave(pw, stream, false);
+    else
+        pw_stream_destroy(stream);
 }
 
 void xpa_pw_end_leaving(struct xpa_pw *pw) {

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(shutil.which("pipewire") is None, reason="no Pip
 NO_LEAK_SINCE = (0, 3, 72)
 NODES = 200
 DESTROYS = Change(
-    "node/node.c", "xpa_pw_leave_as_a_device(n->pw, n->stream)", "pw_stream_destroy(n->stream)"
+    "node/node.c",
+    "xpa_pw_leave_as_a_device(n->pw, n->stream, n->made_nsec)",
+    "pw_stream_destroy(n->stream)",
 )
 # Prints how many more descriptors there are than before, after 2 s at the most.
 PROGRAM = f"""

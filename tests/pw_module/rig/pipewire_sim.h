@@ -92,9 +92,11 @@ void xpa_pw_leave(struct xpa_pw *pw, struct pw_stream *stream) {
     pw_stream_destroy(stream);
 }
 
+void xpa_pw_begin_leaving(struct xpa_pw *pw) { (void)pw; }
 void xpa_pw_leaving_answered(struct xpa_pw *pw, int answer) { (void)pw, (void)answer; }
 
-void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream) {
+void xpa_pw_leave_as_a_device(struct xpa_pw *pw, struct pw_stream *stream, uint64_t made_nsec) {
+    (void)made_nsec;
     xpa_pw_leave(pw, stream);
 }
 
