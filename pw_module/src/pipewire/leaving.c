@@ -38,6 +38,8 @@ struct leaving {
     int answer; /* to what it was asked, if nothing is taken away */
 };
 
+static bool leaks(void) { return xpa_pw_version() < NO_LEAK_SINCE; }
+
 static void ask(struct leaving *l) {
     if (!l->taken_away)
         l->answer = pw_core_sync(l->pw->locked.core, PW_ID_CORE, 0);
@@ -136,14 +138,14 @@ static bool has_sources(struct xpa_pw *pw) {
 
 /* Before there are streams, so that none costs descriptors that stay. */
 void xpa_pw_begin_leaving(struct xpa_pw *pw) {
-    if (xpa_pw_version() < NO_LEAK_SINCE)
+    if (leaks())
         has_sources(pw);
 }
 
 static void leave(struct xpa_pw *pw, struct pw_stream *stream, bool taken_away) {
     enum pw_stream_state state = pw_stream_get_state(stream, NULL);
     bool there = state != PW_STREAM_STATE_UNCONNECTED && state != PW_STREAM_STATE_ERROR;
-    bool asks = there && xpa_pw_version() < NO_LEAK_SINCE && has_sources(pw);
+    bool asks = there && leaks() && has_sources(pw);
     struct leaving *l = asks ? xpa_calloc(1, sizeof *l) : NULL;
     if (!l) {
         pw_stream_destroy(stream);
