@@ -87,6 +87,10 @@ def compile_program(
     flags = [*CFLAGS]
     if sanitizer:
         flags += [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    if sanitizer == THREAD:
+        # It takes no account of fences, and gcc warns of each: what it finds is between the two
+        # sides of a release and an acquire.
+        flags.append("-Wno-tsan")
     headers = [*([twins] if twins else []), SOURCES, TESTS / "rig"]
     found = [program_source(name)]
     for source in sources:
@@ -200,8 +204,8 @@ TWINS = {
     ),
     "ring_publishes_without_release": (
         "test_ring_threads", ["xen/ring.c"], THREAD, "xen/ring.c",
-        "__atomic_store_n(p, value, __ATOMIC_SEQ_CST)",
-        "__atomic_store_n(p, value, __ATOMIC_RELAXED)",
+        "store_release(p, value);",
+        "__atomic_store_n(p, value, __ATOMIC_RELAXED);",
     ),
     "ring_events_without_release": (
         "test_ring_threads", ["xen/ring.c"], THREAD, "xen/ring.c",

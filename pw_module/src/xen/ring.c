@@ -6,13 +6,13 @@
  * - A consumer finishes reading a slot before the producer may learn that it is free: release on
  *   the consumer's index (event ring), or the response that comes back through the same ring.
  * - Hold-off is Dekker's pattern: one side stores prod, then loads event; the other stores event,
- *   then loads prod; at least one must see the other's store, or a wake-up is lost. Only
- *   sequentially consistent accesses forbid a load to overtake the store before it (x86: a locked
- *   instruction, Arm: stlr then ldar; never ldapr, which may overtake a stlr). That is the xen_mb()
- *   of Xen's macros, and pairs with it: a peer that has `dmb ish` there (Linux, Xen's own) keeps
- *   its store before its load, we keep ours, and Armv8's stores reach all others at once, so one of
- *   both sees the other's. Compilers turn these into real barriers of the inner shareable domain
- *   whatever the number of our own CPUs, which is what two domains on different CPUs need.
+ *   then loads prod; at least one must see the other's store, or a wake-up is lost. A full barrier
+ *   between the two forbids the load to overtake the store (x86: a locked instruction, Arm: dmb
+ *   ish). That is the xen_mb() of Xen's macros, and pairs with it. Not a sequentially consistent
+ *   store and load, which would be enough on Arm itself (stlr, then ldar): QEMU on x86 lets that
+ *   load overtake, and guests for Arm are developed in it. Compilers make real barriers of the
+ *   inner shareable domain whatever the number of our own CPUs, which is what two domains on
+ *   different CPUs need.
  * - The buffer's frames are plain memory: what the frontend copies in before a WRITE, and what the
  *   backend copies in before it answers a READ, goes by the index of that request or response, and
  *   a part of the buffer changes hands by nothing else.
@@ -52,11 +52,10 @@ static void store_release(uint32_t *p, uint32_t value) {
     __atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-/* The two halves of the hold-off's store-then-load. */
-static uint32_t load_ordered(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-
+/* The hold-off's store: any load after it comes after it. */
 static void store_ordered(uint32_t *p, uint32_t value) {
-    __atomic_store_n(p, value, __ATOMIC_SEQ_CST);
+    store_release(p, value);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 static void copy_from_page(void *out, const void *slot) {
@@ -126,11 +125,11 @@ bool xpa_front_ring_publish(struct xpa_front_ring *r) {
     uint32_t old = r->req_prod_pub;
 
     /* ordered store: a release too, pairs with the acquire in xpa_back_ring_pop, so the requests
-     * are there before the index; then an ordered load, pairs with xpa_back_ring_rearm: we see its
+     * are there before the index; then the load, pairs with xpa_back_ring_rearm: we see its
      * req_event or it sees our index */
     store_ordered(&s->req_prod, r->req_prod_pvt);
     r->req_prod_pub = r->req_prod_pvt;
-    return event_passed(old, r->req_prod_pub, load_ordered(&s->req_event));
+    return event_passed(old, r->req_prod_pub, load_acquire(&s->req_event));
 }
 
 int xpa_front_ring_pop(struct xpa_front_ring *r, struct xensnd_resp *out) {
@@ -154,10 +153,10 @@ bool xpa_front_ring_rearm(struct xpa_front_ring *r, uint32_t after) {
      * only spares us the store, and pop loads the index again. */
     if (load_acquire(&s->rsp_prod) != r->rsp_cons)
         return true;
-    /* ordered store, then ordered load, pairs with xpa_back_ring_publish: the backend sees
+    /* ordered store, then the load, pairs with xpa_back_ring_publish: the backend sees
      * rsp_event or we see its response */
     store_ordered(&s->rsp_event, r->rsp_cons + after);
-    return load_ordered(&s->rsp_prod) != r->rsp_cons;
+    return load_acquire(&s->rsp_prod) != r->rsp_cons;
 }
 
 void xpa_back_ring_init(struct xpa_back_ring *r, void *page) { xpa_back_ring_init_at(r, page, 0); }
@@ -205,7 +204,7 @@ bool xpa_back_ring_publish(struct xpa_back_ring *r) {
      * the frontend writes there next, which it does after its acquire of this index. */
     store_ordered(&s->rsp_prod, r->rsp_prod_pvt);
     r->rsp_prod_pub = r->rsp_prod_pvt;
-    return event_passed(old, r->rsp_prod_pub, load_ordered(&s->rsp_event));
+    return event_passed(old, r->rsp_prod_pub, load_acquire(&s->rsp_event));
 }
 
 bool xpa_back_ring_rearm(struct xpa_back_ring *r, uint32_t after) {
@@ -213,10 +212,10 @@ bool xpa_back_ring_rearm(struct xpa_back_ring *r, uint32_t after) {
 
     if (load_acquire(&s->req_prod) != r->req_cons) /* as in xpa_front_ring_rearm */
         return true;
-    /* ordered store, then ordered load, pairs with xpa_front_ring_publish: the frontend sees
+    /* ordered store, then the load, pairs with xpa_front_ring_publish: the frontend sees
      * req_event or we see its request */
     store_ordered(&s->req_event, r->req_cons + after);
-    return load_ordered(&s->req_prod) != r->req_cons;
+    return load_acquire(&s->req_prod) != r->req_cons;
 }
 
 /* ---- event ring ------------------------------------------------------------------------------ */
@@ -267,7 +266,7 @@ int xpa_evt_ring_put_all(struct xpa_evt_ring *r, const struct xensnd_evt *evts, 
         copy_to_page(&XENSND_IN_RING_REF(r->page, r->in_prod + i), &evts[i]);
     r->in_prod += count;
     /* ordered store: a release too, pairs with the acquire in pop, so the events are whole before
-     * the index says so; then the ordered load in xpa_evt_ring_polled, pairs with set_polled */
+     * the index says so; then the load in xpa_evt_ring_polled, pairs with set_polled */
     store_ordered(&event_page(r->page)->in_prod, r->in_prod);
     return 0;
 }
@@ -283,7 +282,7 @@ static uint32_t *word(const struct xpa_evt_ring *r, uint32_t octet) {
 }
 
 bool xpa_evt_ring_polled(const struct xpa_evt_ring *r) {
-    return load_ordered(word(r, POLLED_OCTET)) != 0;
+    return load_acquire(word(r, POLLED_OCTET)) != 0;
 }
 
 void xpa_evt_ring_set_filled(struct xpa_evt_ring *r, uint32_t frames) {
@@ -297,10 +296,10 @@ uint32_t xpa_evt_ring_filled(const struct xpa_evt_ring *r) {
 }
 
 bool xpa_evt_ring_set_polled(struct xpa_evt_ring *r, bool polled) {
-    /* ordered store, then ordered load, pairs with put and polled: the backend sees that it is to
+    /* ordered store, then the load, pairs with put and polled: the backend sees that it is to
      * notify us, or we see its event */
     store_ordered(word(r, POLLED_OCTET), polled);
-    return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;
+    return load_acquire(&event_page(r->page)->in_prod) != r->in_cons;
 }
 
 bool xpa_evt_ring_front_lives(const struct xpa_evt_ring *r) {
