@@ -81,8 +81,10 @@ class Speaker:
         return nsec + round((frame - first) * 1e9 / rate)
 
     def captured_nsec(self, frame: float) -> float:
-        """When the frame of that number, since the last start, was at the microphone."""
-        first, nsec, rate = self._starts("capture-starts")[-1]
+        """When the frame of that number, since it was opened last, was at the microphone."""
+        starts = self._starts("capture-starts")
+        opened = max(i for i, start in enumerate(starts) if start[0] == 0)
+        first, nsec, rate = [start for start in starts[opened:] if start[0] <= frame][-1]
         return nsec + (frame - first) * 1e9 / rate
 
 
