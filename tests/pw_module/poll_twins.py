@@ -336,15 +336,15 @@ NODE_POLL_TWINS = {
 RING_POLL_TWINS = {
     "polled_means_one": (
         "test_ring", ["xen/ring.c"], "", "xen/ring.c",
-        "return load_ordered(word(r, POLLED_OCTET)) != 0;",
-        "return load_ordered(word(r, POLLED_OCTET)) == 1;",
+        "return load_acquire(word(r, POLLED_OCTET)) != 0;",
+        "return load_acquire(word(r, POLLED_OCTET)) == 1;",
     ),
     "polled_lies_where_the_liveness_extension_has_its_octet": (
         "test_ring", ["xen/ring.c"], "", "xen/ring.c", "POLLED_OCTET = 4", "POLLED_OCTET = 0",
     ),
     "what_lies_there_is_not_told": (
         "test_ring", ["xen/ring.c"], "", "xen/ring.c",
-        "return load_ordered(&event_page(r->page)->in_prod) != r->in_cons;", "return false;",
+        "return load_acquire(&event_page(r->page)->in_prod) != r->in_cons;", "return false;",
     ),
 }
 POLL_TWINS = {**BACK_POLL_TWINS, **FRONT_POLL_TWINS, **NODE_POLL_TWINS}
