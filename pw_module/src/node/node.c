@@ -36,22 +36,34 @@ static void on_io_changed(void *data, uint32_t io, void *area, uint32_t size) {
     invoke(data, do_set_io, &message, sizeof message);
 }
 
-static int do_set_wanted(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
-                         size_t size, void *user_data) {
+/* A source that PipeWire has just stopped, and of which the program does not know yet, can start a
+ * cycle: what that brings is taken by nobody (audioadapter.c, follower_ready()). It would be the
+ * first that the next program records, and each frame after it a cycle older than told. Here, where
+ * nothing else can be at the stream: the main thread waits for us. */
+static void drop_untaken(struct xpa_pw_node *n) {
+    if (n->direction == XPA_CAPTURE)
+        pw_stream_flush(n->stream, false);
+}
+
+static int do_set_state(struct spa_loop *loop, bool async, uint32_t seq, const void *data,
+                        size_t size, void *user_data) {
     struct xpa_pw_node *n = user_data;
+    enum pw_stream_state state = *(const enum pw_stream_state *)data;
+    bool was_wanted = n->state.wanted;
     (void)loop, (void)async, (void)seq, (void)size;
-    n->state.wanted = *(const bool *)data;
+    n->state.wanted = state == PW_STREAM_STATE_STREAMING;
     xpa_overdue_forget(&n->cycle.overdue);
     xpa_node_update(n, xpa_now_nsec());
+    if (was_wanted && state == PW_STREAM_STATE_PAUSED)
+        drop_untaken(n);
     return 0;
 }
 
 static void on_state_changed(void *data, enum pw_stream_state old, enum pw_stream_state state,
                              const char *error) {
     struct xpa_pw_node *n = data;
-    bool wanted = state == PW_STREAM_STATE_STREAMING;
     (void)old;
-    invoke(n, do_set_wanted, &wanted, sizeof wanted);
+    invoke(n, do_set_state, &state, sizeof state);
     xpa_pw_post(n->pw, XPA_PW_EVENT_STATE, n->id, (int)state, 0, 0, error);
 }
 
