@@ -104,7 +104,7 @@ root-test:
 
 # needs pavucontrol, imagemagick, xdotool, and root and mmdebstrap for GNOME's panel
 pictures: setup-test
-	PYTHONPATH=tests $(PY) -m pictures packaging/doc
+	PYTHONPATH=tests $(PY) -m pictures packaging/doc/pictures
 
 packages:
 	packaging/setup-debian.sh packages >&2

@@ -48,7 +48,7 @@ def test_readme_tells_of_every_room_and_of_files_that_are_there() -> None:
     section = readme.split("\n## How it is built\n")[1].split("\n## ")[0]
     sources = ROOT / "pw_module" / "src"
     python = [path.parent for path in (ROOT / "bridge" / "xenpvaudio").glob("*/__init__.py")]
-    picture = (ROOT / "packaging" / "doc" / "rooms.svg").read_text(encoding="utf-8")
+    picture = (ROOT / "packaging" / "doc" / "pictures" / "rooms.svg").read_text(encoding="utf-8")
     for room in [*python, *(path for path in sources.iterdir() if path.is_dir())]:
         assert f"`{room.name}`" in section or f"/{room.name}`" in section, room.name
         assert f"{room.name}/" in picture, room.name

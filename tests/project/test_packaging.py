@@ -266,13 +266,13 @@ def test_volume_extension_is_described_where_it_is() -> None:
 
 @pytest.mark.parametrize("picture", ["path.svg", "rooms.svg", "status.svg"])
 def test_picture_is_well_formed(picture: str) -> None:
-    document = xml.dom.minidom.parse(str(PACKAGING / "doc" / picture))
+    document = xml.dom.minidom.parse(str(PACKAGING / "doc" / "pictures" / picture))
     assert document.documentElement is not None
     assert document.documentElement.tagName == "svg"
 
 
 def test_screen_pictures_are_small() -> None:
-    pictures = sorted((PACKAGING / "doc").glob("*.png"))
+    pictures = sorted((PACKAGING / "doc" / "pictures").glob("*.png"))
     assert [path.stem.rpartition("-")[2] for path in pictures] == [
         "sound", "configuration", "input", "output"
     ]  # fmt: skip

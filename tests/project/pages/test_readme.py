@@ -53,7 +53,7 @@ def test_readme_card_is_the_desktop_example() -> None:
 def test_readme_names_only_files_that_exist() -> None:
     named = set(re.findall(r"\bpackaging/[\w./-]*\w", README))
     named |= set(re.findall(r"\]\(([^)#:]+)\)", README))
-    assert "packaging/doc/path.svg" in named
+    assert "packaging/doc/pictures/path.svg" in named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
