@@ -24,9 +24,11 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 
 def slow_pauses(folder: Path) -> str:
     found = ["pkg-config", "--cflags", "libpipewire-0.3"]
-    flags = subprocess.run(found, capture_output=True, text=True, check=True).stdout.split()
+    headers = subprocess.run(found, capture_output=True, text=True, check=True).stdout
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    flags += headers.replace("-I", "-isystem").split()
     shim = folder / "slowpause.so"
-    command = ["cc", "-shared", "-fPIC", *flags, "-o", str(shim), str(SLOW), "-ldl"]
+    command = ["cc", *flags, "-o", str(shim), str(SLOW), "-ldl"]
     subprocess.run(command, check=True)
     return str(shim)
 
